@@ -1,0 +1,71 @@
+// The engine interface: what the machine and the run loop know of a translator or of KVM.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "accel/exit.h"
+#include "base/result.h"
+#include "cpu/arch_state.h"
+#include "devices/fabric/guest_memory.h"
+#include "devices/fabric/interrupts.h"
+
+namespace tandem::accel {
+
+class Vcpu;
+
+// The machine's side of an exit. Called on the vCPU's thread, from the run loop or, when the engine takes the short cut,
+// from inside run(); the same function and the same trace point either way.
+class ExitHandler {
+public:
+    virtual ~ExitHandler() = default;
+    // Port, MMIO, MSR and hypercall exits: performs the access and fills in the answer.
+    virtual void handle(Vcpu& vcpu, Exit& exit) = 0;
+    // The interrupt controller's side of this vCPU, and its clock.
+    virtual devices::CpuInterruptController& interrupt_controller(unsigned vcpu_index) = 0;
+    virtual u64 tsc(unsigned vcpu_index) = 0;
+};
+
+// One virtual processor. It is also the sink for its local interrupt controller: the sink functions may be called from any
+// thread at any time; everything else only from the thread that calls run(), or while nobody does.
+class Vcpu : public devices::CpuSignals {
+public:
+    [[nodiscard]] virtual unsigned index() const = 0;
+
+    // Runs guest code until an exit that ExitHandler does not complete: Halt, Shutdown, Debug, Requested, EmulationFailure,
+    // InternalError. Engines that do not take the short cut return the others too.
+    virtual Exit run() = 0;
+
+    // Makes run() return Requested as soon as possible; before or between runs, the next run returns at once
+    // (contracts U1..U4). Any thread, any time, async-signal-safe.
+    virtual void request_exit() = 0;
+
+    // The whole architectural state, complete after any exit (contract U5).
+    virtual Result<void> export_state(cpu::ArchState& out) = 0;
+    virtual Result<void> import_state(const cpu::ArchState& in) = 0;
+
+    // Executes exactly one guest instruction and returns Debug{SingleStep}, or another exit (contract D1).
+    virtual Exit step() = 0;
+};
+
+struct Capabilities {
+    std::string name;                 // "jit", "kvm"
+    bool short_cut_dispatch = false;  // run() handles port and MMIO exits through ExitHandler itself
+    bool in_kernel_irqchip = false;
+};
+
+class Accelerator {
+public:
+    virtual ~Accelerator() = default;
+    [[nodiscard]] virtual const Capabilities& capabilities() const = 0;
+    // Registers every RAM and ROM range of `memory` as it is now; before the first vCPU.
+    virtual Result<void> map_memory(devices::GuestMemory& memory) = 0;
+    // Contract I5: vCPUs are created once per index; a second creation is Errc::Busy.
+    virtual Result<std::unique_ptr<Vcpu>> create_vcpu(unsigned index, ExitHandler& handler) = 0;
+    // Engine statistics for people, one "name value" per line.
+    [[nodiscard]] virtual std::string statistics() const = 0;
+};
+
+}  // namespace tandem::accel

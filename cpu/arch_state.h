@@ -1,0 +1,12 @@
+// The architectural state of a vCPU of any guest architecture, for interfaces that serve all of them.
+#pragma once
+
+#include <variant>
+
+#include "cpu/x86/state.h"
+
+namespace tandem::cpu {
+
+using ArchState = std::variant<x86::State>;
+
+}  // namespace tandem::cpu

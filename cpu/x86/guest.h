@@ -1,0 +1,15 @@
+// The x86 guest for the translator.
+#pragma once
+
+#include <memory>
+
+#include "cpu/x86/model.h"
+#include "cpu/x86/translate_state.h"
+#include "jit/guest/guest.h"
+
+namespace tandem::cpu::x86 {
+
+// `model` must outlive the guest and every state that runs on it.
+std::unique_ptr<jit::Guest> create_guest(const CpuModel& model);
+
+}  // namespace tandem::cpu::x86

@@ -1,0 +1,63 @@
+// CPU models: what CPUID says and, by the same bits, what decodes and works. A feature is offered only when it is implemented.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/types.h"
+
+namespace tandem::cpu::x86 {
+
+// Features by CPUID bit; rows (name as QEMU's -cpu spells it, leaf, subleaf, register, bit) are in models/features.inc.
+enum class Feature : u16 {
+#define TANDEM_X86_FEATURE(id, name, leaf, subleaf, reg, bit) id,
+#include "cpu/x86/models/features.inc"
+#undef TANDEM_X86_FEATURE
+    Count_
+};
+
+struct CpuidResult {
+    u32 eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+
+class CpuModel {
+public:
+    // "NAME[,+feat][,-feat][,feat=on|off]..." e.g. "qemu64,+aes". Errors name the unknown model or feature, list the known
+    // ones, and refuse features that the engine (`ceiling`: what it implements) lacks.
+    // The KVM leaves 0x40000000 and 0x40000001 are always offered (contract H1).
+    static Result<CpuModel> create(std::string_view spec);
+    // One line per model, for -cpu help.
+    static std::string help();
+
+    [[nodiscard]] bool has(Feature f) const {
+        return (bits_[static_cast<unsigned>(f) / 64] >> (static_cast<unsigned>(f) % 64) & 1) != 0;
+    }
+    [[nodiscard]] const std::string& name() const { return name_; }
+    [[nodiscard]] unsigned physical_bits() const { return phys_bits_; }
+    [[nodiscard]] unsigned linear_bits() const { return 48; }
+
+    // CPUID as seen by a vCPU: static leaves from the model; dynamic bits (OSXSAVE, APIC enable, XSAVE size) from the arguments.
+    struct Dynamic {
+        u32 apic_id = 0;
+        u32 cpu_count = 1;
+        u64 cr4 = 0;
+        u64 xcr0 = 1;
+        u64 xss = 0;
+        bool apic_enabled = true;
+        u32 tsc_khz = 0;
+    };
+    [[nodiscard]] CpuidResult cpuid(u32 leaf, u32 subleaf, const Dynamic& d) const;
+
+private:
+    friend class CpuModelBuilder;
+    std::string name_;
+    std::string vendor_;
+    std::string brand_;
+    u32 signature_ = 0;  // leaf 1 EAX
+    unsigned phys_bits_ = 40;
+    u64 bits_[8] = {};
+};
+
+}  // namespace tandem::cpu::x86

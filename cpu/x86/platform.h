@@ -1,0 +1,43 @@
+// What a processor needs from the machine around it, apart from memory. The engine's vCPU implements it; cpu/x86 helpers call it.
+// All functions: the vCPU's own thread, no locks held by the caller.
+#pragma once
+
+#include "base/types.h"
+
+namespace tandem::cpu::x86 {
+
+class Platform {
+public:
+    virtual ~Platform() = default;
+
+    // size: 1, 2 or 4. Unclaimed ports read as all ones.
+    virtual u32 port_in(u16 port, unsigned size) = 0;
+    virtual void port_out(u16 port, u32 value, unsigned size) = 0;
+
+    // MSRs that are not in State::msr (x2APIC, TSC deadline, kvmclock ...). False: #GP(0).
+    virtual bool msr_read(u32 index, u64& value) = 0;
+    virtual bool msr_write(u32 index, u64 value) = 0;
+    // IA32_APIC_BASE was written (already validated for reserved bits). False: #GP(0).
+    virtual bool apic_base_write(u64 value) = 0;
+
+    // CR8 / APIC TPR are one value (contract I7); 4 bits.
+    virtual u8 cr8_read() = 0;
+    virtual void cr8_write(u8 value) = 0;
+
+    // An unmasked external interrupt is waiting (INTR). acknowledge() takes it: its vector, or -1 if it went away.
+    virtual bool interrupt_pending() = 0;
+    virtual int acknowledge_interrupt() = 0;
+    // NMI latched since the last call.
+    virtual bool take_nmi() = 0;
+
+    // Host-scaled guest time-stamp counter before State::msr.tsc_offset.
+    virtual u64 tsc() = 0;
+
+    // VMCALL/VMMCALL at CPL 0, operands already truncated to the mode's width. The result goes to RAX (contract H1).
+    virtual u64 hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3) = 0;
+
+    // The processor shut down (triple fault) at `rip`.
+    virtual void shutdown(u64 rip) = 0;
+};
+
+}  // namespace tandem::cpu::x86

@@ -1,0 +1,122 @@
+// Architectural state of one x86 logical processor: plain, engine-neutral, complete. Engines import and export it whole.
+// Names are the manuals' (Intel SDM volume 1 chapter 3, volume 3 chapter 2).
+#pragma once
+
+#include <array>
+
+#include "base/types.h"
+
+namespace tandem::cpu::x86 {
+
+enum Gpr : u8 { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
+enum SegReg : u8 { ES, CS, SS, DS, FS, GS };
+
+// Segment register with its hidden part. `access` holds descriptor bits 55:40 as they stand in bits 15:0
+// (type 3:0, S 4, DPL 6:5, P 7, AVL 12, L 13, D/B 14, G 15; bits 11:8 zero). `limit` is in bytes, already scaled by G.
+struct Segment {
+    u64 base = 0;
+    u32 limit = 0;
+    u16 selector = 0;
+    u16 access = 0;
+    bool operator==(const Segment&) const = default;
+};
+
+struct DescriptorTable {
+    u64 base = 0;
+    u16 limit = 0;
+    bool operator==(const DescriptorTable&) const = default;
+};
+
+struct alignas(16) Vector512 {
+    std::array<u64, 8> lane{};
+    bool operator==(const Vector512&) const = default;
+};
+
+// One x87 register: 64-bit significand, then sign and exponent (SDM volume 1, 8.2).
+struct alignas(16) X87Reg {
+    u64 significand = 0;
+    u16 sign_exponent = 0;
+    bool operator==(const X87Reg&) const = default;
+};
+
+struct X87 {
+    std::array<X87Reg, 8> reg{};  // physical R0..R7; ST(i) is reg[(TOP + i) & 7]; MMX register i is reg[i].significand
+    u16 fcw = 0x37f;
+    u16 fsw = 0;                  // TOP included
+    u8 valid = 0;                 // bit i: physical register i is not empty (FXSAVE's abridged tag word)
+    u16 fop = 0;
+    u64 fip = 0;                  // last instruction and operand pointers; selectors as saved by FXSAVE
+    u64 fdp = 0;
+    u16 fcs = 0;
+    u16 fds = 0;
+    bool operator==(const X87&) const = default;
+};
+
+// MSRs that are state of the CPU itself. APIC base lives here; the APIC's registers are the device's.
+struct Msrs {
+    u64 efer = 0;
+    u64 star = 0, lstar = 0, cstar = 0, fmask = 0;
+    u64 kernel_gs_base = 0;
+    u64 sysenter_cs = 0, sysenter_esp = 0, sysenter_eip = 0;
+    u64 pat = 0x0007040600070406;
+    u64 apic_base = 0;
+    u64 tsc_aux = 0;
+    u64 tsc_offset = 0;           // guest TSC = clock's TSC + tsc_offset
+    u64 tsc_adjust = 0;
+    u64 misc_enable = 1;
+    u64 spec_ctrl = 0;
+    u64 xss = 0;
+    u64 mtrr_def_type = 0;
+    std::array<u64, 11> mtrr_fixed{};
+    std::array<u64, 16> mtrr_variable{};  // base, mask pairs
+    u64 mcg_status = 0, mcg_ctl = 0;
+    u64 debugctl = 0;
+    bool operator==(const Msrs&) const = default;
+};
+
+enum class Activity : u8 { Running, Halted, WaitForSipi, Shutdown };
+
+// An exception or software interrupt recorded but not yet delivered.
+struct PendingEvent {
+    bool valid = false;
+    u8 vector = 0;
+    bool has_error = false;
+    bool software = false;        // INT n, INT3, INTO: DPL is checked, and the saved rip is that of the next instruction
+    u32 error = 0;
+    u64 payload = 0;              // CR2 for #PF, DR6 bits for #DB
+    bool operator==(const PendingEvent&) const = default;
+};
+
+struct State {
+    std::array<u64, 16> gpr{};    // first: their offsets fit into a signed byte from the frame pointer
+    u64 rip = 0xfff0;
+    u64 rflags = 2;               // canonical after an export; see translate_state.h for the translator's lazy form
+    std::array<Segment, 6> seg{};
+    Segment ldtr, tr;
+    DescriptorTable gdtr, idtr;
+    u64 cr0 = 0x60000010, cr2 = 0, cr3 = 0, cr4 = 0;
+    u64 xcr0 = 1;
+    std::array<u64, 4> dr{};
+    u64 dr6 = 0xffff0ff0, dr7 = 0x400;
+    u32 mxcsr = 0x1f80;
+    u32 pkru = 0;
+    X87 x87;
+    std::array<Vector512, 32> vec{};
+    std::array<u64, 8> opmask{};
+    Msrs msr;
+    std::array<u64, 4> pdpte{};   // PAE page-directory pointers, loaded with CR3 (SDM volume 3, 4.4.1)
+    Activity activity = Activity::Running;
+    bool sti_shadow = false;      // interrupts held off until the next instruction has completed (SDM volume 3, 6.8.3)
+    bool mov_ss_shadow = false;
+    bool nmi_blocked = false;     // until IRET
+    bool nmi_pending = false;
+    PendingEvent pending;
+    bool operator==(const State&) const = default;
+};
+
+// Power-up state (SDM volume 3, table 9-1). `bsp`: bootstrap processor, runs; others wait for SIPI.
+void reset(State& state, bool bsp);
+// INIT keeps x87, SSE and MTRR state and most MSRs (same table).
+void init(State& state, bool bsp);
+
+}  // namespace tandem::cpu::x86

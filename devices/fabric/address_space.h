@@ -1,0 +1,56 @@
+// Maps address ranges (MMIO or I/O ports) to device handlers. Layout changes (PCI BARs) take a writer lock; dispatch takes a reader
+// lock only to find the handler and holds none while the handler runs.
+#pragma once
+
+#include <memory>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/types.h"
+
+namespace tandem::devices {
+
+// A device's registers. Offsets are relative to the region; size is 1, 2, 4 or 8. Handlers do their own locking.
+class IoHandler {
+public:
+    virtual ~IoHandler() = default;
+    virtual u64 io_read(u64 offset, unsigned size) = 0;
+    virtual void io_write(u64 offset, u64 value, unsigned size) = 0;
+};
+
+struct IoRegion {
+    std::string name;
+    u64 base = 0;
+    u64 size = 0;
+    IoHandler* handler = nullptr;
+};
+
+class AddressSpace {
+public:
+    explicit AddressSpace(std::string name) : name_(std::move(name)) {}
+
+    // InvalidArgument: empty, wrapping, or overlapping an existing region (both are named).
+    Result<void> add(IoRegion region);
+    // NotFound when no region starts at base.
+    Result<void> remove(u64 base);
+    // Moves the region that starts at `from` to `to` in one step.
+    Result<void> move(u64 from, u64 to);
+
+    // An access nobody claims reads as all ones and is swallowed; both log under guest_errors. An access that straddles a region's
+    // end is split into bytes.
+    u64 read(u64 address, unsigned size);
+    void write(u64 address, u64 value, unsigned size);
+
+    [[nodiscard]] std::vector<IoRegion> regions() const;
+
+private:
+    [[nodiscard]] bool find(u64 address, IoRegion& out) const;
+
+    std::string name_;
+    mutable std::shared_mutex lock_;
+    std::vector<IoRegion> regions_;  // sorted by base
+};
+
+}  // namespace tandem::devices

@@ -1,0 +1,47 @@
+// Guest memory as helpers and page walks see it. Implemented by jit/runtime; used by cpu/.
+// All functions: the vCPU's own thread only.
+#pragma once
+
+#include "base/types.h"
+#include "jit/guest/frame.h"
+
+namespace tandem::jit {
+
+enum class Access : u8 { Read, Write, Execute };
+
+// Virtual accesses through the soft TLB, little endian, any alignment, page crossings handled (both pages are checked before
+// anything is written). `state` is the frame pointer; `mmu` an MMU index of the guest.
+// False: the access raised an exception, now pending in the guest state (or must be retried on the interpreter: see
+// leave_status()); the caller undoes nothing, writes no state and returns at once.
+bool load_bytes(void* state, u64 va, unsigned mmu, void* out, unsigned size);
+bool store_bytes(void* state, u64 va, unsigned mmu, const void* in, unsigned size);
+// Checks that `size` bytes at va (1..4096, at most one page crossing) allow `access`, without accessing them.
+bool probe(void* state, u64 va, unsigned mmu, Access access, unsigned size);
+// The LeaveReason a kMayLeave helper returns after one of the functions above said false.
+ir::LeaveReason leave_status(const void* state);
+
+template <class T>
+bool load(void* state, u64 va, unsigned mmu, T& out) {
+    return load_bytes(state, va, mmu, &out, sizeof(T));
+}
+template <class T>
+bool store(void* state, u64 va, unsigned mmu, const T& value) {
+    return store_bytes(state, va, mmu, &value, sizeof(T));
+}
+
+// The longest run from va, up to `want` bytes and never past its page, that is plain host memory and allows `access`:
+// its host pointer and length. Null when the page is MMIO, holds translated code (for writes), or the access faults;
+// the caller then goes byte by byte through load/store, which do the right thing. For string instructions.
+u8* direct_span(void* state, u64 va, unsigned mmu, Access access, u64 want, u64& length);
+
+// Physical memory, for page walks: 0 or all-ones semantics of unmapped memory are the bus's.
+u64 phys_load(void* state, u64 gpa, unsigned size);
+void phys_store(void* state, u64 gpa, u64 value, unsigned size);
+// Atomic compare-and-swap of an aligned 4- or 8-byte table entry; true when `expected` was there. Sees self-modifying code.
+bool phys_cas(void* state, u64 gpa, u64 expected, u64 desired, unsigned size);
+
+// TLB maintenance of this vCPU.
+void tlb_flush(void* state, bool keep_global);
+void tlb_flush_page(void* state, u64 va);
+
+}  // namespace tandem::jit
