@@ -52,7 +52,10 @@ struct alignas(64) FrameHeader {
     u64 instructions = 0;                      // guest instructions retired, where counting is on
     u64 scratch[8] = {};                       // for engines
     u32 host_mxcsr = 0x1f80;                   // the embedding program's MXCSR while generated code runs
-    u32 reserved0 = 0;
+    // The guest's SSE control and status with all exceptions masked. run() loads it into the host's MXCSR before any guest code or
+    // guest callback runs and stores the accumulated flags back at its end; in between the host register is the live value.
+    // Callbacks into the embedding program (Bus, Platform) switch to host_mxcsr and back.
+    u32 guest_mxcsr = 0x1f80;
     // Hot: the last 128 bytes
     alignas(64) JumpCacheEntry* jump_cache = nullptr;  // 1 << kJumpCacheBits entries, index by jump_cache_index()
     u64 mode = 0;                              // BlockKey::mode and base of the code that runs now; the guest keeps them
