@@ -62,4 +62,10 @@ struct InternalErrorExit {
 using Exit = std::variant<PortExit, MmioExit, MsrExit, HypercallExit, HaltExit, ShutdownExit, DebugExit, RequestedExit,
                           SystemEventExit, EmulationFailureExit, InternalErrorExit>;
 
+// Whether a machine's ExitHandler completes this exit, after which the vCPU can go on.
+inline bool is_access(const Exit& exit) {
+    return std::holds_alternative<PortExit>(exit) || std::holds_alternative<MmioExit>(exit) ||
+           std::holds_alternative<MsrExit>(exit) || std::holds_alternative<HypercallExit>(exit);
+}
+
 }  // namespace tandem::accel

@@ -1,0 +1,27 @@
+#include "accel/run_loop.h"
+
+#include "accel/trace.h"
+
+namespace tandem::accel {
+
+void dispatch(Vcpu& vcpu, ExitHandler& handler, Exit& exit) {
+    const bool tracing = log::enabled(log::Exits);
+    if (tracing) trace_exit(vcpu.index(), vcpu.exit_pc(), exit);
+    handler.handle(vcpu, exit);
+    if (tracing) trace_completion(exit);
+}
+
+Exit run_until_event(Vcpu& vcpu, ExitHandler& handler) {
+    for (;;) {
+        Exit exit = vcpu.run();
+        if (is_access(exit)) {
+            dispatch(vcpu, handler, exit);
+            continue;
+        }
+        if (log::enabled(log::Exits)) trace_exit(vcpu.index(), vcpu.exit_pc(), exit);
+        if (!std::holds_alternative<HaltExit>(exit)) return exit;
+        vcpu.wait_for_event();
+    }
+}
+
+}  // namespace tandem::accel

@@ -1,0 +1,21 @@
+// Exit traces in the form of KVM's tracepoints (contract T1), so that a trace of either engine can be compared with the other's and
+// with a recorded hardware trace. Lines go to the logger.
+#pragma once
+
+#include "accel/exit.h"
+#include "base/log.h"
+
+namespace tandem::accel {
+
+// The exit itself: "kvm_exit: vcpu 0 reason IO_INSTRUCTION rip 0x... info1 1f00039 info2 0". info1 is the exit qualification
+// (Intel SDM vol. 3, 28.2.1, table 28-5 for I/O instructions).
+void trace_exit(unsigned vcpu, u64 pc, const Exit& exit);
+// What the access did, once its answer is known: kvm_pio, kvm_mmio, kvm_msr, kvm_hypercall lines.
+void trace_completion(const Exit& exit);
+// An external interrupt was taken: "kvm_inj_virq: vcpu 0 IRQ 0x30".
+void trace_injection(unsigned vcpu, unsigned vector);
+
+// The encoding of a port access's exit qualification.
+u64 io_qualification(const PortExit& exit);
+
+}  // namespace tandem::accel
