@@ -33,6 +33,11 @@ public:
     // Host-scaled guest time-stamp counter before State::msr.tsc_offset.
     virtual u64 tsc() = 0;
 
+    // For CPUID: this processor's APIC id, the number of processors, and the frequency of tsc() (0: unknown).
+    virtual u32 apic_id() { return 0; }
+    virtual u32 cpu_count() { return 1; }
+    virtual u32 tsc_khz() { return 0; }
+
     // VMCALL/VMMCALL at CPL 0, operands already truncated to the mode's width. The result goes to RAX (contract H1).
     virtual u64 hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3) = 0;
 
