@@ -1,0 +1,63 @@
+// The command line as data: one row per option, spelled as QEMU's where the meaning is the same.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "base/types.h"
+
+namespace tandem::frontend {
+
+// "first,key=value,flag": how QEMU-style option arguments are written. ",," is a comma inside a value.
+struct PropertyList {
+    std::string head;                                          // the part before the first comma when it has no '='
+    std::vector<std::pair<std::string, std::string>> items;    // a bare "flag" becomes {"flag", "on"}
+
+    // Removes and returns a property; `fallback` when absent.
+    std::string take(std::string_view key, std::string fallback = {});
+    // Removes an on/off property (on, off, yes, no, true, false). Errors name key and value.
+    Result<bool> take_bool(std::string_view key, bool fallback);
+    // Removes a number with optional K, M, G suffix.
+    Result<u64> take_number(std::string_view key, u64 fallback);
+    // An error that names the first property nobody took and lists `known`.
+    [[nodiscard]] Result<void> finish(std::string_view what, std::string_view known) const;
+};
+// `implied_head`: whether a first part without '=' is the head rather than a flag.
+PropertyList parse_properties(std::string_view text, bool implied_head);
+
+// A number with an optional K, M, G or T suffix (powers of 1024); hexadecimal with 0x.
+Result<u64> parse_size(std::string_view text);
+
+struct DriveSpec {
+    std::string file, id, interface = "virtio";
+    bool readonly = false;
+    bool snapshot = false;
+};
+
+struct Options {
+    enum class Action : u8 { Run, Help, Version, ListMachines, ListDevices, ListCpus, ListLog } action = Action::Run;
+    std::string machine = "pc";
+    PropertyList accel;
+    std::string cpu = "max";
+    unsigned cpus = 1;
+    u64 ram_bytes = 128ull << 20;
+    std::string kernel, initrd, append;
+    std::vector<DriveSpec> drives;
+    std::vector<PropertyList> devices;
+    std::vector<std::string> serial;
+    bool nographic = false;
+    bool no_reboot = false;
+    bool snapshot = false;
+    u32 log_categories = 0;
+    std::string log_file;
+    u64 filter_low = 0, filter_high = ~u64{0};
+};
+
+// Errors name the option and what is wrong with it. Does not open or look at any file.
+Result<Options> parse_command_line(int argc, const char* const* argv);
+std::string help_text();
+
+}  // namespace tandem::frontend
