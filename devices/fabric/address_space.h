@@ -1,5 +1,5 @@
-// Maps address ranges (MMIO or I/O ports) to device handlers. Layout changes (PCI BARs) take a writer lock; dispatch takes a reader
-// lock only to find the handler and holds none while the handler runs.
+// Maps address ranges (MMIO or I/O ports) to device handlers. Layout changes (PCI BARs) take a writer lock; dispatch takes a
+// reader lock only to find the handler and holds none while the handler runs.
 #pragma once
 
 #include <memory>
@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "base/result.h"
 #include "base/types.h"
 
@@ -38,19 +39,28 @@ public:
     // Moves the region that starts at `from` to `to` in one step.
     Result<void> move(u64 from, u64 to);
 
-    // An access nobody claims reads as all ones and is swallowed; both log under guest_errors. An access that straddles a region's
-    // end is split into bytes.
+    // An access nobody claims reads as all ones and is swallowed; both log under guest_errors. An access that straddles a
+    // region's end is split into bytes.
     u64 read(u64 address, unsigned size);
     void write(u64 address, u64 value, unsigned size);
 
     [[nodiscard]] std::vector<IoRegion> regions() const;
 
 private:
-    [[nodiscard]] bool find(u64 address, IoRegion& out) const;
+    struct Target {
+        IoHandler* handler = nullptr;  // null: nobody claims the address
+        u64 offset = 0;                // within the region
+        u64 left = 0;                  // bytes from the address to the region's end
+    };
+    [[nodiscard]] Target find(u64 address) const;
+    [[nodiscard]] const IoRegion* overlapping(const IoRegion& region) const;
+    void insert(IoRegion region);
+    void report_unclaimed(const char* what, u64 address, unsigned size);
 
     std::string name_;
     mutable std::shared_mutex lock_;
     std::vector<IoRegion> regions_;  // sorted by base
+    log::RateLimit unclaimed_;
 };
 
 }  // namespace tandem::devices

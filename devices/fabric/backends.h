@@ -33,8 +33,8 @@ struct DriveOptions {
     bool readonly = false;
     bool snapshot = false;  // writes go to a temporary overlay that is gone at exit
 };
-// Opens a raw image. Errors name the file: missing, not readable, not a multiple of 512, locked by another user (also by a second
-// drive of the same machine).
+// Opens a raw image. Errors name the file: missing, not readable, not a multiple of 512, locked by another user (also by a
+// second drive of the same machine).
 Result<std::unique_ptr<BlockBackend>> open_raw(const DriveOptions& options);
 
 // A character stream: serial ports, consoles.

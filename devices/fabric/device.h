@@ -11,8 +11,8 @@
 
 namespace tandem::devices {
 
-// One device's saved state: a version and a tree of values (written as CBOR). Restore refuses unknown versions and leftover or
-// missing fields, naming them.
+// One device's saved state: a version and a tree of values (written as CBOR). Restore refuses unknown versions and leftover
+// or missing fields, naming them.
 struct DeviceState {
     u32 version = 0;
     nlohmann::json fields;

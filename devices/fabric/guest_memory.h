@@ -16,7 +16,7 @@ namespace tandem::devices {
 struct MemoryRange {
     std::string name;
     u64 gpa = 0;
-    u64 size = 0;         // multiple of 4 KiB
+    u64 size = 0;  // multiple of 4 KiB
     u8* host = nullptr;
     bool readonly = false;
 };

@@ -1,7 +1,9 @@
 // Interrupt wiring. Lines carry levels; message interrupts carry address and data; the CPU side is two small interfaces.
 #pragma once
 
+#include <concepts>
 #include <functional>
+#include <type_traits>
 #include <utility>
 
 #include "base/types.h"
@@ -33,18 +35,37 @@ public:
     virtual void set_cr8(u8 value) = 0;
 };
 
+// What became of an interrupt request (contract I8).
+enum class Delivery : u8 {
+    Delivered,  // the processor will see it
+    Coalesced,  // merged with an earlier request that the processor has not taken yet
+    Ignored,    // masked, disabled, nobody addressed, or the level did not change anything
+};
+
 // An input pin of an interrupt controller. Copyable handle; unconnected lines swallow. set() may be called from any thread.
 class IrqLine {
 public:
-    using Sink = std::function<void(bool level)>;
+    using Sink = std::function<Delivery(bool level)>;
     IrqLine() = default;
-    explicit IrqLine(Sink sink) : sink_(std::move(sink)) {}
-    void set(bool level) const {
-        if (sink_) sink_(level);
+    // `sink` is called with the level and returns a Delivery, or nothing (taken as Delivered).
+    template <class F>
+        requires std::invocable<F&, bool>
+    explicit IrqLine(F sink) {
+        if constexpr (std::is_void_v<std::invoke_result_t<F&, bool>>) {
+            sink_ = [f = std::move(sink)](bool level) mutable {
+                f(level);
+                return Delivery::Delivered;
+            };
+        } else {
+            sink_ = std::move(sink);
+        }
     }
-    void pulse() const {
-        set(true);
+    Delivery set(bool level) const { return sink_ ? sink_(level) : Delivery::Ignored; }
+    // An edge: up and down again. The answer is that of the rising edge.
+    Delivery pulse() const {
+        const Delivery d = set(true);
         set(false);
+        return d;
     }
     [[nodiscard]] bool connected() const { return static_cast<bool>(sink_); }
 

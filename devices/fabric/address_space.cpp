@@ -1,0 +1,116 @@
+#include "devices/fabric/address_space.h"
+
+#include <algorithm>
+#include <mutex>
+
+#include "base/bits.h"
+
+namespace tandem::devices {
+
+const IoRegion* AddressSpace::overlapping(const IoRegion& region) const {
+    for (const auto& r : regions_) {
+        if (region.base <= r.base + (r.size - 1) && r.base <= region.base + (region.size - 1)) return &r;
+    }
+    return nullptr;
+}
+
+void AddressSpace::insert(IoRegion region) {
+    const auto at = std::ranges::upper_bound(regions_, region.base, {}, &IoRegion::base);
+    regions_.insert(at, std::move(region));
+}
+
+Result<void> AddressSpace::add(IoRegion region) {
+    if (region.size == 0 || region.handler == nullptr || region.base + (region.size - 1) < region.base) {
+        return invalid(fmt::format("{}: region '{}' at {:#x} size {:#x} is empty, wraps or has no handler", name_,
+                                   region.name, region.base, region.size));
+    }
+    std::unique_lock guard(lock_);
+    if (const IoRegion* other = overlapping(region)) {
+        return invalid(fmt::format("{}: region '{}' at {:#x} overlaps '{}' at {:#x}", name_, region.name, region.base,
+                                   other->name, other->base));
+    }
+    insert(std::move(region));
+    return {};
+}
+
+Result<void> AddressSpace::remove(u64 base) {
+    std::unique_lock guard(lock_);
+    const auto at = std::ranges::find(regions_, base, &IoRegion::base);
+    if (at == regions_.end()) return Error{Errc::NotFound, fmt::format("{}: no region starts at {:#x}", name_, base)};
+    regions_.erase(at);
+    return {};
+}
+
+Result<void> AddressSpace::move(u64 from, u64 to) {
+    std::unique_lock guard(lock_);
+    const auto at = std::ranges::find(regions_, from, &IoRegion::base);
+    if (at == regions_.end()) return Error{Errc::NotFound, fmt::format("{}: no region starts at {:#x}", name_, from)};
+    IoRegion region = std::move(*at);
+    regions_.erase(at);
+    IoRegion moved = region;
+    moved.base = to;
+    const bool wraps = to + (moved.size - 1) < to;
+    const IoRegion* other = wraps ? nullptr : overlapping(moved);
+    if (wraps || other != nullptr) {
+        Error e = invalid(wraps ? fmt::format("{}: region '{}' would wrap at {:#x}", name_, moved.name, to)
+                                : fmt::format("{}: region '{}' moved to {:#x} overlaps '{}' at {:#x}", name_, moved.name, to,
+                                              other->name, other->base));
+        insert(std::move(region));
+        return e;
+    }
+    insert(std::move(moved));
+    return {};
+}
+
+AddressSpace::Target AddressSpace::find(u64 address) const {
+    std::shared_lock guard(lock_);
+    auto at = std::ranges::upper_bound(regions_, address, {}, &IoRegion::base);
+    if (at == regions_.begin()) return {};
+    --at;
+    const u64 offset = address - at->base;
+    if (offset >= at->size) return {};
+    return {at->handler, offset, at->size - offset};
+}
+
+void AddressSpace::report_unclaimed(const char* what, u64 address, unsigned size) {
+    if (log::enabled(log::GuestErrors) && unclaimed_.allow()) {
+        log::write(fmt::format("guest_errors: {}: unclaimed {} of {} bytes at {:#x}", name_, what, size, address));
+    }
+}
+
+u64 AddressSpace::read(u64 address, unsigned size) {
+    const Target t = find(address);
+    if (t.handler != nullptr && t.left >= size) return t.handler->io_read(t.offset, size) & mask(size * 8);
+    if (size == 1) {
+        report_unclaimed("read", address, size);
+        return 0xff;
+    }
+    // Straddling an end, from either side: byte by byte.
+    if (t.handler == nullptr && find(address + size - 1).handler == nullptr) {
+        report_unclaimed("read", address, size);
+        return mask(size * 8);
+    }
+    u64 value = 0;
+    for (unsigned i = 0; i < size; ++i) value |= read(address + i, 1) << (8 * i);
+    return value;
+}
+
+void AddressSpace::write(u64 address, u64 value, unsigned size) {
+    const Target t = find(address);
+    if (t.handler != nullptr && t.left >= size) {
+        t.handler->io_write(t.offset, value & mask(size * 8), size);
+        return;
+    }
+    if (size == 1 || (t.handler == nullptr && find(address + size - 1).handler == nullptr)) {
+        report_unclaimed("write", address, size);
+        return;
+    }
+    for (unsigned i = 0; i < size; ++i) write(address + i, bits(value, 8 * i + 7, 8 * i), 1);
+}
+
+std::vector<IoRegion> AddressSpace::regions() const {
+    std::shared_lock guard(lock_);
+    return regions_;
+}
+
+}  // namespace tandem::devices
