@@ -28,7 +28,7 @@ enum class Opcode : u16 {
     Count_
 };
 
-// Lower-case mnemonic as the enumerator spells it.
+// The enumerator as text.
 std::string_view opcode_name(Opcode opcode);
 
 enum class OperandKind : u8 {
@@ -74,28 +74,29 @@ enum class Rep : u8 { None, Rep /* F3 */, Repne /* F2 */ };
 
 // Properties of a row.
 enum RowFlags : u32 {
-    kRowNo64 = 1u << 0,           // #UD in 64-bit mode
-    kRowOnly64 = 1u << 1,         // #UD outside it
-    kRowLock = 1u << 2,           // LOCK allowed when the first operand is memory
-    kRowDefault64 = 1u << 3,      // operand size is 64 in 64-bit mode, 16 with 66
-    kRowForce64 = 1u << 4,        // operand size is 64 in 64-bit mode, whatever the prefixes
-    kRowPlusReg = 1u << 5,        // the opcode's low three bits are a register: the row stands for eight opcodes
-    kRowPlusCond = 1u << 6,       // the opcode's low four bits are a condition: the row stands for sixteen opcodes
-    kRowProtected = 1u << 7,      // #UD in real-address and virtual-8086 mode
-    kRowCpl0 = 1u << 8,           // #GP(0) outside CPL 0
-    kRowIopl = 1u << 9,           // depends on IOPL or the I/O permission map
-    kRowBranch = 1u << 10,        // changes rIP other than by moving on (or always faults): ends a block
-    kRowString = 1u << 11,        // REP counts
-    kRowNoPrefixRexW = 1u << 12,  // VEX/EVEX: W must be 0
-    kRowRexW = 1u << 13,          // VEX/EVEX: W must be 1
-    kRowVexL0 = 1u << 14,         // VEX: L must be 0
-    kRowAlias = 1u << 15,         // a second encoding of an instruction, not in the manual's opcode table under that name
-    kRowFallback = 1u << 16,      // without the feature it decodes as Instruction::fallback instead of #UD
-    kRowAligned = 1u << 17,       // memory operand of 16 bytes must be aligned, else #GP(0) (legacy SSE)
-    kRowX87 = 1u << 18,           // #NM by CR0.EM/TS; pending x87 exceptions are reported first unless kRowNoWait
+    kRowNo64 = 1u << 0,       // #UD in 64-bit mode
+    kRowOnly64 = 1u << 1,     // #UD outside it
+    kRowLock = 1u << 2,       // LOCK allowed when the first operand is memory
+    kRowDefault64 = 1u << 3,  // operand size is 64 in 64-bit mode, 16 with 66
+    kRowForce64 = 1u << 4,    // operand size is 64 in 64-bit mode, whatever the prefixes
+    kRowPlusReg = 1u << 5,    // the opcode's low three bits are a register: the row stands for eight opcodes
+    kRowPlusCond = 1u << 6,   // the opcode's low four bits are a condition: the row stands for sixteen opcodes
+    kRowProtected = 1u << 7,  // #UD in real-address and virtual-8086 mode
+    kRowCpl0 = 1u << 8,       // #GP(0) outside CPL 0
+    kRowIopl = 1u << 9,       // depends on IOPL or the I/O permission map
+    kRowBranch = 1u << 10,    // changes rIP other than by moving on (or always faults): ends a block
+    kRowString = 1u << 11,    // REP counts
+    kRowNoRexW = 1u << 12,    // W must be 0 (outside 64-bit mode it is)
+    kRowRexW = 1u << 13,      // W must be 1
+    kRowVexL0 = 1u << 14,     // VEX: L must be 0
+    kRowAlias = 1u << 15,     // a second encoding of an instruction, not in the manual's opcode table under that name
+    kRowFallback = 1u << 16,  // without the feature it decodes as Instruction::fallback instead of #UD
+    kRowAligned = 1u << 17,   // memory operand of 16 bytes must be aligned, else #GP(0) (legacy SSE)
+    kRowX87 = 1u << 18,       // #NM by CR0.EM/TS; pending x87 exceptions are reported first unless kRowNoWait
     kRowNoWait = 1u << 19,
-    kRowMmx = 1u << 20,  // uses MMX registers: #UD by CR0.EM, #NM by CR0.TS, #MF, resets TOP
-    kRowSse = 1u << 21,  // #UD by CR0.EM or !CR4.OSFXSR, #NM by CR0.TS
+    kRowMmx = 1u << 20,     // uses MMX registers: #UD by CR0.EM, #NM by CR0.TS, #MF, resets TOP
+    kRowNoRexB = 1u << 22,  // REX.B must be 0
+    kRowSse = 1u << 21,     // #UD by CR0.EM or !CR4.OSFXSR, #NM by CR0.TS
 };
 
 // No CPUID feature needed.
