@@ -1,0 +1,13 @@
+// Lifting of one basic block.
+#pragma once
+
+#include "cpu/x86/model.h"
+#include "jit/guest/guest.h"
+
+namespace tandem::cpu::x86 {
+
+// Guest::lift. Any thread.
+jit::LiftStatus lift_block(const CpuModel& model, const jit::ir::BlockKey& key, const jit::CodeWindow& code,
+                           unsigned max_insns, jit::ir::Block& out);
+
+}  // namespace tandem::cpu::x86
