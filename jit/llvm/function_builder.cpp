@@ -1,0 +1,254 @@
+#include "jit/llvm/function_builder.h"
+
+#include <llvm/IR/Intrinsics.h>
+
+#include "jit/guest/frame.h"
+
+namespace tandem::jit::llvm_tier {
+
+using ir::LeaveReason;
+using ir::Op;
+
+FunctionBuilder::FunctionBuilder(llvm::Module& module, const Region& region, const RegionCompilerOptions& options)
+    : module_(module),
+      context_(module.getContext()),
+      region_(region),
+      options_(options),
+      layout_(options.guest->layout()),
+      b_(context_) {
+    llvm::MDBuilder md(context_);
+    llvm::MDNode* domain = md.createAnonymousAliasScopeDomain("tandem");
+    frame_scope_ = llvm::MDNode::get(context_, md.createAnonymousAliasScope(domain, "frame"));
+    guest_scope_ = llvm::MDNode::get(context_, md.createAnonymousAliasScope(domain, "guest"));
+}
+
+llvm::Function* FunctionBuilder::build(llvm::StringRef name) {
+    auto* signature = llvm::FunctionType::get(b_.getInt32Ty(), {b_.getPtrTy()}, false);
+    function_ = llvm::Function::Create(signature, llvm::Function::ExternalLinkage, name, module_);
+    function_->addFnAttr(llvm::Attribute::NoUnwind);
+    frame_ = function_->getArg(0);
+    frame_->setName("frame");
+    auto* entry = new_block("entry");
+    for (std::size_t i = 0; i < region_.blocks.size(); ++i) entries_.push_back(new_block("block"));
+    b_.SetInsertPoint(entry);
+    collect_slots();
+    load_slots();
+    b_.CreateBr(entries_[0]);
+    for (std::size_t i = 0; i < region_.blocks.size(); ++i) build_block(i);
+    return function_;
+}
+
+void FunctionBuilder::collect_slots() {
+    for (const auto& block : region_.blocks) {
+        for (const auto& inst : block.insts) {
+            if (inst.op != Op::GetState && inst.op != Op::SetState) continue;
+            const ir::Type t = inst.op == Op::GetState ? inst.type : block.type_of(inst.args[0]);
+            auto [it, fresh] = slots_.try_emplace(static_cast<u32>(inst.imm), Slot{t});
+            if (it->second.type != t) {
+                it->second.in_memory = true;
+                if (size_of(t) > size_of(it->second.type)) it->second.type = t;
+            }
+            if (inst.op == Op::SetState) it->second.written = true;
+        }
+    }
+    for (auto it = slots_.begin(); it != slots_.end(); ++it) {
+        if (it->first == layout_.pc_offset) it->second.in_memory = true;
+        const u32 end = it->first + size_of(it->second.type);
+        for (auto next = std::next(it); next != slots_.end() && next->first < end; ++next) {
+            it->second.in_memory = next->second.in_memory = true;
+        }
+    }
+    for (auto& [offset, slot] : slots_) {
+        if (!slot.in_memory) slot.value = b_.CreateAlloca(type(slot.type));
+    }
+}
+
+void FunctionBuilder::load_slots() {
+    for (auto& [offset, slot] : slots_) {
+        if (slot.in_memory) continue;
+        auto* loaded = b_.CreateAlignedLoad(type(slot.type), slot_address(offset), llvm::Align(1));
+        in_frame(loaded);
+        b_.CreateStore(loaded, slot.value);
+    }
+}
+
+void FunctionBuilder::flush(bool with_pc) {
+    for (auto& [offset, slot] : slots_) {
+        if (slot.in_memory || !slot.written) continue;
+        auto* value = b_.CreateLoad(type(slot.type), slot.value);
+        in_frame(b_.CreateAlignedStore(value, slot_address(offset), llvm::Align(1)));
+    }
+    if (with_pc) store_pc(c64(insn_pc_));
+}
+
+llvm::Value* FunctionBuilder::slot_address(u32 offset) {
+    return b_.CreateConstInBoundsGEP1_64(b_.getInt8Ty(), frame_, offset);
+}
+
+llvm::Value* FunctionBuilder::header_address(std::size_t header_offset) {
+    const auto distance = static_cast<tandem::i64>(header_offset) - static_cast<tandem::i64>(sizeof(FrameHeader));
+    return b_.CreateConstInBoundsGEP1_64(b_.getInt8Ty(), frame_, static_cast<u64>(distance));
+}
+
+void FunctionBuilder::store_pc(llvm::Value* pc) {
+    in_frame(b_.CreateAlignedStore(pc, slot_address(layout_.pc_offset), llvm::Align(1)));
+}
+
+void FunctionBuilder::leave(llvm::Value* reason) { b_.CreateRet(reason); }
+void FunctionBuilder::leave(LeaveReason reason) { leave(c32(static_cast<u32>(reason))); }
+
+void FunctionBuilder::build_block(std::size_t index) {
+    const ir::Block& block = region_.blocks[index];
+    b_.SetInsertPoint(entries_[index]);
+    values_.assign(block.insts.size(), nullptr);
+    insn_pc_ = block.key.pc;
+    for (ir::Value id = 0; id < block.insts.size(); ++id) {
+        const ir::Inst& inst = block.insts[id];
+        if ((ir::info(inst.op).flags & ir::kEnd) != 0) return terminator(block, inst, index);
+        instruction(block, id);
+    }
+}
+
+void FunctionBuilder::instruction(const ir::Block& block, ir::Value id) {
+    const ir::Inst& inst = block.insts[id];
+    switch (inst.op) {
+        case Op::InsnStart: insn_pc_ = inst.imm; return;
+        case Op::GetState: {
+            const Slot& slot = slots_.at(static_cast<u32>(inst.imm));
+            if (!slot.in_memory) {
+                values_[id] = b_.CreateLoad(type(inst.type), slot.value);
+            } else {
+                auto* loaded =
+                    b_.CreateAlignedLoad(type(inst.type), slot_address(static_cast<u32>(inst.imm)), llvm::Align(1));
+                values_[id] = in_frame(loaded);
+            }
+            return;
+        }
+        case Op::SetState: {
+            const Slot& slot = slots_.at(static_cast<u32>(inst.imm));
+            if (!slot.in_memory) {
+                b_.CreateStore(arg(inst, 0), slot.value);
+            } else {
+                in_frame(b_.CreateAlignedStore(arg(inst, 0), slot_address(static_cast<u32>(inst.imm)), llvm::Align(1)));
+            }
+            return;
+        }
+        case Op::Fence: b_.CreateFence(llvm::AtomicOrdering::SequentiallyConsistent); return;
+        case Op::Call: return call_helper(inst, id);
+        default: break;
+    }
+    if ((ir::info(inst.op).flags & ir::kFault) != 0) return memory(block, inst, id);
+    llvm::Value* value = integer(block, inst);
+    values_[id] = value != nullptr ? value : vector(block, inst);
+}
+
+void FunctionBuilder::terminator(const ir::Block& block, const ir::Inst& inst, std::size_t index) {
+    switch (inst.op) {
+        case Op::Jump: return go_to(index, inst.imm);
+        case Op::Branch: {
+            auto* taken = new_block("taken");
+            auto* other = new_block("other");
+            b_.CreateCondBr(truth(arg(inst, 0)), taken, other);
+            b_.SetInsertPoint(taken);
+            go_to(index, inst.imm);
+            b_.SetInsertPoint(other);
+            return go_to(index, block.fallthrough);
+        }
+        case Op::JumpInd:
+            flush(false);
+            store_pc(arg(inst, 0));
+            return leave(LeaveReason::None);
+        default:  // Leave: the pc slot is set already
+            flush(false);
+            return leave(static_cast<LeaveReason>(inst.imm));
+    }
+}
+
+// A direct edge: inside the region when the target is one of its blocks, else out through the pc slot. Backward edges look
+// for attention, so that no loop keeps the vCPU from its owner.
+void FunctionBuilder::go_to(std::size_t from, u64 pc) {
+    std::size_t to = 0;
+    while (to < region_.blocks.size() && region_.blocks[to].key.pc != pc) ++to;
+    if (to == region_.blocks.size()) {
+        flush(false);
+        store_pc(c64(pc));
+        return leave(LeaveReason::None);
+    }
+    if (pc > region_.blocks[from].key.pc) {
+        b_.CreateBr(entries_[to]);
+        return;
+    }
+    auto* attention =
+        b_.CreateAlignedLoad(b_.getInt32Ty(), header_address(offsetof(FrameHeader, attention)), llvm::Align(4));
+    attention->setAtomic(llvm::AtomicOrdering::Monotonic);
+    auto* out = new_block("attention");
+    b_.CreateCondBr(b_.CreateICmpEQ(in_frame(attention), c32(0)), entries_[to], out, likely());
+    b_.SetInsertPoint(out);
+    flush(false);
+    store_pc(c64(pc));
+    leave(LeaveReason::Attention);
+}
+
+void FunctionBuilder::leave_if(llvm::Value* status) {
+    auto* out = new_block("out");
+    auto* on = new_block("on");
+    b_.CreateCondBr(b_.CreateICmpEQ(status, c32(0)), on, out, likely());
+    b_.SetInsertPoint(out);
+    leave(status);
+    b_.SetInsertPoint(on);
+}
+
+void FunctionBuilder::call_helper(const ir::Inst& inst, ir::Value id) {
+    const Helper& helper = options_.guest->helpers()[inst.imm];
+    std::vector<llvm::Type*> types{b_.getPtrTy()};
+    std::vector<llvm::Value*> args{frame_};
+    for (unsigned n = 0; n < inst.nargs; ++n) {
+        llvm::Value* a = arg(inst, n);
+        if (a->getType()->getIntegerBitWidth() < 32) a = b_.CreateZExt(a, b_.getInt32Ty());
+        types.push_back(a->getType());
+        args.push_back(a);
+    }
+    const bool reads = (helper.flags & (kReadsState | kMayLeave)) != 0;
+    if (reads) flush(true);
+    auto* signature = llvm::FunctionType::get(type(inst.type), types, false);
+    auto* call = b_.CreateCall(signature, function_pointer(helper.function), args);
+    call->setDoesNotThrow();
+    if ((helper.flags & kPure) != 0) call->setDoesNotAccessMemory();
+    if ((helper.flags & kMayLeave) != 0) leave_if(call);
+    if ((helper.flags & kWritesState) != 0) load_slots();
+    if (inst.type != ir::Type::Void) values_[id] = call;
+}
+
+llvm::Type* FunctionBuilder::type(ir::Type t) {
+    switch (t) {
+        case ir::Type::Void: return b_.getVoidTy();
+        case ir::Type::V128: return llvm::FixedVectorType::get(b_.getInt64Ty(), 2);
+        default: return b_.getIntNTy(ir::width_of(t));
+    }
+}
+
+llvm::Value* FunctionBuilder::truth(llvm::Value* byte) {
+    return b_.CreateICmpNE(byte, llvm::ConstantInt::get(byte->getType(), 0));
+}
+
+llvm::Value* FunctionBuilder::function_pointer(const void* f) {
+    return b_.CreateIntToPtr(c64(reinterpret_cast<u64>(f)), b_.getPtrTy());
+}
+
+llvm::BasicBlock* FunctionBuilder::new_block(const char* name) {
+    return llvm::BasicBlock::Create(context_, name, function_);
+}
+
+llvm::Instruction* FunctionBuilder::in_frame(llvm::Instruction* access) {
+    access->setMetadata(llvm::LLVMContext::MD_alias_scope, frame_scope_);
+    access->setMetadata(llvm::LLVMContext::MD_noalias, guest_scope_);
+    return access;
+}
+
+llvm::Instruction* FunctionBuilder::in_guest(llvm::Instruction* access) {
+    access->setMetadata(llvm::LLVMContext::MD_alias_scope, guest_scope_);
+    access->setMetadata(llvm::LLVMContext::MD_noalias, frame_scope_);
+    return access;
+}
+
+}  // namespace tandem::jit::llvm_tier
