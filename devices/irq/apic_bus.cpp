@@ -1,0 +1,84 @@
+#include "devices/irq/apic_bus.h"
+
+#include "base/bits.h"
+#include "devices/irq/lapic.h"
+
+namespace tandem::devices {
+namespace {
+
+Delivery merge(Delivery a, Delivery b) {
+    if (a == Delivery::Delivered || b == Delivery::Delivered) return Delivery::Delivered;
+    return a == Delivery::Coalesced ? a : b;
+}
+
+bool addressed(const Lapic& lapic, const ApicMessage& message, Shorthand shorthand, const Lapic* sender) {
+    switch (shorthand) {
+        case Shorthand::Self: return &lapic == sender;
+        case Shorthand::AllIncludingSelf: return true;
+        case Shorthand::AllExcludingSelf: return &lapic != sender;
+        case Shorthand::None: break;
+    }
+    return lapic.matches(message.destination, message.logical);
+}
+
+}  // namespace
+
+Delivery ApicBus::send(const ApicMessage& message, Shorthand shorthand, const Lapic* sender) {
+    if (message.mode == DeliveryMode::LowestPriority && shorthand == Shorthand::None) return send_to_lowest(message);
+    Delivery result = Delivery::Ignored;
+    for (Lapic* lapic : lapics_) {
+        if (addressed(*lapic, message, shorthand, sender)) {
+            result = merge(result, lapic->accept(message.mode, message.vector, message.level));
+        }
+    }
+    return result;
+}
+
+Delivery ApicBus::send_to_lowest(const ApicMessage& message) {
+    unsigned lowest = 256;
+    unsigned candidates = 0;
+    auto eligible = [&](const Lapic* l) { return l->accepts_fixed() && l->matches(message.destination, message.logical); };
+    for (const Lapic* lapic : lapics_) {
+        if (!eligible(lapic)) continue;
+        const unsigned priority = lapic->processor_priority() >> 4;
+        if (priority < lowest) candidates = 0;
+        if (priority <= lowest) ++candidates;
+        lowest = std::min(lowest, priority);
+    }
+    if (candidates == 0) return Delivery::Ignored;
+    // Equal priorities: the vector chooses, so that a device's interrupts stay on one processor and different devices
+    // spread.
+    unsigned skip = message.vector % candidates;
+    Lapic* chosen = nullptr;
+    for (Lapic* lapic : lapics_) {
+        if (!eligible(lapic)) continue;
+        // Priorities move meanwhile: any eligible one will do when the winner has gone.
+        if (chosen == nullptr) chosen = lapic;
+        if (lapic->processor_priority() >> 4 > lowest) continue;
+        chosen = lapic;
+        if (skip-- == 0) break;
+    }
+    return chosen == nullptr ? Delivery::Ignored : chosen->accept(DeliveryMode::Fixed, message.vector, message.level);
+}
+
+void ApicBus::broadcast_eoi(u8 vector) {
+    for (EoiListener* l : listeners_) l->end_of_interrupt(vector);
+}
+
+Delivery ApicBus::deliver_msi(u64 address, u32 data) {
+    if (bits(address, 63, 20) != 0xfee) return Delivery::Ignored;
+    ApicMessage m;
+    m.destination = ApicMessage::widen(static_cast<u8>(bits(address, 19, 12)));
+    // The destination mode counts only together with the redirection hint (SDM volume 3, 10.11.1); both then ask for the
+    // lowest priority among the addressees.
+    const bool hint = bit(address, 3);
+    m.logical = bit(address, 2);
+    m.mode = static_cast<DeliveryMode>(bits(data, 10, 8));
+    if (hint && m.mode == DeliveryMode::Fixed) m.mode = DeliveryMode::LowestPriority;
+    m.vector = static_cast<u8>(bits(data, 7, 0));
+    m.level = bit(data, 15);
+    if (m.level && !bit(data, 14)) return Delivery::Ignored;
+    return send(m);
+}
+
+}  // namespace tandem::devices
