@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "base/bits.h"
 #include "cpu/x86/decode/instruction.h"
@@ -205,11 +206,22 @@ private:
     bool address_override_ = false;
 };
 
+template <class T>
+i64 load_signed(const u8* at) {
+    T value;
+    std::memcpy(&value, at, sizeof value);
+    return value;
+}
+
 i64 Decoder::take(unsigned count) {
-    u64 value = 0;
-    std::memcpy(&value, at_, count);
+    const u8* at = at_;
     at_ += count;
-    return sign_extend(value, count * 8);
+    switch (count) {
+        case 1: return load_signed<i8>(at);
+        case 2: return load_signed<i16>(at);
+        case 4: return load_signed<i32>(at);
+        default: return load_signed<i64>(at);
+    }
 }
 
 // Leaves the first opcode byte in `byte`. A REX prefix counts only right before the opcode (SDM volume 2, 2.2.1).
@@ -301,9 +313,9 @@ const Row* Decoder::find(const Slot& slot) const {
     u32 excluded = mode_ == Mode::Bits64 ? kRowNo64 : kRowOnly64;
     excluded |= (rex_ & kRexW) != 0 ? kRowNoRexW : kRowRexW;
     if ((rex_ & kRexB) != 0) excluded |= kRowNoRexB;
-    const u16* order = row_order() + slot.first;
+    const u16* order = kLookup.order + slot.first;
     for (unsigned i = 0; i < slot.count; ++i) {
-        const Row& row = row_table()[order[i]];
+        const Row& row = kRowTable[order[i]];
         if ((row.prefix & prefix) != 0 && (row.flags & excluded) == 0 && row.modrm.fits(insn_.modrm)) {
             insn_.row = order[i];
             return &row;
@@ -523,7 +535,7 @@ DecodeStatus Decoder::run() {
     if (status == DecodeStatus::Ok) status = opcode_map(byte, map);
     if (status != DecodeStatus::Ok) return status;
 
-    const Slot& candidates = slot(map, insn_.opcode_byte);
+    const Slot& candidates = kLookup.slots[static_cast<unsigned>(map)][insn_.opcode_byte];
     if (candidates.count == 0) return DecodeStatus::Invalid;
     insn_.has_modrm = candidates.modrm;
     if (candidates.modrm) {
@@ -563,6 +575,9 @@ DecodeStatus Decoder::run() {
     return DecodeStatus::Ok;
 }
 
+// Copied by memcpy: the compiler would clear an Instruction by REP STOS, which costs more than the rest of many decodes.
+constexpr Instruction kBlank;
+
 constexpr std::string_view kOpcodeNames[] = {
     "invalid",
 #define TANDEM_X86_OPCODE(name) #name,
@@ -575,7 +590,8 @@ constexpr std::string_view kOpcodeNames[] = {
 }  // namespace
 
 DecodeStatus decode(std::span<const u8> bytes, Mode mode, Instruction& out) {
-    out = Instruction{};
+    static_assert(std::is_trivially_copyable_v<Instruction>);
+    std::memcpy(&out, &kBlank, sizeof out);
     return Decoder(bytes, mode, out).run();
 }
 

@@ -6,13 +6,19 @@
 namespace tandem::cpu::x86::decode_rows {
 
 struct Slot {
-    u16 first = 0;  // candidates are rows()[row_order()[first .. first + count)], in order of preference
+    u16 first = 0;  // candidates are kRowTable[order[first .. first + count)], in order of preference
     u8 count = 0;
     bool modrm = false;  // a ModRM byte follows
 };
 
-const Slot& slot(Map map, u8 byte);
-const u16* row_order();
-const Row* row_table();
+struct Lookup {
+    static constexpr unsigned kMaps = static_cast<unsigned>(Map::Count_);
+    static constexpr unsigned kMaxEncodings = 2048;
+    Slot slots[kMaps][256]{};
+    u16 order[kMaxEncodings]{};  // row indices, those of one opcode byte next to each other
+};
+
+extern const Lookup kLookup;
+extern const Row* const kRowTable;
 
 }  // namespace tandem::cpu::x86::decode_rows

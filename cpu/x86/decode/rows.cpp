@@ -66,16 +66,10 @@ constexpr unsigned count_encodings() {
     return n;
 }
 
-constexpr unsigned kMaps = static_cast<unsigned>(Map::Count_);
-constexpr unsigned kEncodings = count_encodings();
+static_assert(count_encodings() <= Lookup::kMaxEncodings);
 
-struct Tables {
-    Slot slots[kMaps][256]{};
-    u16 order[kEncodings]{};  // row indices, those of one opcode byte next to each other
-};
-
-constexpr Tables build_tables() {
-    Tables t;
+constexpr Lookup build_lookup() {
+    Lookup t;
     for (const Row& row : kRows) {
         for (unsigned i = 0; i < encodings(row); ++i) {
             Slot& slot = t.slots[static_cast<unsigned>(row.map)][row.byte + i];
@@ -102,22 +96,22 @@ constexpr Tables build_tables() {
     return t;
 }
 
-constexpr Tables kTables = build_tables();
+}  // namespace
 
+std::span<const Row> rows() { return kRows; }
+
+constexpr Lookup kLookup = build_lookup();
+const Row* const kRowTable = kRows;
+
+namespace {
 constexpr bool modrm_is_settled_by_the_opcode() {
     for (const Row& row : kRows) {
-        if (kTables.slots[static_cast<unsigned>(row.map)][row.byte].modrm != row.modrm.present) return false;
+        if (kLookup.slots[static_cast<unsigned>(row.map)][row.byte].modrm != row.modrm.present) return false;
     }
     return true;
 }
 static_assert(modrm_is_settled_by_the_opcode());
 
 }  // namespace
-
-std::span<const Row> rows() { return kRows; }
-
-const Row* row_table() { return kRows; }
-const Slot& slot(Map map, u8 byte) { return kTables.slots[static_cast<unsigned>(map)][byte]; }
-const u16* row_order() { return kTables.order; }
 
 }  // namespace tandem::cpu::x86::decode_rows
