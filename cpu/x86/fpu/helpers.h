@@ -1,4 +1,7 @@
-// Functions that lifted x87, MMX, SSE and XSAVE code calls. Conventions as in system/system.h.
+// All floating-point and vector helpers that IR calls (rows: fpu/helpers.inc).
 #pragma once
 
-#include "cpu/x86/system/system.h"
+#include "cpu/x86/fpu/mxcsr.h"
+#include "cpu/x86/fpu/strings.h"
+#include "cpu/x86/fpu/x87.h"
+#include "cpu/x86/fpu/xsave.h"
