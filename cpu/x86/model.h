@@ -35,6 +35,8 @@ public:
         return (bits_[static_cast<unsigned>(f) / 64] >> (static_cast<unsigned>(f) % 64) & 1) != 0;
     }
     [[nodiscard]] const std::string& name() const { return name_; }
+    // Whether the guest sees an AMD processor; otherwise an Intel one.
+    [[nodiscard]] bool amd() const { return vendor_ == "AuthenticAMD"; }
     [[nodiscard]] unsigned physical_bits() const { return phys_bits_; }
     [[nodiscard]] unsigned linear_bits() const { return 48; }
 
@@ -52,6 +54,7 @@ public:
 
 private:
     friend class CpuModelBuilder;
+    friend class CpuidLeaves;
     std::string name_;
     std::string vendor_;
     std::string brand_;

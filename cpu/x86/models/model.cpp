@@ -1,0 +1,201 @@
+// CPU models from rows: models.inc, features.inc, implemented.inc.
+#include "cpu/x86/model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <span>
+
+#include "base/bits.h"
+#include "cpu/x86/models/feature_table.h"
+
+namespace tandem::cpu::x86 {
+
+namespace {
+
+#define X86_64_BASE \
+    "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 ht syscall nx lm"
+#define X86_64_V2 " pni ssse3 cx16 sse4.1 sse4.2 popcnt lahf-lm"
+#define KVM " kvmclock-old kvm-nopiodelay kvmclock kvmclock-stable-bit"
+constexpr std::string_view kImplemented = "*";
+
+struct ModelRow {
+    std::string_view name, what, vendor, brand;
+    u32 signature;
+    u8 physical_bits;
+    std::string_view features;
+};
+constexpr ModelRow kModels[] = {
+#define TANDEM_X86_MODEL(name, what, vendor, brand, signature, physical_bits, features) \
+    {name, what, vendor, brand, signature, physical_bits, features},
+#include "cpu/x86/models/models.inc"
+#undef TANDEM_X86_MODEL
+};
+
+constexpr Feature kImplementedFeatures[] = {
+#define TANDEM_X86_IMPLEMENTED(id) Feature::id,
+#include "cpu/x86/models/implemented.inc"
+#undef TANDEM_X86_IMPLEMENTED
+};
+
+bool implemented(Feature f) {
+    return std::find(std::begin(kImplementedFeatures), std::end(kImplementedFeatures), f) != std::end(kImplementedFeatures);
+}
+
+// QEMU spells one name as sse4.1, sse4-1 and sse4_1.
+bool same_name(std::string_view a, std::string_view b) {
+    const auto fold = [](char c) {
+        return c == '_' || c == '.' ? '-' : c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    };
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return fold(x) == fold(y); });
+}
+
+std::optional<Feature> find_feature(std::string_view name) {
+    const auto table = feature_table();
+    const auto found =
+        std::find_if(table.begin(), table.end(), [&](const FeatureRow& r) { return same_name(r.name, name); });
+    if (found == table.end()) return std::nullopt;
+    return found->id;
+}
+
+// Calls f with every part of `list` between separators, empty parts left out.
+template <class F>
+void split(std::string_view list, char separator, F f) {
+    while (!list.empty()) {
+        const std::size_t end = std::min(list.find(separator), list.size());
+        if (end != 0) f(list.substr(0, end));
+        list.remove_prefix(std::min(end + 1, list.size()));
+    }
+}
+
+std::string known_models() {
+    std::string names;
+    for (const ModelRow& row : kModels) names += fmt::format("{}{}", names.empty() ? "" : ", ", row.name);
+    return names + ", host";
+}
+
+std::string known_features() {
+    std::string names;
+    for (const Feature f : kImplementedFeatures)
+        names += fmt::format("{}{}", names.empty() ? "" : ", ", feature_row(f).name);
+    return names;
+}
+
+}  // namespace
+
+class CpuModelBuilder {
+public:
+    Result<void> start(std::string_view name) {
+        if (name == "host") return start_host();
+        const auto* row =
+            std::find_if(std::begin(kModels), std::end(kModels), [&](const ModelRow& r) { return same_name(r.name, name); });
+        if (row == std::end(kModels)) {
+            return Error{Errc::NotFound, fmt::format("unknown CPU model '{}'; known are {}", name, known_models())};
+        }
+        identify(row->name, row->vendor, row->brand, row->signature, row->physical_bits);
+        if (row->features == kImplemented) {
+            for (const Feature f : kImplementedFeatures) set(f, true);
+        } else {
+            split(row->features, ' ', [&](std::string_view feature) {
+                if (const auto f = find_feature(feature)) set(*f, true);
+            });
+        }
+        return {};
+    }
+
+    Result<void> apply(std::string_view property) {
+        bool on = true;
+        std::string_view name = property;
+        if (property.front() == '+' || property.front() == '-') {
+            on = property.front() == '+';
+            name.remove_prefix(1);
+        } else if (const std::size_t equals = property.find('='); equals != std::string_view::npos) {
+            name = property.substr(0, equals);
+            const std::string_view value = property.substr(equals + 1);
+            if (name == "phys-bits") return set_physical_bits(value);
+            if (value != "on" && value != "off")
+                return invalid(fmt::format("CPU property '{}': on or off expected", property));
+            on = value == "on";
+        }
+        const auto f = find_feature(name);
+        if (!f) return Error{Errc::NotFound, fmt::format("unknown CPU feature '{}'; known are {}", name, known_features())};
+        set(*f, on);
+        return {};
+    }
+
+    // Refuses what nothing implements.
+    Result<CpuModel> finish() {
+        std::string lacking;
+        for (const FeatureRow& row : feature_table()) {
+            if (model_.has(row.id) && !implemented(row.id))
+                lacking += fmt::format("{}{}", lacking.empty() ? "" : ", ", row.name);
+        }
+        if (lacking.empty()) return model_;
+        return Error{Errc::Unsupported,
+                     fmt::format("CPU model '{}' needs features that are not implemented: {}", model_.name_, lacking)};
+    }
+
+private:
+    void identify(std::string_view name, std::string_view vendor, std::string_view brand, u32 signature,
+                  unsigned physical_bits) {
+        model_.name_ = name;
+        model_.vendor_ = vendor;
+        model_.brand_ = brand;
+        model_.signature_ = signature;
+        model_.phys_bits_ = physical_bits;
+    }
+
+    void set(Feature f, bool on) {
+        const auto index = static_cast<unsigned>(f);
+        u64& word = model_.bits_[index / 64];
+        word = with_bits(word, index % 64, index % 64, on ? 1 : 0);
+    }
+
+    Result<void> set_physical_bits(std::string_view value) {
+        unsigned number = 0;
+        const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+        if (error != std::errc{} || end != value.data() + value.size() || number < 32 || number > 52) {
+            return invalid(fmt::format("phys-bits '{}': a number from 32 to 52 expected", value));
+        }
+        model_.phys_bits_ = number;
+        return {};
+    }
+
+    Result<void> start_host() {
+        const HostCpuid host;
+        if (!host.available()) return Error{Errc::Unsupported, "CPU model 'host' needs an x86 host"};
+        identify("host", host.vendor(), host.brand(), host.signature(), std::min(host.physical_bits(), 52u));
+        for (const Feature f : kImplementedFeatures) {
+            const FeatureRow& row = feature_row(f);
+            // What the machine around the processor provides does not depend on the host.
+            const bool ours =
+                (row.leaf >> 28) == 4 || f == Feature::HYPERVISOR || f == Feature::X2APIC || f == Feature::APIC;
+            set(f, ours || host.has(row));
+        }
+        return {};
+    }
+
+    CpuModel model_;
+};
+
+Result<CpuModel> CpuModel::create(std::string_view spec) {
+    CpuModelBuilder builder;
+    const std::size_t comma = std::min(spec.find(','), spec.size());
+    TANDEM_TRY(builder.start(spec.substr(0, comma)));
+    Result<void> result;
+    split(spec.substr(std::min(comma + 1, spec.size())), ',', [&](std::string_view property) {
+        if (result.ok()) result = builder.apply(property);
+    });
+    TANDEM_TRY(std::move(result));
+    return builder.finish();
+}
+
+std::string CpuModel::help() {
+    std::string text;
+    for (const ModelRow& row : kModels) text += fmt::format("{:<12} {}\n", row.name, row.what);
+    return text + "host         what the host's processor and the engine both have\n";
+}
+
+}  // namespace tandem::cpu::x86

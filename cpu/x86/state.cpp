@@ -1,0 +1,53 @@
+// Power-up and INIT: SDM volume 3, table 9-1.
+#include "cpu/x86/state.h"
+
+namespace tandem::cpu::x86 {
+
+namespace {
+
+constexpr u16 kData = 0x93, kCode = 0x9b, kLdtAccess = 0x82, kTssAccess = 0x8b;
+constexpr u64 kApicBase = 0xfee00000, kApicEnable = 1u << 11, kApicBsp = 1u << 8;
+// PPro family, as RDX identifies the processor after reset.
+constexpr u64 kResetSignature = 0x600;
+
+// What power-up and INIT have in common.
+void reset_common(State& s, bool bsp) {
+    s.gpr = {};
+    s.gpr[RDX] = kResetSignature;
+    s.rip = 0xfff0;
+    s.rflags = 2;
+    s.seg.fill({0, 0xffff, 0, kData});
+    s.seg[CS] = {0xffff0000, 0xffff, 0xf000, kCode};
+    s.ldtr = {0, 0xffff, 0, kLdtAccess};
+    s.tr = {0, 0xffff, 0, kTssAccess};
+    s.gdtr = s.idtr = {0, 0xffff};
+    s.cr2 = s.cr3 = s.cr4 = 0;
+    s.dr = {};
+    s.dr6 = 0xffff0ff0;
+    s.dr7 = 0x400;
+    s.msr.efer = 0;
+    s.pdpte = {};
+    s.activity = bsp ? Activity::Running : Activity::WaitForSipi;
+    s.sti_shadow = s.mov_ss_shadow = s.nmi_blocked = s.nmi_pending = false;
+    s.pending = {};
+}
+
+}  // namespace
+
+void reset(State& s, bool bsp) {
+    s = {};
+    reset_common(s, bsp);
+    s.cr0 = 0x60000010;
+    s.x87.fcw = 0x40;
+    s.x87.valid = 0xff;
+    s.msr.apic_base = kApicBase | kApicEnable | (bsp ? kApicBsp : 0);
+}
+
+void init(State& s, bool bsp) {
+    constexpr u64 kCacheBits = 0x60000000;  // CD and NW are kept
+    const u64 cache = s.cr0 & kCacheBits;
+    reset_common(s, bsp);
+    s.cr0 = cache | 0x10;
+}
+
+}  // namespace tandem::cpu::x86

@@ -1,0 +1,199 @@
+// Control registers: SDM volume 3, 2.5, 4.10.4 and 9.8; volume 2 "MOV - Move to/from Control Registers".
+#include "base/log.h"
+#include "cpu/x86/system/internal.h"
+
+namespace tandem::cpu::x86 {
+
+namespace {
+
+// CR4 bits that exist when any one of the features beside them does.
+struct Cr4Row {
+    u64 bit;
+    Feature feature;
+};
+constexpr Cr4Row kCr4Bits[] = {
+    {cr4::VME, Feature::VME},           {cr4::PVI, Feature::VME},
+    {cr4::TSD, Feature::TSC},           {cr4::DE, Feature::DE},
+    {cr4::PSE, Feature::PSE},           {cr4::PAE, Feature::PAE},
+    {cr4::MCE, Feature::MCE},           {cr4::PGE, Feature::PGE},
+    {cr4::PCE, Feature::FPU},           {cr4::OSFXSR, Feature::FXSR},
+    {cr4::OSXMMEXCPT, Feature::SSE},    {cr4::UMIP, Feature::UMIP},
+    {cr4::FSGSBASE, Feature::FSGSBASE}, {cr4::PCIDE, Feature::PCID},
+    {cr4::OSXSAVE, Feature::XSAVE},     {cr4::SMEP, Feature::SMEP},
+    {cr4::SMAP, Feature::SMAP},
+};
+
+u64 cr4_allowed(const CpuModel& model) {
+    u64 allowed = 0;
+    for (const Cr4Row& row : kCr4Bits) {
+        if (model.has(row.feature)) allowed |= row.bit;
+    }
+    return allowed;
+}
+
+constexpr u64 kCr0Defined =
+    cr0::PE | cr0::MP | cr0::EM | cr0::TS | cr0::ET | cr0::NE | cr0::WP | cr0::AM | cr0::NW | cr0::CD | cr0::PG;
+
+bool pae_without_long_mode(u64 cr0_value, u64 cr4_value, u64 efer_value) {
+    return (cr0_value & cr0::PG) != 0 && (cr4_value & cr4::PAE) != 0 && (efer_value & efer::LMA) == 0;
+}
+
+void flush(TranslateState& t, bool keep_global, const char* why) {
+    log::trace(log::Mmu, "mmu: TLB flush{} for {}", keep_global ? " but for global pages" : "", why);
+    jit::tlb_flush(&t, keep_global);
+}
+
+// Entering IA-32e mode (SDM volume 3, 9.8.5).
+bool check_long_mode_entry(TranslateState& t) {
+    const State& s = t.s;
+    const bool tss16 = usable(s.tr) && (s.tr.access & 0xf) == 3;
+    return ((s.cr4 & cr4::PAE) != 0 && (s.seg[CS].access & access::L) == 0 && !tss16) || fault(t, kGP);
+}
+
+bool write_cr0(TranslateState& t, u64 value) {
+    State& s = t.s;
+    const bool paging = (value & cr0::PG) != 0;
+    const bool was_paging = (s.cr0 & cr0::PG) != 0;
+    if ((value >> 32) != 0 || (paging && (value & cr0::PE) == 0)) return fault(t, kGP);
+    if ((value & cr0::NW) != 0 && (value & cr0::CD) == 0) return fault(t, kGP);
+    if (was_paging && !paging && ((s.cr4 & cr4::PCIDE) != 0 || code64(s))) return fault(t, kGP);
+    u64 new_efer = s.msr.efer;
+    if (paging && !was_paging && (new_efer & efer::LME) != 0) {
+        if (!check_long_mode_entry(t)) return false;
+        new_efer |= efer::LMA;
+    }
+    if (!paging) new_efer &= ~efer::LMA;
+    value = (value & kCr0Defined) | cr0::ET;
+    const u64 changed = s.cr0 ^ value;
+    const bool reload = (changed & (cr0::PG | cr0::CD | cr0::NW)) != 0 && pae_without_long_mode(value, s.cr4, new_efer);
+    if (reload && !load_pdptes(t, s.cr3)) return false;
+    s.cr0 = value;
+    s.msr.efer = new_efer;
+    if ((changed & cr0::PG) != 0)
+        flush(t, false, "CR0.PG");
+    else if ((changed & (cr0::WP | cr0::PE)) != 0)
+        flush(t, true, "CR0.WP");
+    return true;
+}
+
+bool write_cr3(TranslateState& t, u64 value) {
+    constexpr u64 kNoFlush = u64{1} << 63;
+    State& s = t.s;
+    const bool pcid = (s.cr4 & cr4::PCIDE) != 0;
+    const bool no_flush = pcid && (value & kNoFlush) != 0;
+    if (pcid) value &= ~kNoFlush;
+    if (long_mode(s) && (value >> t.model->physical_bits()) != 0) return fault(t, kGP);
+    if (pae_without_long_mode(s.cr0, s.cr4, s.msr.efer) && !load_pdptes(t, value)) return false;
+    // The soft TLB has no PCID tags: another address space always flushes it.
+    const bool same = s.cr3 == value;
+    s.cr3 = value;
+    if (!(no_flush && same)) flush(t, true, "CR3");
+    return true;
+}
+
+bool write_cr4(TranslateState& t, u64 value) {
+    State& s = t.s;
+    const u64 changed = s.cr4 ^ value;
+    if ((value & ~cr4_allowed(*t.model)) != 0) return fault(t, kGP);
+    if (long_mode(s) && (value & cr4::PAE) == 0) return fault(t, kGP);
+    if ((changed & value & cr4::PCIDE) != 0 && (!long_mode(s) || (s.cr3 & 0xfff) != 0)) return fault(t, kGP);
+    constexpr u64 kReload = cr4::PAE | cr4::PGE | cr4::PSE | cr4::SMEP;
+    const bool reload = (changed & kReload) != 0 && pae_without_long_mode(s.cr0, value, s.msr.efer);
+    if (reload && !load_pdptes(t, s.cr3)) return false;
+    s.cr4 = value;
+    constexpr u64 kFlush = cr4::PAE | cr4::PGE | cr4::PSE | cr4::SMEP | cr4::SMAP | cr4::PCIDE;
+    if ((changed & kFlush) != 0) flush(t, false, "CR4");
+    return true;
+}
+
+bool valid_cr(const State& s, u32 index) {
+    return index == 0 || index == 2 || index == 3 || index == 4 || (index == 8 && code64(s));
+}
+
+bool check_cr_access(TranslateState& t, u32 index) {
+    if (!valid_cr(t.s, index)) return fault(t, kUD);
+    return require_cpl0(t);
+}
+
+}  // namespace
+
+bool require_cpl0(TranslateState& t) { return !protected_mode(t.s) || cpl(t.s) == 0 || fault(t, kGP); }
+
+u64 xcr0_supported(const CpuModel& model) {
+    u64 value = 3;
+    if (model.has(Feature::AVX)) value |= 4;
+    if (model.has(Feature::AVX512F)) value |= 0xe0;
+    return value;
+}
+
+LeaveReason mov_to_cr(TranslateState* t, u32 index, u64 value) {
+    State& s = t->s;
+    if (!check_cr_access(*t, index)) return failed(*t);
+    if (!code64(s)) value &= 0xffffffff;
+    switch (index) {
+        case 0: return done(*t, write_cr0(*t, value));
+        case 2: s.cr2 = value; break;
+        case 3: return done(*t, write_cr3(*t, value));
+        case 4: return done(*t, write_cr4(*t, value));
+        default:
+            if ((value & ~u64{15}) != 0) return raise(*t, kGP);
+            t->platform->cr8_write(static_cast<u8>(value));
+            recheck_interrupts(*t);
+            break;
+    }
+    return LeaveReason::None;
+}
+
+LeaveReason mov_from_cr(TranslateState* t, u32 index) {
+    const State& s = t->s;
+    if (!check_cr_access(*t, index)) return failed(*t);
+    switch (index) {
+        case 0: t->scratch[0] = s.cr0; break;
+        case 2: t->scratch[0] = s.cr2; break;
+        case 3: t->scratch[0] = s.cr3; break;
+        case 4: t->scratch[0] = s.cr4; break;
+        default: t->scratch[0] = t->platform->cr8_read() & 15u; break;
+    }
+    return LeaveReason::None;
+}
+
+// LMSW cannot clear PE.
+LeaveReason lmsw(TranslateState* t, u32 value) {
+    if (!require_cpl0(*t)) return failed(*t);
+    constexpr u64 kWritable = cr0::PE | cr0::MP | cr0::EM | cr0::TS;
+    const u64 kept = t->s.cr0 & (~kWritable | cr0::PE);
+    return done(*t, write_cr0(*t, kept | (value & kWritable)));
+}
+
+LeaveReason clts(TranslateState* t) {
+    if (!require_cpl0(*t)) return failed(*t);
+    t->s.cr0 &= ~cr0::TS;
+    return LeaveReason::None;
+}
+
+LeaveReason xgetbv(TranslateState* t) {
+    State& s = t->s;
+    if ((s.cr4 & cr4::OSXSAVE) == 0) return raise(*t, kUD);
+    const auto index = static_cast<u32>(s.gpr[RCX]);
+    const bool in_use = index == 1 && t->model->has(Feature::XGETBV1);
+    if (index != 0 && !in_use) return raise(*t, kGP);
+    s.gpr[RAX] = s.xcr0 & 0xffffffff;
+    s.gpr[RDX] = s.xcr0 >> 32;
+    return LeaveReason::None;
+}
+
+LeaveReason xsetbv(TranslateState* t) {
+    State& s = t->s;
+    if ((s.cr4 & cr4::OSXSAVE) == 0) return raise(*t, kUD);
+    if (!require_cpl0(*t)) return failed(*t);
+    constexpr u64 kX87 = 1, kSse = 2, kAvx = 4, kAvx512 = 0xe0;
+    const u64 value = (s.gpr[RDX] << 32) | (s.gpr[RAX] & 0xffffffff);
+    const bool valid = static_cast<u32>(s.gpr[RCX]) == 0 && (value & ~xcr0_supported(*t->model)) == 0 &&
+                       (value & kX87) != 0 && ((value & kAvx) == 0 || (value & kSse) != 0) &&
+                       ((value & kAvx512) == 0 || (value & (kAvx512 | kAvx)) == (kAvx512 | kAvx));
+    if (!valid) return raise(*t, kGP);
+    s.xcr0 = value;
+    return LeaveReason::None;
+}
+
+}  // namespace tandem::cpu::x86

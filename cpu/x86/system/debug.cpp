@@ -1,0 +1,114 @@
+// Debug registers and debug exceptions: SDM volume 3, 17.2 and 17.3 (contract R6).
+#include "cpu/x86/system/internal.h"
+
+namespace tandem::cpu::x86 {
+
+namespace {
+
+constexpr u64 kDr6Writable = 0xf | dr6::BD | dr6::BS | dr6::BT;
+constexpr u64 kDr6Ones = 0xffff0ff0;
+constexpr u64 kDr7Writable = 0xffff23ff;
+constexpr u64 kDr7Ones = 0x400;
+
+enum class Condition : u8 { Execute, Write, Io, ReadWrite };
+
+struct Breakpoint {
+    bool enabled;
+    Condition condition;
+    unsigned length;
+    u64 address;
+};
+
+Breakpoint breakpoint(const State& s, unsigned index) {
+    constexpr u8 kLength[] = {1, 2, 8, 4};
+    const unsigned length = kLength[bits(s.dr7, 19 + index * 4, 18 + index * 4)];
+    return {bits(s.dr7, index * 2 + 1, index * 2) != 0, static_cast<Condition>(bits(s.dr7, 17 + index * 4, 16 + index * 4)),
+            length, align_down(s.dr[index], length)};
+}
+
+// DR6 bits of the enabled breakpoints that `matches` says yes to.
+template <class F>
+u64 hits(const State& s, F matches) {
+    u64 result = 0;
+    for (unsigned i = 0; i < 4; ++i) {
+        const Breakpoint b = breakpoint(s, i);
+        if (b.enabled && matches(b)) result |= u64{1} << i;
+    }
+    return result;
+}
+
+bool overlaps(const Breakpoint& b, u64 va, u64 size) { return va < b.address + b.length && b.address < va + size; }
+
+// CPL, then aliases, then general detect.
+bool check_dr_access(TranslateState& t, u32& index) {
+    State& s = t.s;
+    if (!require_cpl0(t)) return false;
+    if (index == 4 || index == 5) {
+        if ((s.cr4 & cr4::DE) != 0) return fault(t, kUD);
+        index += 2;
+    }
+    if ((s.dr7 & dr7::GD) != 0) return fault(t, kDB, 0, dr6::BD);
+    return true;
+}
+
+}  // namespace
+
+LeaveReason mov_to_dr(TranslateState* t, u32 index, u64 value) {
+    State& s = t->s;
+    if (!check_dr_access(*t, index)) return failed(*t);
+    if (!code64(s)) value &= 0xffffffff;
+    if (index >= 6 && (value >> 32) != 0) return raise(*t, kGP);
+    if (index < 4) {
+        s.dr[index] = value;
+    } else if (index == 6) {
+        s.dr6 = (value & kDr6Writable) | kDr6Ones;
+    } else {
+        s.dr7 = (value & kDr7Writable) | kDr7Ones;
+    }
+    return LeaveReason::None;
+}
+
+LeaveReason mov_from_dr(TranslateState* t, u32 index) {
+    const State& s = t->s;
+    if (!check_dr_access(*t, index)) return failed(*t);
+    t->scratch[0] = index < 4 ? s.dr[index] : index == 6 ? s.dr6 : s.dr7;
+    return LeaveReason::None;
+}
+
+bool debug_active(const TranslateState& t) {
+    return (t.s.rflags & eflags::TF) != 0 || (t.s.dr7 & dr7::Enables) != 0 || t.debug_trap != 0;
+}
+
+LeaveReason debug_begin(TranslateState* t) {
+    State& s = t->s;
+    u64 trap = t->debug_trap;
+    t->debug_trap = 0;
+    if (s.mov_ss_shadow) {
+        // MOV SS holds off the traps; a single step is lost, breakpoints wait (SDM volume 3, 6.8.3).
+        t->debug_trap = trap & 0xf;
+        trap = 0;
+    }
+    if (trap != 0) return raise(*t, kDB, 0, trap);
+    if ((s.rflags & eflags::RF) == 0 && !s.mov_ss_shadow) {
+        const u64 va = linear(s, s.rip + (code64(s) ? 0 : s.seg[CS].base));
+        const u64 hit = hits(s, [va](const Breakpoint& b) { return b.condition == Condition::Execute && b.address == va; });
+        if (hit != 0) return raise(*t, kDB, 0, hit);
+    }
+    s.rflags &= ~eflags::RF;
+    if ((s.rflags & eflags::TF) != 0) t->debug_trap |= dr6::BS;
+    return LeaveReason::None;
+}
+
+void debug_data(TranslateState* t, u64 va, u32 size, u32 write) {
+    t->debug_trap |= hits(t->s, [=](const Breakpoint& b) {
+        const bool kind = b.condition == Condition::ReadWrite || (b.condition == Condition::Write && write != 0);
+        return kind && overlaps(b, va, size);
+    });
+}
+
+void debug_port(TranslateState& t, u16 port, unsigned size) {
+    if ((t.s.dr7 & dr7::Enables) == 0 || (t.s.cr4 & cr4::DE) == 0) return;
+    t.debug_trap |= hits(t.s, [=](const Breakpoint& b) { return b.condition == Condition::Io && overlaps(b, port, size); });
+}
+
+}  // namespace tandem::cpu::x86

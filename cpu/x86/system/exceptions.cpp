@@ -1,0 +1,217 @@
+// Exceptions and interrupts up to the gate: SDM volume 3, chapter 6.
+#include "cpu/x86/system/exceptions.h"
+
+#include <array>
+
+#include "base/log.h"
+
+namespace tandem::cpu::x86 {
+
+namespace {
+
+using K = ExceptionKind;
+using C = ExceptionClass;
+
+constexpr std::array<ExceptionInfo, 32> kExceptions{{
+    {"#DE", K::Fault, C::Contributory, false}, {"#DB", K::FaultOrTrap, C::Benign, false},
+    {"NMI", K::Interrupt, C::Benign, false},   {"#BP", K::Trap, C::Benign, false},
+    {"#OF", K::Trap, C::Benign, false},        {"#BR", K::Fault, C::Benign, false},
+    {"#UD", K::Fault, C::Benign, false},       {"#NM", K::Fault, C::Benign, false},
+    {"#DF", K::Abort, C::DoubleFault, true},   {"-", K::Fault, C::Benign, false},
+    {"#TS", K::Fault, C::Contributory, true},  {"#NP", K::Fault, C::Contributory, true},
+    {"#SS", K::Fault, C::Contributory, true},  {"#GP", K::Fault, C::Contributory, true},
+    {"#PF", K::Fault, C::PageFault, true},     {"-", K::Fault, C::Benign, false},
+    {"#MF", K::Fault, C::Benign, false},       {"#AC", K::Fault, C::Benign, true},
+    {"#MC", K::Abort, C::Benign, false},       {"#XM", K::Fault, C::Benign, false},
+    {"#VE", K::Fault, C::PageFault, false},    {"#CP", K::Fault, C::Contributory, true},
+}};
+constexpr ExceptionInfo kInterrupt{"INT", K::Interrupt, C::Benign, false};
+
+constexpr u64 kDr6Events = 0xf | dr6::BD | dr6::BS | dr6::BT;
+
+// Faults push RF = 1; #DB never does: as a trap it returns behind its instruction, and an instruction breakpoint's handler
+// sets RF itself (SDM volume 3, 17.3.1.1).
+bool is_fault(u8 vector) { return vector < 32 && exception_info(vector).kind == K::Fault; }
+
+enum class Combined : u8 { Serial, DoubleFault, Shutdown };
+
+// SDM volume 3, table 6-5.
+Combined combine(u8 first, u8 second) {
+    const C a = exception_info(first).severity;
+    const C b = exception_info(second).severity;
+    if (b == C::Benign) return Combined::Serial;
+    switch (a) {
+        case C::Benign: return Combined::Serial;
+        case C::Contributory: return b == C::Contributory ? Combined::DoubleFault : Combined::Serial;
+        case C::PageFault: return Combined::DoubleFault;
+        case C::DoubleFault: return Combined::Shutdown;
+    }
+    return Combined::Serial;
+}
+
+// What an exception does before its handler is looked up.
+void apply_payload(State& s, const PendingEvent& e) {
+    if (e.vector == kPF) s.cr2 = e.payload;
+    if (e.vector == kDB) {
+        s.dr6 = (s.dr6 & ~u64{0xf}) | (e.payload & kDr6Events);
+        s.dr7 &= ~dr7::GD;
+    }
+}
+
+Event to_event(const State& s, const PendingEvent& e) {
+    Event event;
+    event.source = e.software ? EventSource::IntN : EventSource::Exception;
+    event.vector = e.vector;
+    event.has_error = e.has_error;
+    event.error = e.error;
+    event.return_rip = s.rip;
+    event.set_rf = !e.software && is_fault(e.vector);
+    return event;
+}
+
+LeaveReason shut_down(TranslateState& t) {
+    State& s = t.s;
+    log::trace(log::Int, "int: triple fault at {:04x}:{:#x}, processor shuts down", s.seg[CS].selector, s.rip);
+    s.activity = Activity::Shutdown;
+    t.platform->shutdown(s.rip);
+    return LeaveReason::Exit;
+}
+
+void trace(const TranslateState& t, const Event& e) {
+    if (!log::enabled(log::Int)) return;
+    const State& s = t.s;
+    const std::string_view name = e.source == EventSource::Exception || e.source == EventSource::Nmi
+                                      ? exception_info(e.vector).mnemonic
+                                  : e.source == EventSource::External ? "IRQ"
+                                                                      : "INT";
+    log::trace(log::Int, "int: {} vector {:#04x} error {:#06x} at {:04x}:{:#x} cpl {} sp {:04x}:{:#x} cr2 {:#x}", name,
+               e.vector, e.has_error ? e.error : 0, s.seg[CS].selector, e.return_rip, cpl(s), s.seg[SS].selector, s.gpr[RSP],
+               s.cr2);
+}
+
+}  // namespace
+
+const ExceptionInfo& exception_info(u8 vector) { return vector < kExceptions.size() ? kExceptions[vector] : kInterrupt; }
+
+LeaveReason raise(TranslateState& t, Vector vector, u32 error, u64 payload) {
+    PendingEvent& e = t.s.pending;
+    e = {};
+    e.valid = true;
+    e.vector = vector;
+    e.has_error = exception_info(vector).has_error;
+    e.error = e.has_error ? error : 0;
+    e.payload = payload;
+    // The instruction did not complete: neither its single-step trap nor its data breakpoints are due.
+    if (is_fault(vector)) t.debug_trap = 0;
+    return LeaveReason::Exception;
+}
+
+LeaveReason raise_exception(TranslateState* t, u32 vector, u32 error) {
+    return raise(*t, static_cast<Vector>(vector & 0xff), error);
+}
+
+LeaveReason deliver_with_nesting(TranslateState& t, Event event) {
+    State& s = t.s;
+    for (;;) {
+        trace(t, event);
+        if (deliver_event(t, event)) {
+            s.sti_shadow = s.mov_ss_shadow = false;
+            t.debug_trap = 0;
+            s.activity = Activity::Running;
+            return LeaveReason::Lookup;
+        }
+        if (!s.pending.valid) return failed(t);
+        PendingEvent nested = s.pending;
+        s.pending = {};
+        const bool exception = event.source == EventSource::Exception;
+        const Combined result = exception ? combine(event.vector, nested.vector) : Combined::Serial;
+        if (result == Combined::Shutdown) return shut_down(t);
+        apply_payload(s, nested);
+        if (result == Combined::DoubleFault) {
+            nested = {};
+            nested.vector = kDF;
+            nested.has_error = true;
+        }
+        event = to_event(s, nested);
+    }
+}
+
+LeaveReason deliver_exception(TranslateState& t) {
+    State& s = t.s;
+    if (!s.pending.valid) return LeaveReason::Lookup;
+    const PendingEvent e = s.pending;
+    s.pending = {};
+    export_flags(t);
+    apply_payload(s, e);
+    return deliver_with_nesting(t, to_event(s, e));
+}
+
+LeaveReason software_interrupt(TranslateState* t, u32 vector, u32 kind, u64 next) {
+    State& s = t->s;
+    export_flags(*t);
+    const auto which = static_cast<SoftwareInterrupt>(kind);
+    if (vm86(s) && which == SoftwareInterrupt::IntN && iopl(s) < 3) return raise(*t, kGP);
+    Event event;
+    event.source = which == SoftwareInterrupt::IntN   ? EventSource::IntN
+                   : which == SoftwareInterrupt::Int1 ? EventSource::Int1
+                                                      : EventSource::Int3OrInto;
+    event.vector = static_cast<u8>(vector);
+    event.return_rip = next;
+    if (deliver_event(*t, event)) {
+        trace(*t, event);
+        s.sti_shadow = s.mov_ss_shadow = false;
+        t->debug_trap = 0;
+        return LeaveReason::Lookup;
+    }
+    return failed(*t);
+}
+
+bool poll_interrupts(TranslateState& t) {
+    State& s = t.s;
+    if (s.activity == Activity::WaitForSipi || s.activity == Activity::Shutdown || s.pending.valid) return false;
+    if (t.platform->take_nmi()) s.nmi_pending = true;
+    // A #DB trap that waits is reported first, by debug_begin().
+    if (shadow_active(s) || (t.debug_trap != 0 && s.activity == Activity::Running)) {
+        recheck_interrupts(t);
+        return false;
+    }
+    if (s.nmi_pending && !s.nmi_blocked) {
+        s.nmi_pending = false;
+        s.nmi_blocked = true;
+        Event event;
+        event.source = EventSource::Nmi;
+        event.vector = kNMI;
+        event.return_rip = s.rip;
+        export_flags(t);
+        deliver_with_nesting(t, event);
+        return true;
+    }
+    if ((s.rflags & eflags::IF) == 0 || !t.platform->interrupt_pending()) return false;
+    const int vector = t.platform->acknowledge_interrupt();
+    if (vector < 0) return false;
+    Event event;
+    event.source = EventSource::External;
+    event.vector = static_cast<u8>(vector);
+    event.return_rip = s.rip;
+    export_flags(t);
+    deliver_with_nesting(t, event);
+    return true;
+}
+
+void deliver_init(TranslateState& t, bool bsp) {
+    export_flags(t);
+    init(t.s, bsp);
+    import_flags(t);
+    t.debug_trap = 0;
+    jit::tlb_flush(&t, false);
+}
+
+void deliver_sipi(TranslateState& t, u8 vector) {
+    State& s = t.s;
+    if (s.activity != Activity::WaitForSipi) return;
+    set_real_segment(s.seg[CS], static_cast<u16>(vector << 8));
+    s.rip = 0;
+    s.activity = Activity::Running;
+}
+
+}  // namespace tandem::cpu::x86

@@ -1,0 +1,291 @@
+// Model-specific registers. Rows for those that are plain data; functions for the rest; everything unknown is the
+// platform's.
+#include <algorithm>
+#include <optional>
+
+#include "base/log.h"
+#include "cpu/x86/system/internal.h"
+
+namespace tandem::cpu::x86 {
+
+namespace {
+
+enum class Rule : u8 { Plain, Canonical, Low32, ReadOnly, WriteOnly, Ignored };
+using Member = u64 Msrs::*;
+constexpr Member kNoMember = nullptr;
+
+// RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO,
+// PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO: a translator does not execute speculatively.
+constexpr u64 kArchCapabilities = 0x400000000d10e17b;
+
+struct MsrRow {
+    u32 index;
+    const char* name;
+    Member member;
+    u64 writable;
+    Rule rule;
+    Feature feature;
+};
+constexpr MsrRow kRows[] = {
+#define TANDEM_X86_MSR(index, name, member, writable, rule, feature) \
+    {index, name, member, writable, Rule::rule, Feature::feature},
+#include "cpu/x86/system/msrs.inc"
+#undef TANDEM_X86_MSR
+};
+
+struct MsrRange {
+    u32 first;
+    u32 count;
+    const char* name;
+    u64 value;
+    bool amd;
+};
+constexpr MsrRange kRanges[] = {
+#define TANDEM_X86_MSR_RANGE(first, count, name, value, amd) {first, count, name, value, amd},
+#include "cpu/x86/system/msr_ranges.inc"
+#undef TANDEM_X86_MSR_RANGE
+};
+
+const MsrRow* find_row(const CpuModel& model, u32 index) {
+    const auto* row = std::find_if(std::begin(kRows), std::end(kRows), [=](const MsrRow& r) { return r.index == index; });
+    return row != std::end(kRows) && model.has(row->feature) ? row : nullptr;
+}
+
+const MsrRange* find_range(const CpuModel& model, u32 index) {
+    const auto* range =
+        std::find_if(std::begin(kRanges), std::end(kRanges), [=](const MsrRange& r) { return index - r.first < r.count; });
+    return range != std::end(kRanges) && (!range->amd || model.amd()) ? range : nullptr;
+}
+
+bool read_row(const State& s, const MsrRow& row, u64& value) {
+    if (row.rule == Rule::WriteOnly) return false;
+    value = row.member != kNoMember ? s.msr.*row.member : row.writable;
+    return true;
+}
+
+bool write_row(State& s, const MsrRow& row, u64 value) {
+    switch (row.rule) {
+        case Rule::ReadOnly: return false;
+        case Rule::Ignored: return true;
+        case Rule::WriteOnly: return (value & ~row.writable) == 0;
+        case Rule::Low32: value &= 0xffffffff; break;
+        case Rule::Canonical:
+            if (!canonical(value)) return false;
+            break;
+        case Rule::Plain:
+            if ((value & ~row.writable) != 0) return false;
+            break;
+    }
+    s.msr.*row.member = value;
+    return true;
+}
+
+// --- Memory types (SDM volume 3, 11.11 and 11.12)
+// ------------------------------------------------------------------------------
+
+bool mtrr_type(u64 type) { return type == 0 || type == 1 || (type >= 4 && type <= 6); }
+bool pat_type(u64 type) { return mtrr_type(type) || type == 7; }
+
+template <class F>
+bool every_byte(u64 value, F valid) {
+    for (unsigned i = 0; i < 8; ++i) {
+        if (!valid(bits(value, i * 8 + 7, i * 8))) return false;
+    }
+    return true;
+}
+
+constexpr u32 kMtrrVariable = 0x200, kMtrrVariableCount = 16, kMtrrDefType = 0x2ff, kPat = 0x277;
+constexpr u32 kMtrrFixed[] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
+
+u64* fixed_mtrr(State& s, u32 index) {
+    const auto* found = std::find(std::begin(kMtrrFixed), std::end(kMtrrFixed), index);
+    return found == std::end(kMtrrFixed) ? nullptr : &s.msr.mtrr_fixed[static_cast<std::size_t>(found - kMtrrFixed)];
+}
+
+bool valid_variable_mtrr(const CpuModel& model, u32 index, u64 value) {
+    if ((value >> model.physical_bits()) != 0) return false;
+    const bool is_mask = (index & 1) != 0;
+    return is_mask ? (value & 0x7ff) == 0 : (value & 0xf00) == 0 && mtrr_type(value & 0xff);
+}
+
+// nullopt: not a memory-type MSR; else whether the write was valid.
+std::optional<bool> write_memory_type(TranslateState& t, u32 index, u64 value) {
+    State& s = t.s;
+    if (index == kPat) {
+        if (!t.model->has(Feature::PAT) || !every_byte(value, pat_type)) return false;
+        s.msr.pat = value;
+        return true;
+    }
+    u64* slot = fixed_mtrr(s, index);
+    bool valid = slot != nullptr && every_byte(value, mtrr_type);
+    if (index - kMtrrVariable < kMtrrVariableCount) {
+        slot = &s.msr.mtrr_variable[index - kMtrrVariable];
+        valid = valid_variable_mtrr(*t.model, index, value);
+    } else if (index == kMtrrDefType) {
+        slot = &s.msr.mtrr_def_type;
+        valid = (value & ~u64{0xcff}) == 0 && mtrr_type(value & 0xff);
+    }
+    if (slot == nullptr) return std::nullopt;
+    if (!valid || !t.model->has(Feature::MTRR)) return false;
+    *slot = value;
+    return true;
+}
+
+std::optional<bool> read_memory_type(TranslateState& t, u32 index, u64& value) {
+    State& s = t.s;
+    if (index == kPat) {
+        value = s.msr.pat;
+        return t.model->has(Feature::PAT);
+    }
+    if (const u64* slot = fixed_mtrr(s, index))
+        value = *slot;
+    else if (index - kMtrrVariable < kMtrrVariableCount)
+        value = s.msr.mtrr_variable[index - kMtrrVariable];
+    else if (index == kMtrrDefType)
+        value = s.msr.mtrr_def_type;
+    else
+        return std::nullopt;
+    return t.model->has(Feature::MTRR);
+}
+
+// --- Registers with behaviour
+// --------------------------------------------------------------------------------------------------
+
+struct SpecialMsr {
+    u32 index;
+    const char* name;
+    u64 (*read)(TranslateState& t);
+    bool (*write)(TranslateState& t, u64 value);
+    Feature feature;
+};
+
+u64 read_tsc(TranslateState& t) { return t.platform->tsc() + t.s.msr.tsc_offset; }
+// A write moves TSC_ADJUST by as much as the counter (SDM volume 3, 17.17.3).
+bool write_tsc(TranslateState& t, u64 value) {
+    Msrs& m = t.s.msr;
+    const u64 delta = value - read_tsc(t);
+    m.tsc_offset += delta;
+    m.tsc_adjust += delta;
+    return true;
+}
+
+u64 read_tsc_adjust(TranslateState& t) { return t.s.msr.tsc_adjust; }
+bool write_tsc_adjust(TranslateState& t, u64 value) {
+    Msrs& m = t.s.msr;
+    m.tsc_offset += value - m.tsc_adjust;
+    m.tsc_adjust = value;
+    return true;
+}
+
+u64 read_apic_base(TranslateState& t) { return t.s.msr.apic_base; }
+// SDM volume 3, 10.12.5.1: the legal transitions between disabled, xAPIC and x2APIC.
+bool write_apic_base(TranslateState& t, u64 value) {
+    constexpr u64 kBsp = 1u << 8, kX2 = 1u << 10, kEnable = 1u << 11;
+    u64& current = t.s.msr.apic_base;
+    const u64 address = mask(t.model->physical_bits()) & ~mask(12);
+    const u64 defined = address | kBsp | kEnable | (t.model->has(Feature::X2APIC) ? kX2 : 0);
+    if ((value & ~defined) != 0) return false;
+    const u64 from = current & (kX2 | kEnable), to = value & (kX2 | kEnable);
+    const bool illegal = to == kX2 || (to == (kX2 | kEnable) && from == 0) || (from == (kX2 | kEnable) && to == kEnable);
+    if (illegal || !t.platform->apic_base_write(value)) return false;
+    current = value;
+    return true;
+}
+
+u64 read_efer(TranslateState& t) { return t.s.msr.efer; }
+// SDM volume 3, 2.2.1 and 4.1.1. LMA is read-only and ignored.
+bool write_efer(TranslateState& t, u64 value) {
+    constexpr u64 kFfxsr = 1u << 14;
+    State& s = t.s;
+    const CpuModel& model = *t.model;
+    u64 writable = 0;
+    if (model.has(Feature::SYSCALL)) writable |= efer::SCE;
+    if (model.has(Feature::LM)) writable |= efer::LME;
+    if (model.has(Feature::NX)) writable |= efer::NXE;
+    if (model.has(Feature::FFXSR)) writable |= kFfxsr;
+    if ((value & ~(writable | efer::LMA)) != 0) return false;
+    const u64 changed = (s.msr.efer ^ value) & writable;
+    if ((changed & efer::LME) != 0 && (s.cr0 & cr0::PG) != 0) return false;
+    s.msr.efer = (s.msr.efer & efer::LMA) | (value & writable);
+    if ((changed & efer::NXE) != 0) jit::tlb_flush(&t, false);
+    return true;
+}
+
+template <SegReg kSeg>
+u64 read_base(TranslateState& t) {
+    return t.s.seg[kSeg].base;
+}
+template <SegReg kSeg>
+bool write_base(TranslateState& t, u64 value) {
+    if (!canonical(value)) return false;
+    t.s.seg[kSeg].base = value;
+    return true;
+}
+
+constexpr SpecialMsr kSpecial[] = {
+    {0x010, "TSC", read_tsc, write_tsc, Feature::TSC},
+    {0x01b, "APIC_BASE", read_apic_base, write_apic_base, Feature::APIC},
+    {0x03b, "TSC_ADJUST", read_tsc_adjust, write_tsc_adjust, Feature::TSC_ADJUST},
+    {0xc0000080, "EFER", read_efer, write_efer, Feature::LM},
+    {0xc0000100, "FS_BASE", read_base<FS>, write_base<FS>, Feature::LM},
+    {0xc0000101, "GS_BASE", read_base<GS>, write_base<GS>, Feature::LM},
+};
+
+const SpecialMsr* find_special(const CpuModel& model, u32 index) {
+    const auto* found =
+        std::find_if(std::begin(kSpecial), std::end(kSpecial), [=](const SpecialMsr& m) { return m.index == index; });
+    return found != std::end(kSpecial) && model.has(found->feature) ? found : nullptr;
+}
+
+}  // namespace
+
+bool msr_read(TranslateState& t, u32 index, u64& value) {
+    value = 0;
+    if (const SpecialMsr* special = find_special(*t.model, index)) {
+        value = special->read(t);
+        return true;
+    }
+    if (const MsrRow* row = find_row(*t.model, index)) return read_row(t.s, *row, value);
+    if (const auto known = read_memory_type(t, index, value)) return *known;
+    if (const MsrRange* range = find_range(*t.model, index)) {
+        value = range->value;
+        return true;
+    }
+    return t.platform->msr_read(index, value);
+}
+
+bool msr_write(TranslateState& t, u32 index, u64 value) {
+    if (const SpecialMsr* special = find_special(*t.model, index)) return special->write(t, value);
+    if (const MsrRow* row = find_row(*t.model, index)) return write_row(t.s, *row, value);
+    if (const auto known = write_memory_type(t, index, value)) return *known;
+    if (find_range(*t.model, index) != nullptr) return true;
+    return t.platform->msr_write(index, value);
+}
+
+LeaveReason rdmsr(TranslateState* t) {
+    State& s = t->s;
+    if (!require_cpl0(*t)) return failed(*t);
+    u64 value = 0;
+    if (!msr_read(*t, static_cast<u32>(s.gpr[RCX]), value)) {
+        log::trace(log::GuestErrors, "rdmsr {:#x} at {:#x}: no such register", static_cast<u32>(s.gpr[RCX]), s.rip);
+        return raise(*t, kGP);
+    }
+    s.gpr[RAX] = value & 0xffffffff;
+    s.gpr[RDX] = value >> 32;
+    return LeaveReason::None;
+}
+
+LeaveReason wrmsr(TranslateState* t) {
+    State& s = t->s;
+    if (!require_cpl0(*t)) return failed(*t);
+    const auto index = static_cast<u32>(s.gpr[RCX]);
+    const u64 value = (s.gpr[RDX] << 32) | (s.gpr[RAX] & 0xffffffff);
+    if (!msr_write(*t, index, value)) {
+        log::trace(log::GuestErrors, "wrmsr {:#x} = {:#x} at {:#x}: refused", index, value, s.rip);
+        return raise(*t, kGP);
+    }
+    recheck_interrupts(*t);
+    return LeaveReason::None;
+}
+
+}  // namespace tandem::cpu::x86
