@@ -86,6 +86,7 @@ protected:
     // MSI-X with its table in a BAR of its own.
     void add_msix(unsigned bar_index, unsigned vectors);
     ConfigSpace& config() { return config_; }
+    [[nodiscard]] const ConfigSpace& config() const { return config_; }
 
     // Called with the root's lock held: before a read is answered, and after a write took effect.
     virtual void before_config_read(u16 /*offset*/, unsigned /*size*/) {}
@@ -95,6 +96,7 @@ protected:
     void set_intx(bool level);
     // Sends MSI-X vector `index`; false when MSI-X is off. Any thread.
     bool send_msix(unsigned index) { return msix_ && msix_->notify(index); }
+    [[nodiscard]] bool msix_enabled() const { return msix_ && msix_->enabled(); }
     [[nodiscard]] unsigned msix_vectors() const { return msix_ ? msix_->vectors() : 0; }
     // Command register bit 2: the function may read and write memory. Any thread.
     [[nodiscard]] bool bus_master() const { return (command_.load(std::memory_order_acquire) & command::kBusMaster) != 0; }

@@ -22,6 +22,11 @@ void MsixTable::set_control(bool enabled, bool function_mask, bool bus_master) {
     if (enabled_) flush_all();
 }
 
+bool MsixTable::enabled() const {
+    std::lock_guard guard(lock_);
+    return enabled_;
+}
+
 bool MsixTable::notify(unsigned index) {
     std::lock_guard guard(lock_);
     if (!enabled_ || index >= entries_.size()) return false;

@@ -41,6 +41,7 @@ public:
     // Message Control bits 15 and 14, and whether the function may write to the bus. Pending vectors go out when that
     // unmasks them.
     void set_control(bool enabled, bool function_mask, bool bus_master);
+    [[nodiscard]] bool enabled() const;
     // Sends or pends vector `index`. False when MSI-X is off or there is no such vector.
     bool notify(unsigned index);
     void reset();
