@@ -1,0 +1,195 @@
+#include "jit/interp/vector_rows.h"
+
+#include <emmintrin.h>
+
+#include <array>
+
+namespace tandem::jit::interp {
+namespace {
+
+using ir::Op;
+using ir::Type;
+
+struct Operands {
+    __m128i a;
+    __m128i b;
+    __m128i c;
+    u64 integer;  // last argument where it is an integer
+    u32 imm;
+    bool wide;  // the integer side is I64
+};
+
+// One row: fills a vector or integer result.
+using RowFunction = Slot (*)(const Operands&);
+
+Slot vector_slot(__m128i v) {
+    Slot s;
+    _mm_store_si128(reinterpret_cast<__m128i*>(&s), v);
+    return s;
+}
+
+}  // namespace
+}  // namespace tandem::jit::interp
+
+// Rows with an immediate: 256 routines of 16 bytes each, one per value, made by the assembler. They follow the C calling
+// convention for __m128i f(__m128i, __m128i). Shifts have a single register operand, the others that take one argument two.
+// clang-format off
+asm(R"(
+    .macro tandem_row1 mnemonic, value
+    .set tandem_shift, 0
+    .irp shift, psllw, pslld, psllq, psrlw, psrld, psrlq, psraw, psrad, pslldq, psrldq
+    .ifc \mnemonic, \shift
+    .set tandem_shift, 1
+    .endif
+    .endr
+    .if tandem_shift
+    \mnemonic $\value, %xmm0
+    .else
+    \mnemonic $\value, %xmm0, %xmm0
+    .endif
+    .endm
+    .macro tandem_row2 mnemonic, value
+    \mnemonic $\value, %xmm1, %xmm0
+    .endm
+    .macro tandem_table shape, name, mnemonic
+    .pushsection .text
+    .p2align 4
+    .globl tandem_row_\name
+    .hidden tandem_row_\name
+tandem_row_\name:
+    .set tandem_value, 0
+    .rept 256
+    .p2align 4
+    tandem_row\shape \mnemonic, tandem_value
+    ret
+    .set tandem_value, tandem_value + 1
+    .endr
+    .popsection
+    .endm
+)");
+#define TANDEM_VOP1(Name, text, mnemonic)
+#define TANDEM_VOP2(Name, text, mnemonic)
+#define TANDEM_VOP3(Name, text, mnemonic)
+#define TANDEM_VTEST(Name, text, mnemonic)
+#define TANDEM_VFP1(Name, text, mnemonic)
+#define TANDEM_VFPM(Name, text, mnemonic)
+#define TANDEM_VFP2(Name, text, mnemonic)
+#define TANDEM_VTOI(Name, text, mnemonic)
+#define TANDEM_FTOI(Name, text, mnemonic)
+#define TANDEM_ITOF(Name, text, mnemonic)
+#define TANDEM_FCMP(Name, text, mnemonic)
+#define TANDEM_IMMEDIATE_TABLE(shape, Name, mnemonic) \
+    asm("tandem_table " #shape ", " #Name ", " #mnemonic); \
+    extern "C" __attribute__((visibility("hidden"))) const tandem::u8 tandem_row_##Name[256 * 16];
+#define TANDEM_VOP1I(Name, text, mnemonic) TANDEM_IMMEDIATE_TABLE(1, Name, mnemonic)
+#define TANDEM_VFP1I(Name, text, mnemonic) TANDEM_IMMEDIATE_TABLE(1, Name, mnemonic)
+#define TANDEM_VOP2I(Name, text, mnemonic) TANDEM_IMMEDIATE_TABLE(2, Name, mnemonic)
+#define TANDEM_VFP2I(Name, text, mnemonic) TANDEM_IMMEDIATE_TABLE(2, Name, mnemonic)
+#include "jit/ir/vector_ops.inc"
+// clang-format on
+
+namespace tandem::jit::interp {
+namespace {
+
+Slot call_immediate_row(const u8* table, const Operands& o) {
+    using Routine = __m128i (*)(__m128i, __m128i);
+    return vector_slot(reinterpret_cast<Routine>(reinterpret_cast<u64>(table) + u64{o.imm & 0xff} * 16)(o.a, o.b));
+}
+
+// EFLAGS ZF, PF, CF as LAHF leaves them in AH.
+Slot flags_slot(u32 eax) { return {(eax >> 8) & 0x45, 0}; }
+
+// FP rows are volatile: they read and accumulate MXCSR, which the compiler does not know of.
+struct Rows {
+    // clang-format off
+#define TANDEM_FRESH(Name, mnemonic, how) \
+    static Slot Name(const Operands& o) { __m128i r; asm how(#mnemonic " %1, %0" : "=x"(r) : "x"(o.a)); return vector_slot(r); }
+#define TANDEM_MERGE(Name, mnemonic, how) \
+    static Slot Name(const Operands& o) { __m128i r = o.a; asm how(#mnemonic " %1, %0" : "+x"(r) : "x"(o.b)); return vector_slot(r); }
+#define TANDEM_IMMEDIATE(Name) \
+    static Slot Name(const Operands& o) { return call_immediate_row(tandem_row_##Name, o); }
+#define TANDEM_FLAGS(Name, mnemonic, how) \
+    static Slot Name(const Operands& o) { \
+        u32 eax = 0; \
+        asm how(#mnemonic " %2, %1\n\tlahf" : "=a"(eax) : "x"(o.a), "x"(o.b) : "cc"); \
+        return flags_slot(eax); \
+    }
+#define TANDEM_VOP1(Name, text, mnemonic) TANDEM_FRESH(Name, mnemonic, )
+#define TANDEM_VFP1(Name, text, mnemonic) TANDEM_FRESH(Name, mnemonic, volatile)
+#define TANDEM_VOP2(Name, text, mnemonic) TANDEM_MERGE(Name, mnemonic, )
+#define TANDEM_VFP2(Name, text, mnemonic) TANDEM_MERGE(Name, mnemonic, volatile)
+#define TANDEM_VFPM(Name, text, mnemonic) TANDEM_MERGE(Name, mnemonic, volatile)
+#define TANDEM_VOP1I(Name, text, mnemonic) TANDEM_IMMEDIATE(Name)
+#define TANDEM_VOP2I(Name, text, mnemonic) TANDEM_IMMEDIATE(Name)
+#define TANDEM_VFP1I(Name, text, mnemonic) TANDEM_IMMEDIATE(Name)
+#define TANDEM_VFP2I(Name, text, mnemonic) TANDEM_IMMEDIATE(Name)
+#define TANDEM_VTEST(Name, text, mnemonic) TANDEM_FLAGS(Name, mnemonic, )
+#define TANDEM_FCMP(Name, text, mnemonic) TANDEM_FLAGS(Name, mnemonic, volatile)
+#define TANDEM_VOP3(Name, text, mnemonic) \
+    static Slot Name(const Operands& o) { \
+        __m128i r = o.a; \
+        asm(#mnemonic " %%xmm0, %1, %0" : "+x"(r) : "x"(o.b), "Yz"(o.c)); \
+        return vector_slot(r); \
+    }
+#define TANDEM_VTOI(Name, text, mnemonic) \
+    static Slot Name(const Operands& o) { u32 r = 0; asm(#mnemonic " %1, %0" : "=r"(r) : "x"(o.a)); return {r, 0}; }
+#define TANDEM_FTOI(Name, text, mnemonic) \
+    static Slot Name(const Operands& o) { \
+        u64 r64 = 0; \
+        u32 r32 = 0; \
+        if (o.wide) { asm volatile(#mnemonic " %1, %0" : "=r"(r64) : "x"(o.a)); return {r64, 0}; } \
+        asm volatile(#mnemonic " %1, %0" : "=r"(r32) : "x"(o.a)); \
+        return {r32, 0}; \
+    }
+#define TANDEM_ITOF(Name, text, mnemonic) \
+    static Slot Name(const Operands& o) { \
+        __m128i r = o.a; \
+        if (o.wide) { asm volatile(#mnemonic "q %1, %0" : "+x"(r) : "r"(o.integer)); return vector_slot(r); } \
+        asm volatile(#mnemonic "l %1, %0" : "+x"(r) : "r"(static_cast<u32>(o.integer))); \
+        return vector_slot(r); \
+    }
+#include "jit/ir/vector_ops.inc"
+    // clang-format on
+};
+
+constexpr std::array kRows = {
+#define TANDEM_ROW(Name) &Rows::Name,
+#define TANDEM_VOP1(Name, text, mnemonic) TANDEM_ROW(Name)
+#define TANDEM_VOP1I(Name, text, mnemonic) TANDEM_ROW(Name)
+#define TANDEM_VOP2(Name, text, mnemonic) TANDEM_ROW(Name)
+#define TANDEM_VOP2I(Name, text, mnemonic) TANDEM_ROW(Name)
+#define TANDEM_VOP3(Name, text, mnemonic) TANDEM_ROW(Name)
+#define TANDEM_VTEST(Name, text, mnemonic) TANDEM_ROW(Name)
+#define TANDEM_VFP1(Name, text, mnemonic) TANDEM_ROW(Name)
+#define TANDEM_VFP1I(Name, text, mnemonic) TANDEM_ROW(Name)
+#define TANDEM_VFPM(Name, text, mnemonic) TANDEM_ROW(Name)
+#define TANDEM_VFP2(Name, text, mnemonic) TANDEM_ROW(Name)
+#define TANDEM_VFP2I(Name, text, mnemonic) TANDEM_ROW(Name)
+#define TANDEM_VTOI(Name, text, mnemonic) TANDEM_ROW(Name)
+#define TANDEM_FTOI(Name, text, mnemonic) TANDEM_ROW(Name)
+#define TANDEM_ITOF(Name, text, mnemonic) TANDEM_ROW(Name)
+#define TANDEM_FCMP(Name, text, mnemonic) TANDEM_ROW(Name)
+#include "jit/ir/vector_ops.inc"
+};
+
+constexpr unsigned kFirstRow = static_cast<unsigned>(Op::PAddB);
+static_assert(kFirstRow + kRows.size() == static_cast<unsigned>(Op::Jump), "rows are contiguous in the list of operations");
+
+__m128i load(const Slot& s) { return _mm_load_si128(reinterpret_cast<const __m128i*>(&s)); }
+
+}  // namespace
+
+void execute_vector_row(const ir::Inst& inst, ir::Type integer, const Slot* const args[3], Slot& out) {
+    Operands o{};
+    o.a = load(*args[0]);
+    if (inst.nargs > 1) {
+        o.b = load(*args[1]);
+        o.integer = args[1]->lo;
+    }
+    if (inst.nargs > 2) o.c = load(*args[2]);
+    o.imm = inst.aux;
+    o.wide = integer == Type::I64;
+    out = kRows[static_cast<unsigned>(inst.op) - kFirstRow](o);
+}
+
+}  // namespace tandem::jit::interp
