@@ -1,0 +1,209 @@
+// jit/guest/memory.h and jit/runtime/slow_paths.h on top of Vcpu.
+#include "jit/guest/memory.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/bits.h"
+#include "base/log.h"
+#include "jit/runtime/slow_paths.h"
+#include "jit/runtime/vcpu.h"
+
+namespace tandem::jit {
+namespace {
+
+using ir::LeaveReason;
+using ir::MemFlags;
+using ir::Op;
+
+// An access as access_spec() packs it.
+struct Spec {
+    explicit Spec(u32 packed)
+        : flags(packed & 0xffff),
+          size(packed >> 16 & 0xff),
+          op(static_cast<Op>(static_cast<unsigned>(Op::AtomicXchg) + (packed >> 24))) {}
+    [[nodiscard]] unsigned mmu() const { return flags & MemFlags::kMmuMask; }
+    u32 flags;
+    unsigned size;
+    Op op;
+};
+
+u64 combine(Op op, u64 old, u64 a, u64 b) {
+    switch (op) {
+        case Op::AtomicAdd: return old + a;
+        case Op::AtomicAnd: return old & a;
+        case Op::AtomicOr: return old | a;
+        case Op::AtomicXor: return old ^ a;
+        case Op::AtomicCas: return old == a ? b : old;
+        default: return a;
+    }
+}
+
+// Misaligned addresses within a page are atomic on the host too (Intel SDM vol. 3, 9.1.2.2 "Software Controlled Bus
+// Locking").
+template <class T>
+__attribute__((no_sanitize("alignment"))) u64 host_atomic(u8* host, Op op, u64 a, u64 b) {
+    T* p = reinterpret_cast<T*>(host);
+    const T operand = static_cast<T>(a);
+    constexpr int kOrder = __ATOMIC_SEQ_CST;
+    switch (op) {
+        case Op::AtomicAdd: return __atomic_fetch_add(p, operand, kOrder);
+        case Op::AtomicAnd: return __atomic_fetch_and(p, operand, kOrder);
+        case Op::AtomicOr: return __atomic_fetch_or(p, operand, kOrder);
+        case Op::AtomicXor: return __atomic_fetch_xor(p, operand, kOrder);
+        case Op::AtomicCas: {
+            T expected = operand;
+            __atomic_compare_exchange_n(p, &expected, static_cast<T>(b), false, kOrder, kOrder);
+            return expected;
+        }
+        default: return __atomic_exchange_n(p, operand, kOrder);
+    }
+}
+
+u64 host_atomic(u8* host, unsigned size, Op op, u64 a, u64 b) {
+    switch (size) {
+        case 1: return host_atomic<u8>(host, op, a, b);
+        case 2: return host_atomic<u16>(host, op, a, b);
+        case 4: return host_atomic<u32>(host, op, a, b);
+        default: return host_atomic<u64>(host, op, a, b);
+    }
+}
+
+// Page crossings and the bus: not atomic against plain accesses, only against each other.
+bool locked_atomic(Vcpu& v, u64 va, const Spec& s, u64 a, u64 b, u64& old) {
+    std::lock_guard guard(v.core().atomics_lock());
+    old = 0;
+    if (!v.read(va, s.mmu(), Access::Write, &old, s.size)) return false;
+    const u64 value = combine(s.op, old, a & mask(s.size * 8), b) & mask(s.size * 8);
+    return v.write(va, s.mmu(), &value, s.size);
+}
+
+bool atomic(Vcpu& v, u64 va, const Spec& s, u64 a, u64 b, u64& old) {
+    if (!v.check_alignment(va, s.flags, s.size, Access::Write)) return false;
+    if ((va & ~kPageMask) + s.size > kPageSize) return locked_atomic(v, va, s, a, b, old);
+    Vcpu::Place place;
+    if (!v.resolve(va, s.mmu(), Access::Write, place)) return false;
+    if (place.host == nullptr) return locked_atomic(v, va, s, a, b, old);
+    const Vcpu::WriteVerdict verdict = v.judge_write(place, s.size);
+    if (verdict == Vcpu::WriteVerdict::Defer) return v.fail(LeaveReason::Interpret);
+    old = host_atomic(place.host, s.size, s.op, a, b);
+    if (verdict == Vcpu::WriteVerdict::Code) v.core().written(place.phys, s.size);
+    return true;
+}
+
+u32 status(const Vcpu& v, bool done) { return static_cast<u32>(done ? LeaveReason::None : v.leave_status()); }
+
+}  // namespace
+
+extern "C" {
+
+u32 tandem_slow_load(void* state, u64 va, u32 spec) {
+    Vcpu& v = Vcpu::of(state);
+    const Spec s(spec);
+    const Access access = (s.flags & MemFlags::kForWrite) != 0 ? Access::Write : Access::Read;
+    u64 value[2] = {};
+    const bool done = v.check_alignment(va, s.flags, s.size, access) && v.read(va, s.mmu(), access, value, s.size);
+    v.header().scratch[0] = value[0];
+    v.header().scratch[1] = value[1];
+    return status(v, done);
+}
+
+u32 tandem_slow_store(void* state, u64 va, u32 spec, u64 low, u64 high) {
+    Vcpu& v = Vcpu::of(state);
+    const Spec s(spec);
+    const u64 value[2] = {low, high};
+    return status(v, v.check_alignment(va, s.flags, s.size, Access::Write) && v.write(va, s.mmu(), value, s.size));
+}
+
+u32 tandem_slow_atomic(void* state, u64 va, u32 spec, u64 a, u64 b) {
+    Vcpu& v = Vcpu::of(state);
+    u64 old = 0;
+    const bool done = atomic(v, va, Spec(spec), a, b, old);
+    v.header().scratch[0] = old;
+    return status(v, done);
+}
+
+}  // extern "C"
+
+bool load_bytes(void* state, u64 va, unsigned mmu, void* out, unsigned size) {
+    return Vcpu::of(state).read(va, mmu, Access::Read, out, size);
+}
+
+bool store_bytes(void* state, u64 va, unsigned mmu, const void* in, unsigned size) {
+    return Vcpu::of(state).write(va, mmu, in, size);
+}
+
+bool probe(void* state, u64 va, unsigned mmu, Access access, unsigned size) {
+    Vcpu& v = Vcpu::of(state);
+    Vcpu::Place place;
+    if (!v.resolve(va, mmu, access, place)) return false;
+    const u64 room = kPageSize - (va & ~kPageMask);
+    return size <= room || v.resolve(va + room, mmu, access, place);
+}
+
+ir::LeaveReason leave_status(const void* state) { return Vcpu::of(state).leave_status(); }
+
+u8* direct_span(void* state, u64 va, unsigned mmu, Access access, u64 want, u64& length) {
+    Vcpu& v = Vcpu::of(state);
+    Vcpu::Place place;
+    length = std::min(want, kPageSize - (va & ~kPageMask));
+    if (length == 0 || !v.resolve(va, mmu, access, place) || place.host == nullptr) return nullptr;
+    if (access == Access::Write && v.judge_write(place, static_cast<unsigned>(length)) != Vcpu::WriteVerdict::Plain) {
+        return nullptr;
+    }
+    return place.host;
+}
+
+u64 phys_load(void* state, u64 gpa, unsigned size) {
+    Vcpu& v = Vcpu::of(state);
+    const PhysicalMemory::Range* range = v.core().memory().find(gpa);
+    if (range == nullptr || !range->contains(gpa + size - 1)) return v.bus_read(gpa, size);
+    const u8* host = range->host(gpa);
+    if (size == 8) return __atomic_load_n(reinterpret_cast<const u64*>(host), __ATOMIC_RELAXED);
+    u64 value = 0;
+    std::memcpy(&value, host, std::min(size, 8u));
+    return value;
+}
+
+void phys_store(void* state, u64 gpa, u64 value, unsigned size) {
+    Vcpu& v = Vcpu::of(state);
+    const PhysicalMemory::Range* range = v.core().memory().find(gpa);
+    if (range == nullptr || range->slot.readonly || !range->contains(gpa + size - 1)) {
+        v.bus_write(gpa, value, size);
+        return;
+    }
+    std::memcpy(range->host(gpa), &value, std::min(size, 8u));
+    v.core().written(gpa, size);
+}
+
+bool phys_cas(void* state, u64 gpa, u64 expected, u64 desired, unsigned size) {
+    Vcpu& v = Vcpu::of(state);
+    const PhysicalMemory::Range* range = v.core().memory().find(gpa);
+    if (range == nullptr || range->slot.readonly) {
+        if (v.bus_read(gpa, size) != expected) return false;
+        v.bus_write(gpa, desired, size);
+        return true;
+    }
+    const bool done = host_atomic(range->host(gpa), size, Op::AtomicCas, expected, desired) == expected;
+    if (done) v.core().written(gpa, size);
+    return done;
+}
+
+void tlb_flush(void* state, bool keep_global) {
+    Vcpu& v = Vcpu::of(state);
+    v.counters().tlb_flushes.add();
+    log::trace(log::Mmu, "TLB flush{}", keep_global ? ", keeping global pages" : "");
+    v.tlb().flush(keep_global);
+    v.jump_cache().flush(keep_global);
+}
+
+void tlb_flush_page(void* state, u64 va) {
+    Vcpu& v = Vcpu::of(state);
+    if (v.tlb().flush_page(va)) {
+        v.jump_cache().flush(false);
+    } else {
+        v.jump_cache().flush_page(va);
+    }
+}
+
+}  // namespace tandem::jit

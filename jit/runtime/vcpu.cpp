@@ -1,0 +1,235 @@
+#include "jit/runtime/vcpu.h"
+
+#include <array>
+#include <cstring>
+#include <new>
+
+#include "base/bits.h"
+#include "base/log.h"
+
+namespace tandem::jit {
+
+using ir::BlockKey;
+using ir::LeaveReason;
+
+// While it lives the vCPU may hold blocks, and the host's FP control register is the guest's.
+class Vcpu::Online {
+public:
+    explicit Online(Vcpu& vcpu) : vcpu_(vcpu), fp_(vcpu.header()) {
+        // Under the lock, so that a block that is being destroyed was purged from this vCPU's caches before.
+        std::lock_guard guard(vcpu.core_.lock());
+        vcpu.seen_.store(vcpu.core_.epoch(), std::memory_order_release);
+    }
+    ~Online() {
+        vcpu_.pending_link_ = nullptr;
+        vcpu_.seen_.store(Core::kOffline, std::memory_order_release);
+    }
+    Online(const Online&) = delete;
+    Online& operator=(const Online&) = delete;
+
+private:
+    Vcpu& vcpu_;
+    GuestFpScope fp_;
+};
+
+// The bytes at an address that lift() reads: the guest's memory itself, or a copy of what the bus answers.
+struct Vcpu::CodeBytes {
+    static constexpr unsigned kCopied = 32;  // longer than any instruction
+    std::array<u8, kCopied> copy{};
+    std::span<const u8> bytes;
+
+    void load(Vcpu& vcpu, const Fetch& from) {
+        const u64 room = kPageSize - (from.phys & ~kPageMask);
+        if (from.host != nullptr) {
+            bytes = {from.host, room};
+            return;
+        }
+        const u64 n = std::min<u64>(room, kCopied);
+        for (u64 i = 0; i < n; ++i) copy[i] = static_cast<u8>(vcpu.bus_read(from.phys + i, 1));
+        bytes = {copy.data(), n};
+    }
+};
+
+Result<std::unique_ptr<Vcpu>> Vcpu::create(Core& core, void* owner) {
+    constexpr std::size_t kAlignment = alignof(FrameHeader);
+    const std::size_t state_bytes = align_up(core.guest().layout().size, kAlignment);
+    auto memory = std::make_unique<std::byte[]>(sizeof(FrameHeader) + state_bytes + kAlignment);
+    const u64 start = align_up(reinterpret_cast<u64>(memory.get()), kAlignment);
+    auto* header = new (reinterpret_cast<void*>(start)) FrameHeader;
+    return std::unique_ptr<Vcpu>(new Vcpu(core, owner, std::move(memory), *header));
+}
+
+Vcpu::Vcpu(Core& core, void* owner, std::unique_ptr<std::byte[]> memory, FrameHeader& header)
+    : core_(core),
+      memory_(std::move(memory)),
+      header_(&header),
+      state_(&header + 1),
+      tlb_(header),
+      jump_cache_(header),
+      interpreter_(core.guest()) {
+    header.translator = this;
+    header.owner = owner;
+    std::lock_guard guard(core.lock());
+    core.attach(*this);
+}
+
+Vcpu::~Vcpu() {
+    std::lock_guard guard(core_.lock());
+    core_.detach(*this);
+}
+
+void Vcpu::state_replaced() {
+    tlb_.flush(false);
+    jump_cache_.flush(false);
+}
+
+void Vcpu::quiesce() {
+    const u64 epoch = core_.epoch();
+    if (epoch == seen_.load(std::memory_order_relaxed)) return;
+    pending_link_ = nullptr;
+    seen_.store(epoch, std::memory_order_release);
+}
+
+bool Vcpu::fetch(u64 va, unsigned mmu, Fetch& out) {
+    Place place;
+    if (!resolve(va, mmu, Access::Execute, place)) return false;
+    out = {place.phys, place.host, (tlb_.info(mmu, va).phys_flags & SoftTlb::kGlobal) != 0};
+    return true;
+}
+
+BlockNode* Vcpu::find(const BlockKey& key, LeaveReason& why) {
+    if (BlockNode* cached = jump_cache_.find(key)) return cached;
+    const unsigned mmu = core_.guest().fetch_mmu(key.mode);
+    Fetch first;
+    Fetch second{~u64{0}, nullptr, true};
+    why = LeaveReason::Exception;
+    if (!fetch(key.address(), mmu, first)) return nullptr;
+    why = LeaveReason::Interpret;
+    // Second round: with the page that a spanning block continues on.
+    while (first.host != nullptr) {
+        {
+            std::lock_guard guard(core_.lock());
+            BlockNode* block = core_.lookup(first.phys, key);
+            const bool spans = block != nullptr && block->spans_pages();
+            if (spans && second.host != nullptr && block->phys[1] != second.phys) {
+                core_.retire(*block);
+                block = nullptr;
+            }
+            if (block == nullptr) block = core_.translate(key, first.phys, second.phys, *this);
+            if (block != nullptr && (!block->spans_pages() || second.host != nullptr)) {
+                jump_cache_.insert(*block, first.global && second.global);
+                return block;
+            }
+        }
+        if (second.host != nullptr) break;
+        why = LeaveReason::Exception;
+        if (!fetch((key.address() & kPageMask) + kPageSize, mmu, second)) return nullptr;
+        why = LeaveReason::Interpret;
+        if (second.host == nullptr) break;
+    }
+    return nullptr;
+}
+
+void Vcpu::link_pending(BlockNode& target) {
+    if (target.entry.load(std::memory_order_relaxed) != nullptr) {
+        std::lock_guard guard(core_.lock());
+        if (core_.epoch() == seen_.load(std::memory_order_relaxed)) core_.link(*pending_link_, target);
+    }
+    pending_link_ = nullptr;
+}
+
+LeaveReason Vcpu::interpret(const ir::Block& block) {
+    const u64 before = interpreter_.completed();
+    const LeaveReason why = interpreter_.run(state_, block);
+    const u64 completed = interpreter_.completed() - before;
+    counters_.interpreted.add(completed);
+    if (core_.options().count_instructions) header_->instructions += completed;
+    return why;
+}
+
+LeaveReason Vcpu::execute(BlockNode& block) {
+    const void* entry = block.entry.load(std::memory_order_acquire);
+    if (entry == nullptr && core_.backend() != nullptr && !block.uncompilable.load(std::memory_order_relaxed)) {
+        const u32 threshold = core_.options().tier == Tier::Auto ? core_.options().baseline_threshold : 0;
+        if (block.executions.load(std::memory_order_relaxed) >= threshold) {
+            std::lock_guard guard(core_.lock());
+            core_.compile(block, *this);
+            jump_cache_.publish(block);
+            entry = block.entry.load(std::memory_order_relaxed);
+        }
+    }
+    if (entry == nullptr) {
+        block.executions.store(block.executions.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        if (const ir::Block* ir = block.interpretable.load(std::memory_order_acquire)) return interpret(*ir);
+        entry = block.entry.load(std::memory_order_acquire);
+    }
+    header_->leave_detail = 0;
+    const LeaveReason why = core_.backend()->enter(state_, entry);
+    if (why == LeaveReason::Lookup) pending_link_ = reinterpret_cast<LinkSlot*>(header_->leave_detail);
+    return why;
+}
+
+LeaveReason Vcpu::lift_one(const BlockKey& key) {
+    const unsigned mmu = core_.guest().fetch_mmu(key.mode);
+    Fetch from;
+    if (!fetch(key.address(), mmu, from)) return LeaveReason::Exception;
+    CodeBytes first;
+    CodeBytes second;
+    first.load(*this, from);
+    scratch_.clear();
+    scratch_.key = key;
+    if (core_.guest().lift(key, {first.bytes, {}}, 1, scratch_) == LiftStatus::Ok) return LeaveReason::None;
+    if (!fetch((key.address() & kPageMask) + kPageSize, mmu, from)) return LeaveReason::Exception;
+    second.load(*this, from);
+    scratch_.clear();
+    scratch_.key = key;
+    if (core_.guest().lift(key, {first.bytes, second.bytes}, 1, scratch_) == LiftStatus::Ok) return LeaveReason::None;
+    log::error("the lifter asks for a page it has, at {:#x}", key.address());
+    return LeaveReason::Exit;
+}
+
+LeaveReason Vcpu::interpret_one() {
+    const BlockKey key = core_.guest().current_key(state_);
+    if (const LeaveReason why = lift_one(key); why != LeaveReason::None) return why;
+    core_.check(scratch_, "lift");
+    stepping_ = true;
+    const LeaveReason why = interpret(scratch_);
+    stepping_ = false;
+    return why;
+}
+
+LeaveReason Vcpu::run() {
+    Online online(*this);
+    const Guest& guest = core_.guest();
+    const auto* const pc = reinterpret_cast<const u64*>(static_cast<std::byte*>(state_) + guest.layout().pc_offset);
+    bool fresh = true;  // mode or interrupt state may have changed since the last block
+    for (;;) {
+        counters_.dispatches.add();
+        if (header_->attention.load(std::memory_order_relaxed) != 0) {
+            header_->attention.exchange(0, std::memory_order_seq_cst);
+            return LeaveReason::Attention;
+        }
+        quiesce();
+        if (fresh) guest.poll_interrupts(state_);
+        const BlockKey key = fresh ? guest.current_key(state_) : BlockKey{*pc, header_->base, header_->mode};
+        LeaveReason why = LeaveReason::None;
+        if (BlockNode* block = find(key, why)) {
+            if (pending_link_ != nullptr) link_pending(*block);
+            why = execute(*block);
+        }
+        fresh = why != LeaveReason::None && (why != LeaveReason::Lookup || pending_link_ == nullptr);
+        if (why == LeaveReason::Interpret) why = interpret_one();
+        if (why == LeaveReason::Exception) why = guest.deliver_exception(state_);
+        if (why == LeaveReason::Attention) header_->attention.exchange(0, std::memory_order_seq_cst);
+        if (why == LeaveReason::Halt || why == LeaveReason::Exit || why == LeaveReason::Attention) return why;
+    }
+}
+
+LeaveReason Vcpu::step() {
+    Online online(*this);
+    LeaveReason why = interpret_one();
+    if (why == LeaveReason::Exception) why = core_.guest().deliver_exception(state_);
+    return why == LeaveReason::None ? LeaveReason::Lookup : why;
+}
+
+}  // namespace tandem::jit

@@ -1,0 +1,112 @@
+// A vCPU of the translator: frame, soft TLB, jump cache and the dispatcher's loop.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "jit/interp/interpreter.h"
+#include "jit/runtime/core.h"
+#include "jit/runtime/fp_control.h"
+#include "jit/runtime/jump_cache.h"
+#include "jit/runtime/soft_tlb.h"
+
+namespace tandem::jit {
+
+class Vcpu final : public VcpuTranslator {
+public:
+    // `core` must outlive the vCPU. InvalidArgument when the guest's state cannot be framed.
+    static Result<std::unique_ptr<Vcpu>> create(Core& core, void* owner);
+    ~Vcpu() override;
+    Vcpu(const Vcpu&) = delete;
+    Vcpu& operator=(const Vcpu&) = delete;
+
+    static Vcpu& of(void* state) { return *static_cast<Vcpu*>(header_of(state).translator); }
+    static const Vcpu& of(const void* state) { return *static_cast<Vcpu*>(header_of(state).translator); }
+
+    void* state() override { return state_; }
+    ir::LeaveReason run() override;
+    ir::LeaveReason step() override;
+    void request_attention() override { header_->attention.store(1, std::memory_order_seq_cst); }
+    void state_replaced() override;
+
+    Core& core() { return core_; }
+    FrameHeader& header() { return *header_; }
+    SoftTlb& tlb() { return tlb_; }
+    JumpCache& jump_cache() { return jump_cache_; }
+    VcpuCounters& counters() { return counters_; }
+
+    // --- Guest memory (vcpu_memory.cpp). Own thread, while running or stepping.
+
+    // One page's worth of an access, as the soft TLB has it.
+    struct Place {
+        u64 va = 0;
+        unsigned mmu = 0;
+        u64 tag = 0;         // the tag that matched, with its flags
+        u64 phys = 0;        // of the access's first byte
+        u8* host = nullptr;  // null: on the bus
+        [[nodiscard]] bool code() const { return (tag & TlbEntry::kCode) != 0; }
+    };
+    // False: the fault is pending and leave_status() is Exception.
+    bool resolve(u64 va, unsigned mmu, Access access, Place& out);
+    // What `size` bytes at `place` (all in one page) must do to be written while translated code may be there.
+    enum class WriteVerdict : u8 { Plain, Code, Defer };
+    WriteVerdict judge_write(const Place& place, unsigned size);
+    void read_place(const Place& place, void* out, unsigned size);
+    void write_place(const Place& place, WriteVerdict verdict, const void* in, unsigned size);
+    // Up to 4096 bytes with at most one page crossing. False: leave_status() says why.
+    bool read(u64 va, unsigned mmu, Access access, void* out, unsigned size);
+    bool write(u64 va, unsigned mmu, const void* in, unsigned size);
+    // False: the alignment fault is pending.
+    bool check_alignment(u64 va, u32 mem_flags, unsigned size, Access access);
+    // Sets leave_status() and says false, for the caller to return.
+    bool fail(ir::LeaveReason why) {
+        leave_status_ = why;
+        return false;
+    }
+    [[nodiscard]] ir::LeaveReason leave_status() const { return leave_status_; }
+    u64 bus_read(u64 phys, unsigned size);
+    void bus_write(u64 phys, u64 value, unsigned size);
+
+private:
+    friend class Core;
+    class Online;
+    struct CodeBytes;
+    Vcpu(Core& core, void* owner, std::unique_ptr<std::byte[]> memory, FrameHeader& header);
+
+    // Where code at a key comes from.
+    struct Fetch {
+        u64 phys = 0;
+        const u8* host = nullptr;  // null: not in a memory slot
+        bool global = false;
+    };
+    bool fetch(u64 va, unsigned mmu, Fetch& out);
+    // The block to run at `key`; null with the reason to act on.
+    BlockNode* find(const ir::BlockKey& key, ir::LeaveReason& why);
+    ir::LeaveReason execute(BlockNode& block);
+    ir::LeaveReason interpret(const ir::Block& block);
+    // One instruction at the guest's pc, all checks made; exceptions stay pending.
+    ir::LeaveReason interpret_one();
+    ir::LeaveReason lift_one(const ir::BlockKey& key);
+    void link_pending(BlockNode& target);
+    // From here on this vCPU holds no block that was retired before.
+    void quiesce();
+    void fill(u64 va, unsigned mmu, Access access, const Translation& t);
+    // Lets the page's entry be written without further ado, unless it holds code after all.
+    void publish_writable(TlbEntry& entry, u64 page, PageInfo& info);
+
+    Core& core_;
+    std::unique_ptr<std::byte[]> memory_;
+    FrameHeader* header_;
+    void* state_;
+    SoftTlb tlb_;
+    JumpCache jump_cache_;
+    interp::Interpreter interpreter_;
+    ir::Block scratch_;      // the block of interpret_one()
+    bool stepping_ = false;  // stores into translated code are carried out
+    ir::LeaveReason leave_status_ = ir::LeaveReason::None;
+    LinkSlot* pending_link_ = nullptr;       // the direct exit that was taken last, valid while seen_ == its epoch
+    std::atomic<u64> seen_{Core::kOffline};  // the core's epoch at the last quiescent point
+    VcpuCounters counters_;
+};
+
+}  // namespace tandem::jit

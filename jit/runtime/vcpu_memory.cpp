@@ -1,0 +1,195 @@
+// Guest memory as one vCPU sees it: soft-TLB fills, the bus, and writes to pages that hold translated code.
+#include <bit>
+#include <cstring>
+
+#include "base/log.h"
+#include "jit/runtime/vcpu.h"
+
+namespace tandem::jit {
+namespace {
+
+using ir::LeaveReason;
+using ir::MemFlags;
+
+constexpr u64 TlbEntry::* tag_of(Access access) {
+    switch (access) {
+        case Access::Read: return &TlbEntry::read_tag;
+        case Access::Write: return &TlbEntry::write_tag;
+        case Access::Execute: break;
+    }
+    return &TlbEntry::exec_tag;
+}
+
+bool matches(u64 tag, u64 va) { return tag != TlbEntry::kInvalidTag && ((tag ^ va) & kPageMask) == 0; }
+
+// Accesses of the host's own sizes are single, so that other vCPUs see them whole.
+void copy_bytes(void* to, const void* from, unsigned size) {
+    switch (size) {
+        case 1: std::memcpy(to, from, 1); break;
+        case 2: std::memcpy(to, from, 2); break;
+        case 4: std::memcpy(to, from, 4); break;
+        case 8: std::memcpy(to, from, 8); break;
+        case 16: std::memcpy(to, from, 16); break;
+        default: std::memcpy(to, from, size); break;
+    }
+}
+
+// The largest access the bus takes at this address: a power of two that stays within eight aligned bytes.
+unsigned bus_chunk(u64 phys, unsigned size) { return std::bit_floor(std::min<unsigned>(size, 8 - (phys & 7))); }
+
+}  // namespace
+
+void Vcpu::publish_writable(TlbEntry& entry, u64 page, PageInfo& info) {
+    std::atomic_ref tag(entry.write_tag);
+    if (info.write_cached.load(std::memory_order_relaxed) == 0) info.write_cached.exchange(1, std::memory_order_seq_cst);
+    tag.store(page, std::memory_order_seq_cst);
+    // Either protect() finds the tag, or this finds that the page has been marked (see Core::protect).
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    const CodePage* code = info.code.load(std::memory_order_acquire);
+    if (code != nullptr && code->granules.load(std::memory_order_seq_cst) != 0) {
+        tag.store(page | TlbEntry::kCode, std::memory_order_relaxed);
+    }
+}
+
+void Vcpu::fill(u64 va, unsigned mmu, Access access, const Translation& t) {
+    SoftTlb::Fill f;
+    f.page = va & kPageMask;
+    f.phys = t.phys & kPageMask;
+    f.flags = (t.global ? SoftTlb::kGlobal : 0) | (t.page_size > (u64{4} << 20) ? SoftTlb::kHuge
+                                                   : t.page_size > kPageSize    ? SoftTlb::kLarge
+                                                                                : 0);
+    const PhysicalMemory::Range* range = core_.memory().find(f.phys);
+    const u64 mmio = range == nullptr ? TlbEntry::kMmio : 0;
+    f.addend = (range != nullptr ? reinterpret_cast<u64>(range->host(f.phys)) : f.phys) - f.page;
+    if (t.read || access == Access::Read) f.read_tag = f.page | mmio;
+    if (t.execute || access == Access::Execute) f.exec_tag = f.page | mmio;
+    const bool writable = t.write || access == Access::Write;
+    const bool to_bus = range == nullptr || range->slot.readonly;
+    if (writable && to_bus) f.write_tag = f.page | TlbEntry::kMmio;
+    TlbEntry& entry = tlb_.insert(mmu, f);
+    if (writable && !to_bus) publish_writable(entry, f.page, range->page(f.phys));
+}
+
+bool Vcpu::resolve(u64 va, unsigned mmu, Access access, Place& out) {
+    for (bool filled = false;; filled = true) {
+        const TlbEntry& e = tlb_.entry(mmu, va);
+        const u64 tag = std::atomic_ref(const_cast<TlbEntry&>(e).*tag_of(access)).load(std::memory_order_relaxed);
+        if (matches(tag, va)) {
+            out.va = va;
+            out.mmu = mmu;
+            out.tag = tag;
+            out.phys = (tlb_.info(mmu, va).phys_flags & kPageMask) | (va & ~kPageMask);
+            out.host = (tag & TlbEntry::kMmio) != 0 ? nullptr : reinterpret_cast<u8*>(va + e.addend);
+            return true;
+        }
+        counters_.tlb_misses.add();
+        Translation t;
+        if (filled || !core_.guest().translate(state_, va, access, mmu, t)) return fail(LeaveReason::Exception);
+        fill(va, mmu, access, t);
+    }
+}
+
+u64 Vcpu::bus_read(u64 phys, unsigned size) {
+    const HostFpScope host(*header_);
+    return core_.bus().mmio_read(header_->owner, phys, size);
+}
+
+void Vcpu::bus_write(u64 phys, u64 value, unsigned size) {
+    const HostFpScope host(*header_);
+    core_.bus().mmio_write(header_->owner, phys, value, size);
+}
+
+void Vcpu::read_place(const Place& place, void* out, unsigned size) {
+    if (place.host != nullptr) {
+        copy_bytes(out, place.host, size);
+        return;
+    }
+    auto* to = static_cast<u8*>(out);
+    for (u64 at = place.phys; size > 0;) {
+        const unsigned n = bus_chunk(at, size);
+        const u64 value = bus_read(at, n);
+        std::memcpy(to, &value, n);
+        at += n;
+        to += n;
+        size -= n;
+    }
+}
+
+Vcpu::WriteVerdict Vcpu::judge_write(const Place& place, unsigned size) {
+    if (!place.code()) return WriteVerdict::Plain;
+    const PhysicalMemory::Range& range = *core_.memory().find(place.phys);
+    PageInfo& info = range.page(place.phys);
+    const CodePage* page = info.code.load(std::memory_order_acquire);
+    const u64 granules = page != nullptr ? page->granules.load(std::memory_order_acquire) : 0;
+    if (granules == 0) {
+        TlbEntry& entry = tlb_.entry(place.mmu, place.va);
+        if (entry.write_tag == place.tag) publish_writable(entry, place.va & kPageMask, info);
+        return WriteVerdict::Plain;
+    }
+    const u64 offset = place.phys & ~kPageMask;
+    if ((granules & CodePage::granule_mask(offset, size)) == 0) return WriteVerdict::Plain;
+    std::lock_guard guard(core_.lock());
+    if (!Core::overlaps_code(*page, offset, size)) return WriteVerdict::Plain;
+    return stepping_ ? WriteVerdict::Code : WriteVerdict::Defer;
+}
+
+void Vcpu::write_place(const Place& place, WriteVerdict verdict, const void* in, unsigned size) {
+    if (place.host != nullptr) {
+        copy_bytes(place.host, in, size);
+        if (verdict == WriteVerdict::Code) core_.written(place.phys, size);
+        return;
+    }
+    const auto* from = static_cast<const u8*>(in);
+    for (u64 at = place.phys; size > 0;) {
+        const unsigned n = bus_chunk(at, size);
+        u64 value = 0;
+        std::memcpy(&value, from, n);
+        bus_write(at, value, n);
+        at += n;
+        from += n;
+        size -= n;
+    }
+}
+
+bool Vcpu::read(u64 va, unsigned mmu, Access access, void* out, unsigned size) {
+    const u64 room = kPageSize - (va & ~kPageMask);
+    Place first;
+    if (!resolve(va, mmu, access, first)) return false;
+    if (size <= room) {
+        read_place(first, out, size);
+        return true;
+    }
+    Place second;
+    if (!resolve(va + room, mmu, access, second)) return false;
+    read_place(first, out, static_cast<unsigned>(room));
+    read_place(second, static_cast<u8*>(out) + room, size - static_cast<unsigned>(room));
+    return true;
+}
+
+bool Vcpu::write(u64 va, unsigned mmu, const void* in, unsigned size) {
+    const auto room = static_cast<unsigned>(kPageSize - (va & ~kPageMask));
+    const unsigned head = std::min(size, room);
+    Place first;
+    if (!resolve(va, mmu, Access::Write, first)) return false;
+    const WriteVerdict verdict = judge_write(first, head);
+    if (verdict == WriteVerdict::Defer) return fail(LeaveReason::Interpret);
+    if (head == size) {
+        write_place(first, verdict, in, size);
+        return true;
+    }
+    Place second;
+    if (!resolve(va + head, mmu, Access::Write, second)) return false;
+    const WriteVerdict second_verdict = judge_write(second, size - head);
+    if (second_verdict == WriteVerdict::Defer) return fail(LeaveReason::Interpret);
+    write_place(first, verdict, in, head);
+    write_place(second, second_verdict, static_cast<const u8*>(in) + head, size - head);
+    return true;
+}
+
+bool Vcpu::check_alignment(u64 va, u32 mem_flags, unsigned size, Access access) {
+    if ((mem_flags & MemFlags::kAligned) == 0 || (va & (size - 1)) == 0) return true;
+    core_.guest().alignment_fault(state_, va, access, mem_flags & MemFlags::kMmuMask);
+    return fail(LeaveReason::Exception);
+}
+
+}  // namespace tandem::jit
