@@ -1,4 +1,5 @@
-// CPU models: what CPUID says and, by the same bits, what decodes and works. A feature is offered only when it is implemented.
+// CPU models: what CPUID says and, by the same bits, what decodes and works. A feature is offered only when it is
+// implemented.
 #pragma once
 
 #include <string>
@@ -40,7 +41,8 @@ public:
     [[nodiscard]] unsigned physical_bits() const { return phys_bits_; }
     [[nodiscard]] unsigned linear_bits() const { return 48; }
 
-    // CPUID as seen by a vCPU: static leaves from the model; dynamic bits (OSXSAVE, APIC enable, XSAVE size) from the arguments.
+    // CPUID as seen by a vCPU: static leaves from the model; dynamic bits (OSXSAVE, APIC enable, XSAVE size) from the
+    // arguments.
     struct Dynamic {
         u32 apic_id = 0;
         u32 cpu_count = 1;

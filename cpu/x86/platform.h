@@ -1,5 +1,5 @@
-// What a processor needs from the machine around it, apart from memory. The engine's vCPU implements it; cpu/x86 helpers call it.
-// All functions: the vCPU's own thread, no locks held by the caller.
+// What a processor needs from the machine around it, apart from memory. The engine's vCPU implements it; cpu/x86 helpers
+// call it. All functions: the vCPU's own thread, no locks held by the caller.
 #pragma once
 
 #include "base/types.h"

@@ -42,10 +42,10 @@ struct alignas(16) X87Reg {
 struct X87 {
     std::array<X87Reg, 8> reg{};  // physical R0..R7; ST(i) is reg[(TOP + i) & 7]; MMX register i is reg[i].significand
     u16 fcw = 0x37f;
-    u16 fsw = 0;                  // TOP included
-    u8 valid = 0;                 // bit i: physical register i is not empty (FXSAVE's abridged tag word)
+    u16 fsw = 0;   // TOP included
+    u8 valid = 0;  // bit i: physical register i is not empty (FXSAVE's abridged tag word)
     u16 fop = 0;
-    u64 fip = 0;                  // last instruction and operand pointers; selectors as saved by FXSAVE
+    u64 fip = 0;  // last instruction and operand pointers; selectors as saved by FXSAVE
     u64 fdp = 0;
     u16 fcs = 0;
     u16 fds = 0;
@@ -61,7 +61,7 @@ struct Msrs {
     u64 pat = 0x0007040600070406;
     u64 apic_base = 0;
     u64 tsc_aux = 0;
-    u64 tsc_offset = 0;           // guest TSC = clock's TSC + tsc_offset
+    u64 tsc_offset = 0;  // guest TSC = clock's TSC + tsc_offset
     u64 tsc_adjust = 0;
     u64 misc_enable = 1;
     u64 spec_ctrl = 0;
@@ -81,16 +81,16 @@ struct PendingEvent {
     bool valid = false;
     u8 vector = 0;
     bool has_error = false;
-    bool software = false;        // INT n, INT3, INTO: DPL is checked, and the saved rip is that of the next instruction
+    bool software = false;  // INT n, INT3, INTO: DPL is checked, and the saved rip is that of the next instruction
     u32 error = 0;
-    u64 payload = 0;              // CR2 for #PF, DR6 bits for #DB
+    u64 payload = 0;  // CR2 for #PF, DR6 bits for #DB
     bool operator==(const PendingEvent&) const = default;
 };
 
 struct State {
-    std::array<u64, 16> gpr{};    // first: their offsets fit into a signed byte from the frame pointer
+    std::array<u64, 16> gpr{};  // first: their offsets fit into a signed byte from the frame pointer
     u64 rip = 0xfff0;
-    u64 rflags = 2;               // canonical after an export; see translate_state.h for the translator's lazy form
+    u64 rflags = 2;  // canonical after an export; see translate_state.h for the translator's lazy form
     std::array<Segment, 6> seg{};
     Segment ldtr, tr;
     DescriptorTable gdtr, idtr;
@@ -104,11 +104,11 @@ struct State {
     std::array<Vector512, 32> vec{};
     std::array<u64, 8> opmask{};
     Msrs msr;
-    std::array<u64, 4> pdpte{};   // PAE page-directory pointers, loaded with CR3 (SDM volume 3, 4.4.1)
+    std::array<u64, 4> pdpte{};  // PAE page-directory pointers, loaded with CR3 (SDM volume 3, 4.4.1)
     Activity activity = Activity::Running;
-    bool sti_shadow = false;      // interrupts held off until the next instruction has completed (SDM volume 3, 6.8.3)
+    bool sti_shadow = false;  // interrupts held off until the next instruction has completed (SDM volume 3, 6.8.3)
     bool mov_ss_shadow = false;
-    bool nmi_blocked = false;     // until IRET
+    bool nmi_blocked = false;  // until IRET
     bool nmi_pending = false;
     PendingEvent pending;
     bool operator==(const State&) const = default;

@@ -1,7 +1,8 @@
 // Guest state as the translator sees it: State plus what translation needs beside it. The frame pointer points at it.
 //
-// Arithmetic flags are lazy while guest code runs: {cc_op, cc_dst, cc_src, cc_src2} say how to compute CF PF AF ZF SF OF; the other
-// flags are in state.rflags (whose arithmetic bits are then stale). export_flags() makes rflags canonical; import_flags() the reverse.
+// Arithmetic flags are lazy while guest code runs: {cc_op, cc_dst, cc_src, cc_src2} say how to compute CF PF AF ZF SF OF;
+// the other flags are in state.rflags (whose arithmetic bits are then stale). export_flags() makes rflags canonical;
+// import_flags() the reverse.
 #pragma once
 
 #include "cpu/x86/model.h"
@@ -20,25 +21,27 @@ enum class CcKind : u8 {
     Logic,     // dst = result; CF = OF = AF = 0
     Inc,       // dst = result, src = CF kept from before (0 or 1)
     Dec,
-    Shl,       // dst = result, src = the first operand shifted by count - 1 (its top bit is CF)
-    Shr,       // dst = result, src = the first operand shifted by count - 1 (its bit 0 is CF); SAR too
-    Mul,       // dst = low half, src = non-zero when CF = OF = 1
-    Blsi, Blsr, Bmsk,  // BMI1: dst = result, src = source operand
+    Shl,  // dst = result, src = the first operand shifted by count - 1 (its top bit is CF)
+    Shr,  // dst = result, src = the first operand shifted by count - 1 (its bit 0 is CF); SAR too
+    Mul,  // dst = low half, src = non-zero when CF = OF = 1
+    Blsi,
+    Blsr,
+    Bmsk,  // BMI1: dst = result, src = source operand
 };
 constexpr u32 cc_op(CcKind kind, unsigned bytes) {
     return static_cast<u32>(kind) << 2 | (bytes == 1 ? 0u : bytes == 2 ? 1u : bytes == 4 ? 2u : 3u);
 }
 
 struct TranslateState {
-    State s;                        // offset 0
+    State s;  // offset 0
     u32 cc_op = 0;
     u64 cc_dst = 0;
     u64 cc_src = 0;
     u64 cc_src2 = 0;
-    u64 df_step = 1;                // +1 or -1 (two's complement) from EFLAGS.DF, which is not in state.rflags meanwhile
+    u64 df_step = 1;  // +1 or -1 (two's complement) from EFLAGS.DF, which is not in state.rflags meanwhile
     alignas(16) u64 scratch_vec[4][2] = {};  // memory operands on their way into helpers
     u64 scratch[4] = {};
-    u64 debug_trap = 0;             // DR6 bits of a #DB trap to report at the next instruction boundary
+    u64 debug_trap = 0;  // DR6 bits of a #DB trap to report at the next instruction boundary
     const CpuModel* model = nullptr;
     Platform* platform = nullptr;
 };

@@ -23,6 +23,7 @@ void Lifter::begin_instruction(const Instruction& i, u64 at) {
     next = at + i.length;
     if (mode.code() != Mode::Bits64) next &= mask(32);
     address_ = {};
+    sp_bias = 0;
     b.insn_start(pc, i.length);
     if (mode.has(ModeBits::kDebug)) call(HelperId::debug_begin);
     if (mode.has(ModeBits::kShadow)) {
@@ -38,7 +39,7 @@ Value Lifter::read(unsigned i) {
     switch (o.kind) {
         case OperandKind::Gpr: return gpr(o.reg, o.size);
         case OperandKind::GprHigh8: return gpr_high(o.reg);
-        case OperandKind::Imm: return read_imm(i, i == 0 ? type(0) : type(0));
+        case OperandKind::Imm: return read_imm(i, op(0).kind == OperandKind::Imm ? int_type(insn.operand_size) : type(0));
         case OperandKind::Mem:
         case OperandKind::MOffs: return load(type(i), address(i), (o.access & kAccessWrite) != 0 ? MemFlags::kForWrite : 0);
         default: return konst(type(i), 0);
@@ -73,6 +74,12 @@ Address Lifter::address(unsigned i, unsigned size) {
         offset = effective(m, insn.address_size);
     }
     address_ = segmented(m.segment, offset, size, write, disp);
+    return address_;
+}
+
+Address Lifter::address_beyond(unsigned i, Value extra) {
+    const Value offset = b.add(effective(insn.mem, insn.address_size), extra);
+    address_ = segmented(insn.mem.segment, offset, op(i).size, (op(i).access & kAccessWrite) != 0);
     return address_;
 }
 
@@ -118,6 +125,7 @@ Value Lifter::effective(const MemoryOperand& m, unsigned address_size) {
     if (m.rip_relative) return b.konst(t, next + static_cast<u64>(m.disp));
     Value sum = kNone;
     if (m.base != MemoryOperand::kNoReg) sum = gpr(m.base, address_size);
+    if (m.base == RSP && sp_bias != 0) sum = b.addi(sum, sp_bias);
     if (m.index != MemoryOperand::kNoReg) {
         Value index = gpr(m.index, address_size);
         if (m.scale > 1) index = b.shli(index, m.scale == 2 ? 1 : m.scale == 4 ? 2 : 3);
@@ -200,6 +208,14 @@ u64 Lifter::wrap_target(u64 target) const { return target & mask(insn.operand_si
 void Lifter::check_target(Value target) {
     if (mode.is64() || mode.segment(CS) == SegmentClass::Flat) return;
     call(HelperId::check_branch_target, {zext64(target)});
+}
+
+// A direct branch's target needs a look only in segments that may end before it.
+void Lifter::check_direct(u64 target) {
+    if (mode.is64()) return;
+    const SegmentClass known = mode.segment(CS);
+    if (known == SegmentClass::Flat || (known == SegmentClass::Simple && target <= 0xffff)) return;
+    call(HelperId::check_branch_target, {imm64(target)});
 }
 
 // Through the dispatcher when the mode of the next instruction differs (shadow, debugging).

@@ -39,9 +39,10 @@ public:
     const ModeBits mode;
     const CpuModel& model;
     Instruction insn;
-    u64 pc = 0;    // of the current instruction
-    u64 next = 0;  // pc of the next one
-    u32 arg = 0;   // LiftRow::arg of the current instruction
+    u64 pc = 0;       // of the current instruction
+    u64 next = 0;     // pc of the next one
+    u32 arg = 0;      // LiftRow::arg of the current instruction
+    u64 sp_bias = 0;  // added to rSP where it is an address's base: POP computes its destination after the increment
 
     // True when a terminator was emitted.
     [[nodiscard]] bool ended() const { return ended_; }
@@ -61,6 +62,8 @@ public:
     void write(unsigned i, Value v);
     // The checked linear address of memory operand `i`. size: bytes accessed; 0 takes the operand's.
     Address address(unsigned i, unsigned size = 0);
+    // Its operand displaced by `extra` (of the address size) more, instead; becomes the instruction's address.
+    Address address_beyond(unsigned i, Value extra);
     // The same as one value.
     Value linear(unsigned i, unsigned size = 0) { return flat(address(i, size)); }
     Value flat(const Address& a) { return b.addi(a.base, a.disp); }
@@ -85,6 +88,8 @@ public:
     Value load(Type t, const Address& a, u32 flags = 0);
     void store(const Address& a, Value v, u32 flags = 0);
     [[nodiscard]] u32 mem_flags(unsigned bytes) const;
+    // Atomic read-modify-write of memory operand `i`; the old value.
+    Value atomic(Op op, unsigned i, Value v) { return b.atomic(op, linear(i), v, mem_flags(this->op(i).size)); }
     // Offset (2, 4 or 8 bytes wide) in a segment to a checked linear address.
     Address segmented(unsigned seg, Value offset, unsigned size, bool write, u64 disp = 0);
     // Effective address of a memory operand at the address size, without segment (LEA).
@@ -107,12 +112,16 @@ public:
     void flags_logic(Value result);
     // Inc, Dec (src: I8 carry kept), Shl, Shr, Mul, Blsi ...: dst and src as translate_state.h says.
     void flags_of(CcKind kind, Value dst, Value src);
+    // flags_of() when `cond` (I8) is 1, else unchanged.
+    void flags_when(Value cond, CcKind kind, Value dst, Value src);
     // Explicit flags in their EFLAGS positions, I64, other bits zero.
     void set_flags(Value flags);
     // The six flags in their EFLAGS positions, I64.
     Value flags();
     // Replaces the flags of `mask` by those of `value` (I64, EFLAGS positions, only bits of mask set).
     void merge_flags(u64 mask, Value value);
+    // Replaces CF (I8).
+    void set_carry(Value cf);
     Value flag(u64 eflags_bit);  // one of CF PF AF ZF SF OF as I8 0 or 1
     Value carry() { return flag(eflags::CF); }
     Value condition(unsigned cc);  // Jcc's condition code 0..15 as I8 0 or 1
@@ -134,6 +143,7 @@ public:
     void jump_indirect(Value target, jit::ir::JumpHint hint);  // any width, zero-extended
     // #GP(0) when a computed target (I64) lies outside the code segment or is not canonical; before state changes.
     void check_target(Value target);
+    void check_direct(u64 target);
     // The instruction is complete and translation inputs may have changed: continue at the next one through the dispatcher.
     void leave_next();
     // The helper has set rip (far transfers).

@@ -108,11 +108,27 @@ void Lifter::flags_logic(Value result) { store_flags(CcKind::Logic, size_of(b.ty
 
 void Lifter::flags_of(CcKind kind, Value dst, Value src) { store_flags(kind, size_of(b.type_of(dst)), dst, src, kNone); }
 
+void Lifter::flags_when(Value cond, CcKind kind, Value dst, Value src) {
+    const auto select = [&](Value changed, u32 slot) {
+        b.set(slot, b.select(cond, changed, b.get(b.type_of(changed), slot)));
+    };
+    select(zext64(dst), offsetof(TranslateState, cc_dst));
+    select(zext64(src), offsetof(TranslateState, cc_src));
+    select(imm32(cc_op(kind, size_of(b.type_of(dst)))), offsetof(TranslateState, cc_op));
+    flags_ = {};
+    cc_op_.reset();
+}
+
 void Lifter::set_flags(Value value) { store_flags(CcKind::Explicit, 1, kNone, value, kNone); }
 
 void Lifter::merge_flags(u64 mask, Value value) {
     const Value kept = b.andi(flags(), eflags::Arithmetic & ~mask);
     set_flags(b.or_(kept, value));
+}
+
+void Lifter::set_carry(Value cf) {
+    merge_flags(eflags::CF, zext64(cf));
+    flags_.carry = cf;
 }
 
 Value Lifter::at_flag(u64 eflags_bit, Value zero_or_one) {
