@@ -1,7 +1,9 @@
 #include "flat_memory.h"
 
+#include <algorithm>
 #include <cstring>
 
+#include "cpu/x86/system/system.h"
 #include "jit/guest/memory.h"
 
 using namespace tandem;
@@ -10,43 +12,57 @@ namespace {
 
 test::FlatVcpu& vcpu_of(const void* state) { return *static_cast<test::FlatVcpu*>(jit::header_of(state).owner); }
 
-// Out of range: #PF for a not-present page becomes pending.
-bool in_range(void* state, u64 va, u64 size) {
-    if (va < test::FlatVcpu::kSize && size <= test::FlatVcpu::kSize - va) return true;
-    cpu::x86::PendingEvent event;
-    event.valid = true;
-    event.vector = 14;
-    event.has_error = true;
-    event.payload = va;
-    vcpu_of(state).state().s.pending = event;
-    return false;
-}
+u8* at(const void* state, u64 gpa) { return vcpu_of(state).memory.data() + gpa; }
 
-u8* at(const void* state, u64 va) { return vcpu_of(state).memory.data() + va; }
+// Calls f(host pointer, offset, length) for each page of the access. Beyond the memory: #PF for a not-present page becomes
+// pending.
+template <class F>
+bool for_pages(void* state, u64 va, unsigned mmu, jit::Access access, unsigned size, F f) {
+    auto& t = vcpu_of(state).state();
+    for (unsigned done = 0; done < size;) {
+        const u64 address = va + done;
+        const auto length = static_cast<unsigned>(std::min<u64>(size - done, jit::kPageSize - (address & ~jit::kPageMask)));
+        jit::Translation page;
+        if (!cpu::x86::translate(t, address, access, mmu, page)) return false;
+        if (page.phys >= test::FlatVcpu::kSize || length > test::FlatVcpu::kSize - page.phys) {
+            cpu::x86::raise(t, cpu::x86::kPF, 0, address);
+            return false;
+        }
+        f(at(state, page.phys), done, length);
+        done += length;
+    }
+    return true;
+}
 
 }  // namespace
 
 namespace tandem::jit {
 
-bool load_bytes(void* state, u64 va, unsigned, void* out, unsigned size) {
-    if (!in_range(state, va, size)) return false;
-    std::memcpy(out, at(state, va), size);
-    return true;
+bool load_bytes(void* state, u64 va, unsigned mmu, void* out, unsigned size) {
+    return for_pages(state, va, mmu, Access::Read, size, [out](const u8* host, unsigned offset, unsigned length) {
+        std::memcpy(static_cast<u8*>(out) + offset, host, length);
+    });
 }
 
-bool store_bytes(void* state, u64 va, unsigned, const void* in, unsigned size) {
-    if (!in_range(state, va, size)) return false;
-    std::memcpy(at(state, va), in, size);
-    return true;
+bool store_bytes(void* state, u64 va, unsigned mmu, const void* in, unsigned size) {
+    if (!probe(state, va, mmu, Access::Write, size)) return false;
+    return for_pages(state, va, mmu, Access::Write, size, [in](u8* host, unsigned offset, unsigned length) {
+        std::memcpy(host, static_cast<const u8*>(in) + offset, length);
+    });
 }
 
-bool probe(void* state, u64 va, unsigned, Access, unsigned size) { return in_range(state, va, size); }
+bool probe(void* state, u64 va, unsigned mmu, Access access, unsigned size) {
+    return for_pages(state, va, mmu, access, size, [](const u8*, unsigned, unsigned) {});
+}
 
 ir::LeaveReason leave_status(const void*) { return ir::LeaveReason::Exception; }
 
-u8* direct_span(void* state, u64 va, unsigned, Access, u64 want, u64& length) {
+u8* direct_span(void* state, u64 va, unsigned mmu, Access access, u64 want, u64& length) {
     length = std::min(want, kPageSize - (va & ~kPageMask));
-    return va < test::FlatVcpu::kSize ? at(state, va) : nullptr;
+    u8* result = nullptr;
+    for_pages(state, va, mmu, access, 1, [&](u8* host, unsigned, unsigned) { result = host; });
+    if (result == nullptr) vcpu_of(state).state().s.pending = {};
+    return result;
 }
 
 u64 phys_load(void* state, u64 gpa, unsigned size) {
@@ -68,7 +84,10 @@ bool phys_cas(void* state, u64 gpa, u64 expected, u64 desired, unsigned size) {
     return true;
 }
 
-void tlb_flush(void*, bool) {}
-void tlb_flush_page(void*, u64) {}
+void tlb_flush(void* state, bool keep_global) {
+    test::FlatVcpu& vcpu = vcpu_of(state);
+    ++(keep_global ? vcpu.partial_flushes : vcpu.full_flushes);
+}
+void tlb_flush_page(void* state, u64) { ++vcpu_of(state).page_flushes; }
 
 }  // namespace tandem::jit

@@ -1,4 +1,5 @@
-// A processor state in a translator's frame, and memory for it without a translator: linear address = offset in `memory`.
+// A processor state in a translator's frame, and memory for it without a translator: physical address = offset in `memory`.
+// Linear addresses go through the processor's own page walk on every access, so nothing is ever stale; flushes are counted.
 // Stands in for jit/runtime's side of jit/guest/memory.h, so that helpers can be tested alone.
 #pragma once
 
@@ -28,6 +29,9 @@ private:
 
 public:
     std::vector<u8> memory;
+    unsigned full_flushes = 0;
+    unsigned partial_flushes = 0;  // all but global pages
+    unsigned page_flushes = 0;
 };
 
 }  // namespace tandem::test
