@@ -1,5 +1,7 @@
 #include "jit/interp/interpreter.h"
 
+#include <emmintrin.h>
+
 #include <atomic>
 #include <cstring>
 
@@ -243,7 +245,7 @@ LeaveReason Execution::run() {
                 TANDEM_LEAVING(AtomicXor, atomic(i, out))
                 TANDEM_LEAVING(AtomicCas, atomic(i, out))
             case Op::Fence:
-                std::atomic_thread_fence(std::memory_order_seq_cst);
+                _mm_mfence();
                 break;
                 TANDEM_LEAVING(Call, call(i, out))
             case Op::InsnStart:

@@ -166,7 +166,7 @@ void SoftTlb::protect(const u8* host_page) {
     for (Mode& m : modes_) {
         for (unsigned i = 0; i < m.size; ++i) {
             std::atomic_ref tag(m.entries[i].write_tag);
-            u64 seen = tag.load(std::memory_order_acquire);
+            u64 seen = tag.load(std::memory_order_seq_cst);
             if ((seen & ~kPageMask) != 0) continue;
             if (seen + std::atomic_ref(m.entries[i].addend).load(std::memory_order_relaxed) != page) continue;
             tag.compare_exchange_strong(seen, seen | TlbEntry::kCode);

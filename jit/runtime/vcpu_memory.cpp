@@ -42,9 +42,8 @@ unsigned bus_chunk(u64 phys, unsigned size) { return std::bit_floor(std::min<uns
 void Vcpu::publish_writable(TlbEntry& entry, u64 page, PageInfo& info) {
     std::atomic_ref tag(entry.write_tag);
     if (info.write_cached.load(std::memory_order_relaxed) == 0) info.write_cached.exchange(1, std::memory_order_seq_cst);
-    tag.store(page, std::memory_order_seq_cst);
     // Either protect() finds the tag, or this finds that the page has been marked (see Core::protect).
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    tag.exchange(page, std::memory_order_seq_cst);
     const CodePage* code = info.code.load(std::memory_order_acquire);
     if (code != nullptr && code->granules.load(std::memory_order_seq_cst) != 0) {
         tag.store(page | TlbEntry::kCode, std::memory_order_relaxed);
