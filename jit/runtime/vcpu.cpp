@@ -198,6 +198,20 @@ LeaveReason Vcpu::interpret_one() {
     return why;
 }
 
+// Nothing could carry out a store into translated code later, so it happens at once: no generated code is running here.
+LeaveReason Vcpu::deliver_exception() {
+    stepping_ = true;
+    const LeaveReason why = core_.guest().deliver_exception(state_);
+    stepping_ = false;
+    return why;
+}
+
+void Vcpu::poll_interrupts() {
+    stepping_ = true;
+    core_.guest().poll_interrupts(state_);
+    stepping_ = false;
+}
+
 LeaveReason Vcpu::run() {
     Online online(*this);
     const Guest& guest = core_.guest();
@@ -210,7 +224,7 @@ LeaveReason Vcpu::run() {
             return LeaveReason::Attention;
         }
         quiesce();
-        if (fresh) guest.poll_interrupts(state_);
+        if (fresh) poll_interrupts();
         const BlockKey key = fresh ? guest.current_key(state_) : BlockKey{*pc, header_->base, header_->mode};
         LeaveReason why = LeaveReason::None;
         if (BlockNode* block = find(key, why)) {
@@ -219,7 +233,7 @@ LeaveReason Vcpu::run() {
         }
         fresh = why != LeaveReason::None && (why != LeaveReason::Lookup || pending_link_ == nullptr);
         if (why == LeaveReason::Interpret) why = interpret_one();
-        if (why == LeaveReason::Exception) why = guest.deliver_exception(state_);
+        if (why == LeaveReason::Exception) why = deliver_exception();
         if (why == LeaveReason::Attention) header_->attention.exchange(0, std::memory_order_seq_cst);
         if (why == LeaveReason::Halt || why == LeaveReason::Exit || why == LeaveReason::Attention) return why;
     }
@@ -228,7 +242,7 @@ LeaveReason Vcpu::run() {
 LeaveReason Vcpu::step() {
     Online online(*this);
     LeaveReason why = interpret_one();
-    if (why == LeaveReason::Exception) why = core_.guest().deliver_exception(state_);
+    if (why == LeaveReason::Exception) why = deliver_exception();
     return why == LeaveReason::None ? LeaveReason::Lookup : why;
 }
 

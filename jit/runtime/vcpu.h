@@ -85,6 +85,8 @@ private:
     ir::LeaveReason execute(BlockNode& block);
     ir::LeaveReason interpret(const ir::Block& block);
     // One instruction at the guest's pc, all checks made; exceptions stay pending.
+    ir::LeaveReason deliver_exception();
+    void poll_interrupts();
     ir::LeaveReason interpret_one();
     ir::LeaveReason lift_one(const ir::BlockKey& key);
     void link_pending(BlockNode& target);

@@ -138,7 +138,6 @@ LeaveReason mov_to_cr(TranslateState* t, u32 index, u64 value) {
         default:
             if ((value & ~u64{15}) != 0) return raise(*t, kGP);
             t->platform->cr8_write(static_cast<u8>(value));
-            recheck_interrupts(*t);
             break;
     }
     return LeaveReason::None;

@@ -170,11 +170,9 @@ bool poll_interrupts(TranslateState& t) {
     State& s = t.s;
     if (s.activity == Activity::WaitForSipi || s.activity == Activity::Shutdown || s.pending.valid) return false;
     if (t.platform->take_nmi()) s.nmi_pending = true;
-    // A #DB trap that waits is reported first, by debug_begin().
-    if (shadow_active(s) || (t.debug_trap != 0 && s.activity == Activity::Running)) {
-        recheck_interrupts(t);
-        return false;
-    }
+    // Both last for one instruction, whose block ends in the dispatcher, which polls again. A waiting #DB trap is reported
+    // first, by debug_begin().
+    if (shadow_active(s) || (t.debug_trap != 0 && s.activity == Activity::Running)) return false;
     if (s.nmi_pending && !s.nmi_blocked) {
         s.nmi_pending = false;
         s.nmi_blocked = true;

@@ -192,7 +192,6 @@ LeaveReason iret(TranslateState* t, u32 opsize, u64 next) {
     s.nmi_blocked = false;
     // Without an instruction breakpoint RF has no effect, and generated code does not spend time on clearing it.
     if ((s.dr7 & dr7::Enables) == 0) s.rflags &= ~eflags::RF;
-    if ((s.rflags & eflags::IF) != 0 || s.nmi_pending) recheck_interrupts(*t);
     return result;
 }
 

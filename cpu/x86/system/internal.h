@@ -21,9 +21,6 @@ inline bool fault(TranslateState& t, Vector vector, u32 error = 0, u64 payload =
     return false;
 }
 
-// Makes the vCPU leave generated code soon and poll again: an event may have become deliverable.
-inline void recheck_interrupts(TranslateState& t) { jit::header_of(&t).attention.fetch_or(1, std::memory_order_relaxed); }
-
 // Linear addresses are 32 bits wide outside IA-32e mode.
 inline u64 linear(const State& s, u64 va) { return long_mode(s) ? va : va & 0xffffffff; }
 

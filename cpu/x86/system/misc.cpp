@@ -15,7 +15,6 @@ void write_flags(TranslateState& t, u64 image, u64 changed) {
     export_flags(t);
     s.rflags = (s.rflags & ~changed) | (image & changed) | eflags::One;
     import_flags(t);
-    if ((s.rflags & eflags::IF) != 0 && (changed & eflags::IF) != 0) recheck_interrupts(t);
 }
 
 namespace {
@@ -80,7 +79,6 @@ LeaveReason sti(TranslateState* t) {
     if (!check_interrupt_flag_access(*t)) return failed(*t);
     if ((s.rflags & eflags::IF) == 0) s.sti_shadow = true;
     s.rflags |= eflags::IF;
-    recheck_interrupts(*t);
     return LeaveReason::None;
 }
 
@@ -120,7 +118,6 @@ LeaveReason hlt(TranslateState* t, u64 next) {
     // A single-step trap ends the halt at once.
     if (t->debug_trap != 0) return LeaveReason::Lookup;
     s.activity = Activity::Halted;
-    recheck_interrupts(*t);
     return LeaveReason::Halt;
 }
 

@@ -284,7 +284,6 @@ LeaveReason wrmsr(TranslateState* t) {
         log::trace(log::GuestErrors, "wrmsr {:#x} = {:#x} at {:#x}: refused", index, value, s.rip);
         return raise(*t, kGP);
     }
-    recheck_interrupts(*t);
     return LeaveReason::None;
 }
 
