@@ -65,12 +65,11 @@ u64 result_flags(CcKind kind, const Operands& o) {
     return flags;
 }
 
-}  // namespace
-
-u32 compute_flags(u32 cc_op, u64 dst, u64 src, u64 src2) {
-    const auto kind = static_cast<CcKind>(cc_op >> 2);
+// The flags of the description itself, before what changed of them alone since.
+u32 described_flags(u32 description, u64 dst, u64 src, u64 src2) {
+    const auto kind = static_cast<CcKind>(description >> 2);
     if (kind == CcKind::Explicit) return static_cast<u32>(src & eflags::Arithmetic);
-    Operands o{8u << (cc_op & 3), dst, src, src2};
+    Operands o{8u << (description & 3), dst, src, src2};
     o.dst = o.cut(dst);
     // Mul's source is a truth value and may have any bit set.
     o.src = kind == CcKind::Mul ? src : o.cut(src);
@@ -80,6 +79,15 @@ u32 compute_flags(u32 cc_op, u64 dst, u64 src, u64 src2) {
     if (c.af) flags |= eflags::AF;
     if (c.of) flags |= eflags::OF;
     return static_cast<u32>(flags);
+}
+
+}  // namespace
+
+u32 compute_flags(u32 cc_op, u64 dst, u64 src, u64 src2) {
+    u32 flags = described_flags(cc_op & (kCcCarry - 1), dst, src, src2);
+    if ((cc_op & kCcCarry) != 0) flags = static_cast<u32>(with_bits(flags, 0, 0, src2 >> 1));
+    if ((cc_op & kCcOverflow) != 0) flags = static_cast<u32>(with_bits(flags, 11, 11, src2 >> 2));
+    return flags;
 }
 
 void export_flags(TranslateState& t) {

@@ -108,7 +108,8 @@ public:
 
     bool translate(void* state, u64 va, jit::Access access, unsigned mmu, jit::Translation& out) const override {
         TranslateState& t = state_of(state);
-        // Only the lifter's markers for a failed limit check are not canonical here; implicit accesses from compatibility mode are.
+        // Only the lifter's markers for a failed limit check are not canonical here; implicit accesses from compatibility
+        // mode are.
         if (!code64(t.s) && !canonical(va)) {
             raise(t, (va & kStackLimitFault) == kStackLimitFault ? kSS : kGP);
             return false;

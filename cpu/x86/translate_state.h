@@ -32,6 +32,10 @@ constexpr u32 cc_op(CcKind kind, unsigned bytes) {
     return static_cast<u32>(kind) << 2 | (bytes == 1 ? 0u : bytes == 2 ? 1u : bytes == 4 ? 2u : 3u);
 }
 
+// Added to cc_op when an instruction has changed CF or OF alone since: they are bits 1 and 2 of src2 then.
+constexpr u32 kCcCarry = 1u << 6;
+constexpr u32 kCcOverflow = 1u << 7;
+
 struct TranslateState {
     State s;  // offset 0
     u32 cc_op = 0;

@@ -171,7 +171,7 @@ void lift_adx(Lifter& l) {
     const Value carry = l.flag(l.arg);
     const Value out = l.b.carry3(Op::CarryOut, old, addend, carry);
     l.write(0, l.b.carry3(Op::AddC, old, addend, carry));
-    l.merge_flags(l.arg, l.at_flag(l.arg, out));
+    l.override_flags(l.arg == eflags::CF ? out : kNone, l.arg == eflags::OF ? out : kNone);
 }
 
 // DAA, DAS, AAA, AAS, AAM, AAD: helpers on AX. arg: BcdOp.

@@ -120,8 +120,11 @@ public:
     Value flags();
     // Replaces the flags of `mask` by those of `value` (I64, EFLAGS positions, only bits of mask set).
     void merge_flags(u64 mask, Value value);
-    // Replaces CF (I8).
-    void set_carry(Value cf);
+    // Replaces CF, OF or both (0 or 1, any width; kNone leaves it) and leaves the other flags.
+    void override_flags(Value cf, Value of);
+    // The same when `cond` (I8) is 1.
+    void override_flags_when(Value cond, Value cf, Value of);
+    void set_carry(Value cf) { override_flags(cf, kNone); }
     Value flag(u64 eflags_bit);  // one of CF PF AF ZF SF OF as I8 0 or 1
     Value carry() { return flag(eflags::CF); }
     Value condition(unsigned cc);  // Jcc's condition code 0..15 as I8 0 or 1
@@ -162,6 +165,8 @@ private:
         Value src = kNone;                    // other kinds; Explicit: the I64 flags
         Value carry_in = kNone;
         Value carry = kNone;  // CF as I8 when it is at hand
+        // CF and OF as I8 when they do not follow from the rest, even if that is unknown.
+        Value new_carry = kNone, new_overflow = kNone;
     };
     void store_flags(CcKind kind, unsigned bytes, Value dst, Value src, Value src2);
     Value known_carry();
@@ -172,6 +177,8 @@ private:
     Value is_negative(Value v) { return b.icmpi(Cond::Slt, v, 0); }
     Value not1(Value v) { return b.xor_(v, b.konst(Type::I8, 1)); }
     std::optional<Value> direct_condition(unsigned cc);
+    Value composed_condition(unsigned cc);
+    Value override_bits(Value cf, Value of, u64& replaced);
     Value unknown_condition(unsigned cc);
     Value limited(unsigned seg, Value offset64, unsigned size);
     void finish(Value rip);

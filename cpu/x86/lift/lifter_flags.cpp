@@ -126,9 +126,47 @@ void Lifter::merge_flags(u64 mask, Value value) {
     set_flags(b.or_(kept, value));
 }
 
-void Lifter::set_carry(Value cf) {
-    merge_flags(eflags::CF, zext64(cf));
-    flags_.carry = cf;
+// cc_src2 with the new flags in their places.
+Value Lifter::override_bits(Value cf, Value of, u64& replaced) {
+    Value bits = kNone;
+    replaced = 0;
+    if (cf != kNone) {
+        replaced |= 2;
+        bits = b.shli(zext64(cf), 1);
+    }
+    if (of != kNone) {
+        replaced |= 4;
+        const Value at = b.shli(zext64(of), 2);
+        bits = bits == kNone ? at : b.or_(bits, at);
+    }
+    return b.or_(b.andi(b.get(Type::I64, offsetof(TranslateState, cc_src2)), ~replaced), bits);
+}
+
+void Lifter::override_flags(Value cf, Value of) {
+    u64 replaced = 0;
+    b.set(offsetof(TranslateState, cc_src2), override_bits(cf, of, replaced));
+    const u32 marks = static_cast<u32>(replaced) << 5;
+    if (!cc_op_) {
+        const Value code = b.get(Type::I32, offsetof(TranslateState, cc_op));
+        b.set(offsetof(TranslateState, cc_op), b.or_(code, imm32(marks)));
+    } else if ((*cc_op_ & marks) != marks) {
+        cc_op_ = *cc_op_ | marks;
+        b.set(offsetof(TranslateState, cc_op), imm32(*cc_op_));
+    }
+    if (cf != kNone) flags_.new_carry = b.zext_or_trunc(Type::I8, cf);
+    if (of != kNone) flags_.new_overflow = b.zext_or_trunc(Type::I8, of);
+}
+
+void Lifter::override_flags_when(Value cond, Value cf, Value of) {
+    u64 replaced = 0;
+    const Value code = b.get(Type::I32, offsetof(TranslateState, cc_op));
+    const Value old = b.get(Type::I64, offsetof(TranslateState, cc_src2));
+    const Value bits = override_bits(cf, of, replaced);
+    b.set(offsetof(TranslateState, cc_src2), b.select(cond, bits, old));
+    const Value marked = b.or_(code, imm32(replaced << 5));
+    b.set(offsetof(TranslateState, cc_op), b.select(cond, marked, code));
+    flags_ = {};
+    cc_op_.reset();
 }
 
 Value Lifter::at_flag(u64 eflags_bit, Value zero_or_one) {
@@ -138,7 +176,8 @@ Value Lifter::at_flag(u64 eflags_bit, Value zero_or_one) {
 // --- Reading
 
 Value Lifter::flags() {
-    if (flags_.known && flags_.kind == CcKind::Explicit && flags_.src != kNone) return flags_.src;
+    const bool as_stored = flags_.new_carry == kNone && flags_.new_overflow == kNone;
+    if (flags_.known && flags_.kind == CcKind::Explicit && as_stored) return flags_.src;
     const Value code = cc_op_ ? imm32(*cc_op_) : b.get(Type::I32, offsetof(TranslateState, cc_op));
     const Value all = call(HelperId::lazy_flags, {code, b.get(Type::I64, offsetof(TranslateState, cc_dst)),
                                                   b.get(Type::I64, offsetof(TranslateState, cc_src)),
@@ -153,6 +192,7 @@ Value Lifter::flag(u64 eflags_bit) {
 }
 
 Value Lifter::known_carry() {
+    if (flags_.new_carry != kNone) return flags_.new_carry;
     if (flags_.carry != kNone) return flags_.carry;
     const auto& f = flags_;
     switch (f.kind) {
@@ -176,6 +216,7 @@ Value Lifter::known_carry() {
 
 Value Lifter::known_overflow() {
     const auto& f = flags_;
+    if (f.new_overflow != kNone) return f.new_overflow;
     const u64 sign = u64{1} << (f.bytes * 8 - 1);
     switch (f.kind) {
         case CcKind::Add:
@@ -213,6 +254,9 @@ Value Lifter::known_parity() {
 std::optional<Value> Lifter::direct_condition(unsigned cc) {
     const auto test = static_cast<Test>(cc >> 1);
     const bool negate = (cc & 1) != 0;
+    const bool carry_changed = flags_.new_carry != kNone && (test == kBelow || test == kBelowEqual);
+    const bool overflow_changed = flags_.new_overflow != kNone && (test == kLess || test == kLessEqual);
+    if (carry_changed || overflow_changed) return std::nullopt;
     if (flags_.kind == CcKind::Sub) {
         if (const auto c = compare_condition(test)) return b.icmp(negate ? negated(*c) : *c, flags_.first, flags_.second);
     }
@@ -233,20 +277,29 @@ Value Lifter::unknown_condition(unsigned cc) {
                  b.get(Type::I64, offsetof(TranslateState, cc_src)), b.get(Type::I64, offsetof(TranslateState, cc_src2))});
 }
 
-Value Lifter::condition(unsigned cc) {
-    if (!flags_.known) return unknown_condition(cc);
-    if (const auto direct = direct_condition(cc)) return *direct;
-    Value v = kNone;
+Value Lifter::composed_condition(unsigned cc) {
     switch (static_cast<Test>(cc >> 1)) {
-        case kOverflow: v = known_overflow(); break;
-        case kBelow: v = known_carry(); break;
-        case kZero: v = known_zero(); break;
-        case kBelowEqual: v = b.or_(known_carry(), known_zero()); break;
-        case kSign: v = known_sign(); break;
-        case kParity: v = known_parity(); break;
-        case kLess: v = b.xor_(known_sign(), known_overflow()); break;
-        case kLessEqual: v = b.or_(known_zero(), b.xor_(known_sign(), known_overflow())); break;
+        case kOverflow: return known_overflow();
+        case kBelow: return known_carry();
+        case kZero: return known_zero();
+        case kBelowEqual: return b.or_(known_carry(), known_zero());
+        case kSign: return known_sign();
+        case kParity: return known_parity();
+        case kLess: return b.xor_(known_sign(), known_overflow());
+        case kLessEqual: break;
     }
+    return b.or_(known_zero(), b.xor_(known_sign(), known_overflow()));
+}
+
+Value Lifter::condition(unsigned cc) {
+    const auto test = static_cast<Test>(cc >> 1);
+    const bool at_hand =
+        (test == kBelow && flags_.new_carry != kNone) || (test == kOverflow && flags_.new_overflow != kNone);
+    if (!flags_.known && !at_hand) return unknown_condition(cc);
+    if (flags_.known) {
+        if (const auto direct = direct_condition(cc)) return *direct;
+    }
+    const Value v = composed_condition(cc);
     return (cc & 1) != 0 ? not1(v) : v;
 }
 

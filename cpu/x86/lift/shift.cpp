@@ -48,15 +48,19 @@ void lift_shift(Lifter& l) {
     flags_by_count(l, count, op == Op::Shl ? CcKind::Shl : CcKind::Shr, result, last);
 }
 
-// CF and OF of a rotation's result, in their positions: ROL's CF is the result's bit 0, ROR's its top bit; OF is the top bit
-// XOR CF (left) or XOR the bit below it (right).
-Value rotate_flags(Lifter& l, Value result, bool left) {
+struct RotateFlags {
+    Value cf, of;  // I64
+};
+
+// ROL's CF is the result's bit 0, ROR's its top bit; RCL and RCR bring their own. OF is the top bit XOR CF (left) or XOR the
+// bit below it (right).
+RotateFlags rotate_flags(Lifter& l, Value result, bool left, Value carry_out = kNone) {
     const auto top = static_cast<u8>(width_of(l.b.type_of(result)) - 1);
     const Value wide = l.zext64(result);
     const Value sign = l.b.shri(wide, top);
-    const Value cf = left ? l.b.andi(wide, 1) : sign;
+    const Value cf = carry_out != kNone ? carry_out : left ? l.b.andi(wide, 1) : sign;
     const Value other = left ? cf : l.b.andi(l.b.shri(wide, static_cast<u8>(top - 1)), 1);
-    return l.b.or_(cf, l.b.shli(l.b.xor_(sign, other), 11));
+    return {cf, l.b.xor_(sign, other)};
 }
 
 // ROL, ROR. arg: the IR operation.
@@ -66,11 +70,9 @@ void lift_rotate(Lifter& l) {
     const Value result = l.b.binary(op, l.read(0), count.value);
     l.write(0, result);
     if (count.known == 0) return;
-    const Value changed = rotate_flags(l, result, op == Op::Rol);
-    if (count.known) return l.merge_flags(eflags::CF | eflags::OF, changed);
-    const Value old = l.flags();
-    const Value merged = l.b.or_(l.b.andi(old, eflags::Arithmetic & ~(eflags::CF | eflags::OF)), changed);
-    l.set_flags(l.b.select(l.b.icmpi(Cond::Ne, count.value, 0), merged, old));
+    const RotateFlags f = rotate_flags(l, result, op == Op::Rol);
+    if (count.known) return l.override_flags(f.cf, f.of);
+    l.override_flags_when(l.b.icmpi(Cond::Ne, count.value, 0), f.cf, f.of);
 }
 
 // RCL, RCR by one: the form that multi-word shifts use.
@@ -85,11 +87,9 @@ void rotate_carry_once(Lifter& l, bool left) {
     const Value result = l.b.trunc(t, shifted);
     l.write(0, result);
     const Value wide_old = l.zext64(old);
-    const Value wide_result = l.zext64(result);
-    const Value cf = left ? l.b.shri(wide_old, top) : l.b.andi(wide_old, 1);
-    const Value sign = l.b.shri(wide_result, top);
-    const Value other = left ? cf : l.b.andi(l.b.shri(wide_result, static_cast<u8>(top - 1)), 1);
-    l.merge_flags(eflags::CF | eflags::OF, l.b.or_(cf, l.b.shli(l.b.xor_(sign, other), 11)));
+    const Value out = left ? l.b.shri(wide_old, top) : l.b.andi(wide_old, 1);
+    const RotateFlags f = rotate_flags(l, result, left, out);
+    l.override_flags(f.cf, f.of);
 }
 
 // RCL, RCR. arg: 1 left.
