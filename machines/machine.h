@@ -12,7 +12,7 @@
 namespace tandem::machines {
 
 struct DeviceConfig {
-    std::string driver;                                        // "virtio-blk-pci"
+    std::string driver;  // "virtio-blk-pci"
     std::vector<std::pair<std::string, std::string>> properties;
 };
 
@@ -21,18 +21,18 @@ struct MachineConfig {
     u64 ram_bytes = 128ull << 20;
     unsigned cpus = 1;
     std::string kernel, initrd, append;
-    bool reboot = true;                                        // false: a guest reset ends the run (-no-reboot)
+    bool reboot = true;  // false: a guest reset ends the run (-no-reboot)
     bool trace_exits = false;
     // Drives by id, opened by the front end; a device refers to one by its "drive" property.
     std::vector<std::pair<std::string, std::unique_ptr<devices::BlockBackend>>> drives;
     std::vector<DeviceConfig> devices;
-    std::vector<std::unique_ptr<devices::CharBackend>> serial; // ttyS0 ... ttyS3
+    std::vector<std::unique_ptr<devices::CharBackend>> serial;  // ttyS0 ... ttyS3
 };
 
 // How a run ended; the front end turns it into an exit status and a sentence.
 struct Outcome {
     enum class Kind : u8 { PowerOff, Reset, Quit, Shutdown, InternalError } kind = Kind::PowerOff;
-    std::string detail;                                        // where and why, for Shutdown and InternalError
+    std::string detail;  // where and why, for Shutdown and InternalError
 };
 
 class Machine {

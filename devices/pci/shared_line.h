@@ -20,10 +20,10 @@ public:
         if (!core_) return {};
         return IrqLine([core = core_, up = std::make_shared<bool>(false)](bool level) {
             std::lock_guard guard(core->lock);
-            if (*up == level) return;
+            if (*up == level) return Delivery::Ignored;
             *up = level;
             core->count += level ? 1 : -1;
-            if (core->count == (level ? 1 : 0)) core->out.set(level);
+            return core->count == (level ? 1 : 0) ? core->out.set(level) : Delivery::Ignored;
         });
     }
 

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/bits.h"
+#include "devices/misc/acpi_pm.h"
 #include "devices/pci/root.h"
 #include "machines/pc/aml.h"
 #include "machines/pc/layout.h"
@@ -65,7 +66,7 @@ void put_io_address(TableBytes& t, std::size_t offset, u64 port, unsigned bytes)
     t.put(offset, kSystemIo, 1);
     t.put(offset + 1, bytes * 8, 1);
     t.put(offset + 2, 0, 1);
-    t.put(offset + 3, bytes == 4 ? 3 : bytes, 1);
+    t.put(offset + 3, bytes >= 4 ? 3 : bytes, 1);  // access size: 1, 2 or 4 bytes
     t.put(offset + 4, port, 8);
 }
 
@@ -80,6 +81,7 @@ std::vector<u8> build_facs() {
 
 // 5.2.9. There is no SMI command port: the machine is in ACPI mode from the start (4.8.2.5).
 std::vector<u8> build_fadt(u64 facs, u64 dsdt) {
+    using Pm = devices::AcpiPm;
     constexpr u64 pm = layout::kPm.base;
     constexpr u32 kFlags = 1u << 0      // WBINVD works
                            | 1u << 2    // C1 on all processors
@@ -89,12 +91,14 @@ std::vector<u8> build_fadt(u64 facs, u64 dsdt) {
     t.put(36, facs, 4);
     t.put(40, dsdt, 4);
     t.put(46, layout::kSciIrq, 2);
-    t.put(56, pm + layout::kPmEvent, 4);
-    t.put(64, pm + layout::kPmControl, 4);
-    t.put(76, pm + layout::kPmTimer, 4);
+    t.put(56, pm + Pm::kPm1Event, 4);
+    t.put(64, pm + Pm::kPm1Control, 4);
+    t.put(76, pm + Pm::kTimer, 4);
+    t.put(80, pm + Pm::kGpe0, 4);
     t.put(88, 4, 1);      // PM1_EVT_LEN
     t.put(89, 2, 1);      // PM1_CNT_LEN
     t.put(91, 4, 1);      // PM_TMR_LEN
+    t.put(92, 8, 1);      // GPE0_BLK_LEN
     t.put(96, 0xfff, 2);  // no C2
     t.put(98, 0xfff, 2);  // no C3
     t.put(109, 0x05, 2);  // IAPC_BOOT_ARCH: legacy devices; no VGA
@@ -105,9 +109,10 @@ std::vector<u8> build_fadt(u64 facs, u64 dsdt) {
     t.put(131, 5, 1);  // minor version
     t.put(132, facs, 8);
     t.put(140, dsdt, 8);
-    put_io_address(t, 148, pm + layout::kPmEvent, 4);
-    put_io_address(t, 172, pm + layout::kPmControl, 2);
-    put_io_address(t, 208, pm + layout::kPmTimer, 4);
+    put_io_address(t, 148, pm + Pm::kPm1Event, 4);
+    put_io_address(t, 172, pm + Pm::kPm1Control, 2);
+    put_io_address(t, 208, pm + Pm::kTimer, 4);
+    put_io_address(t, 220, pm + Pm::kGpe0, 8);
     t.put(268, 0, 8);  // no hypervisor vendor identity
     return finish_table(std::move(t));
 }

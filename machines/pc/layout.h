@@ -49,16 +49,16 @@ constexpr Range kPic1{0x20, 2}, kPic2{0xa0, 2}, kElcr{0x4d0, 2};
 constexpr Range kPit{0x40, 4};
 constexpr u64 kPort61 = 0x61;  // system control port B: PIT gate and output
 constexpr Range kRtc{0x70, 2};
-constexpr u64 kPort92 = 0x92;  // system control port A: fast A20 and reset
-constexpr u64 kPort80 = 0x80;  // POST codes
+constexpr u64 kPort92 = 0x92;           // system control port A: fast A20 and reset
+constexpr Range kKeyboard{0x60, 1};     // keyboard controller: data ...
+constexpr u64 kKeyboardCommand = 0x64;  // ... and command, used for its reset line
+constexpr u64 kPort80 = 0x80;           // POST codes
 constexpr Range kSerial[4] = {{0x3f8, 8}, {0x2f8, 8}, {0x3e8, 8}, {0x2e8, 8}};
 constexpr unsigned kSerialIrq[4] = {4, 3, 4, 3};
-constexpr u64 kDebugExit = 0x501;                          // isa-debug-exit
-constexpr Range kPm{0x600, 128};                           // ACPI power management (PMBASE)
-constexpr u64 kPmEvent = 0, kPmControl = 4, kPmTimer = 8;  // registers in it (ICH9 datasheet, 13.8.3)
-constexpr u8 kSleepTypeS5 = 7;                             // SLP_TYP of soft off (same)
-constexpr u16 kPciConfig = 0xcf8;                          // ... 0xcff; reset control is 0xcf9
-constexpr Range kPciIo{0x1000, 0xf000};                    // I/O BARs: above every port with a fixed meaning
+constexpr Range kPm{0x600, 128};         // ACPI power management (PMBASE)
+constexpr u8 kSleepTypeS5 = 7;           // SLP_TYP of soft off (ICH9 datasheet, 13.8.3.3)
+constexpr u16 kPciConfig = 0xcf8;        // ... 0xcff; reset control is 0xcf9
+constexpr Range kPciIo{0x1000, 0xf000};  // I/O BARs: above every port with a fixed meaning
 
 // --- Interrupts.
 constexpr unsigned kTimerPin = 2;  // IOAPIC pin of ISA IRQ 0; the others are their own pin

@@ -1,0 +1,71 @@
+#include "machines/device_properties.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace tandem::machines {
+namespace {
+
+bool parse(std::string_view text, int base, u64& value) {
+    if (text.starts_with("0x") || text.starts_with("0X")) {
+        text.remove_prefix(2);
+        base = 16;
+    }
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+    return error == std::errc{} && end == text.data() + text.size() && !text.empty();
+}
+
+}  // namespace
+
+Result<void> DeviceProperties::check() const {
+    for (const auto& [key, value] : device_.properties) {
+        const auto known = [&key](const PropertyRow& row) { return key == row.name; };
+        if (std::ranges::none_of(rows_, known)) {
+            std::string names;
+            for (const auto& row : rows_) names += (names.empty() ? "" : ", ") + std::string(row.name);
+            return invalid(fmt::format("device '{}' has no property '{}' (known: {})", device_.driver, key, names));
+        }
+        const auto same = [&k = key](const auto& p) { return p.first == k; };
+        if (std::ranges::count_if(device_.properties, same) > 1) {
+            return invalid(fmt::format("device '{}': property '{}' is given twice", device_.driver, key));
+        }
+    }
+    return {};
+}
+
+std::optional<std::string> DeviceProperties::text(std::string_view name) const {
+    for (const auto& [key, value] : device_.properties) {
+        if (key == name) return value;
+    }
+    return {};
+}
+
+Result<u64> DeviceProperties::number(std::string_view name, u64 fallback, u64 lowest, u64 highest) const {
+    const auto given = text(name);
+    if (!given) return fallback;
+    u64 value = 0;
+    if (!parse(*given, 10, value) || value < lowest || value > highest) {
+        return invalid(fmt::format("device '{}': property '{}' is '{}', not a number from {} to {}", device_.driver, name,
+                                   *given, lowest, highest));
+    }
+    return value;
+}
+
+Result<std::optional<DeviceProperties::PciAddress>> DeviceProperties::pci_address() const {
+    const auto given = text("addr");
+    if (!given) return std::optional<PciAddress>{};
+    const std::string_view all = *given;
+    const auto dot = all.find('.');
+    u64 slot = 0, function = 0;
+    const bool good = parse(all.substr(0, dot), 16, slot) && slot < 32 &&
+                      (dot == std::string_view::npos || (parse(all.substr(dot + 1), 16, function) && function < 8));
+    if (!good) {
+        return invalid(fmt::format("device '{}': property 'addr' is '{}', not SLOT[.FUNCTION] in hexadecimal (1f.7 at most)",
+                                   device_.driver, *given));
+    }
+    return std::optional(PciAddress{static_cast<unsigned>(slot), static_cast<unsigned>(function)});
+}
+
+}  // namespace tandem::machines

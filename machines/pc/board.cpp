@@ -1,0 +1,135 @@
+#include "machines/pc/board.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "machines/pc/layout.h"
+
+namespace tandem::machines::pc {
+
+using namespace devices;
+
+Result<std::unique_ptr<Board>> Board::create(MachineConfig& config, GuestMemory& memory, const SystemRequestSink& requests) {
+    std::unique_ptr<Board> board(new Board(memory));
+    board->clock = create_real_clock();
+    board->clock->stop();
+    TANDEM_TRY(board->attach_memory(config.ram_bytes));
+    TANDEM_TRY(board->attach_interrupt_controllers(config.cpus));
+    TANDEM_TRY(board->attach_clocks(config.cpus));
+    TANDEM_TRY(board->attach_serial(config.serial));
+    TANDEM_TRY(board->attach_system_control(requests));
+    TANDEM_TRY(board->attach_pci());
+    TANDEM_TRY(board->attach_configured(config));
+    return board;
+}
+
+Result<void> Board::attach_memory(u64 ram_bytes) {
+    const u64 low = std::min(ram_bytes, layout::kLowRamMax);
+    TANDEM_TRY(memory.add("RAM", 0, low));
+    if (ram_bytes > low) TANDEM_TRY(memory.add("RAM above 4 GiB", layout::kHighRam, ram_bytes - low));
+    return {};
+}
+
+Result<void> Board::attach_interrupt_controllers(unsigned cpus) {
+    for (unsigned i = 0; i < cpus; ++i) {
+        lapics.push_back(
+            std::make_unique<Lapic>(LapicConfig{.id = i, .bsp = i == 0, .base = layout::kLapic.base}, apic_bus, *clock));
+        all_.push_back(lapics.back().get());
+    }
+    ioapic = std::make_unique<Ioapic>(apic_bus);
+    TANDEM_TRY(mmio.add({"IOAPIC", layout::kIoapic.base, layout::kIoapic.size, ioapic.get()}));
+    pic = std::make_unique<PicPair>(lapics[0]->lint(0));
+    lapics[0]->connect_ext_int([this] { return pic->acknowledge(); });
+    TANDEM_TRY(map_ports("8259 master", layout::kPic1.base, layout::kPic1.size, pic->master_ports()));
+    TANDEM_TRY(map_ports("8259 slave", layout::kPic2.base, layout::kPic2.size, pic->slave_ports()));
+    TANDEM_TRY(map_ports("8259 edge/level", layout::kElcr.base, layout::kElcr.size, pic->elcr_ports()));
+    all_.push_back(ioapic.get());
+    all_.push_back(pic.get());
+    for (unsigned irq = 0; irq < isa_lines_.size(); ++irq) {
+        const unsigned pin = irq == 0 ? layout::kTimerPin : irq;
+        isa_lines_[irq] = pci::SharedLine(IrqLine([this, irq, pin](bool level) {
+            // The better answer of the two: enumerators are in that order.
+            return std::min(pic->set_line(irq, level), ioapic->set_pin(pin, level));
+        }));
+    }
+    return {};
+}
+
+Result<void> Board::attach_clocks(unsigned cpus) {
+    pit_ = std::make_unique<Pit>(*clock, isa_irq(0));
+    TANDEM_TRY(map_ports("8254", layout::kPit.base, layout::kPit.size, pit_->ports()));
+    TANDEM_TRY(map_ports("system control B", layout::kPort61, 1, pit_->control_port()));
+    rtc_ = std::make_unique<Rtc>(*clock, isa_irq(layout::kRtcIrq));
+    TANDEM_TRY(map_ports("RTC", layout::kRtc.base, layout::kRtc.size, *rtc_));
+    kvmclock = std::make_unique<KvmClock>(*clock, memory, cpus);
+    for (Device* d :
+         {static_cast<Device*>(pit_.get()), static_cast<Device*>(rtc_.get()), static_cast<Device*>(kvmclock.get())}) {
+        all_.push_back(d);
+    }
+    return {};
+}
+
+Result<void> Board::attach_serial(std::vector<std::unique_ptr<CharBackend>>& backends) {
+    serial_backends_ = std::move(backends);
+    for (std::size_t i = 0; i < serial_backends_.size(); ++i) {
+        uarts_.push_back(std::make_unique<Uart16550>(serial_backends_[i].get(), *clock, isa_irq(layout::kSerialIrq[i])));
+        TANDEM_TRY(map_ports("serial port", layout::kSerial[i].base, layout::kSerial[i].size, *uarts_.back()));
+        all_.push_back(uarts_.back().get());
+    }
+    return {};
+}
+
+Result<void> Board::attach_system_control(const SystemRequestSink& requests) {
+    reset_ports_ = std::make_unique<ResetPorts>([requests] { requests(SystemRequest::Reset); });
+    TANDEM_TRY(map_ports("system control A", layout::kPort92, 1, reset_ports_->port92()));
+    TANDEM_TRY(
+        map_ports("keyboard controller data", layout::kKeyboard.base, layout::kKeyboard.size, reset_ports_->kbc_data()));
+    TANDEM_TRY(map_ports("keyboard controller command", layout::kKeyboardCommand, 1, reset_ports_->kbc_command()));
+    TANDEM_TRY(map_ports("POST", layout::kPort80, 1, post_port_));
+    pm = std::make_unique<AcpiPm>(*clock, isa_irq(layout::kSciIrq), [requests](unsigned sleep_type) {
+        if (sleep_type == layout::kSleepTypeS5) return requests(SystemRequest::PowerOff);
+        log::trace(log::GuestErrors, "guest_errors: acpi-pm: sleep type {} is not offered", sleep_type);
+    });
+    all_.push_back(reset_ports_.get());
+    all_.push_back(&post_port_);
+    all_.push_back(pm.get());
+    return {};
+}
+
+Result<void> Board::attach_pci() {
+    pci::LpcBridge::Wiring lpc{&io, pm.get(), {}, {}};
+    for (unsigned irq = 0; irq < lpc.pic.size(); ++irq) {
+        // Only the 8259s: on the I/O APIC the PIRQs have pins of their own.
+        lpc.pic[irq] = pic->line(irq);
+    }
+    for (unsigned i = 0; i < pci::kPirqs; ++i) lpc.gsi[i] = ioapic->line(layout::kPirqGsi + i);
+    lpc_ = std::make_unique<pci::LpcBridge>(std::move(lpc));
+    pci::PcieRoot::Wiring wiring{&mmio, &io, &apic_bus, {}};
+    for (unsigned i = 0; i < pci::kPirqs; ++i) wiring.pirq[i] = lpc_->pirq_input(i);
+    root_ = std::make_unique<pci::PcieRoot>(std::move(wiring));
+    TANDEM_TRY(root_->map_ports(layout::kPciConfig, &reset_ports_->reset_control()));
+    host_bridge_ = std::make_unique<pci::HostBridge>(*root_);
+    TANDEM_TRY(root_->attach(layout::kHostBridgeSlot, 0, *host_bridge_));
+    TANDEM_TRY(root_->attach(layout::kLpcSlot, 0, *lpc_));
+    all_.push_back(root_.get());
+    all_.push_back(host_bridge_.get());
+    all_.push_back(lpc_.get());
+    return {};
+}
+
+Result<void> Board::map_ports(const char* name, u64 base, u64 size, IoHandler& handler) {
+    return io.add({name, base, size, &handler});
+}
+
+Result<void> Board::reset() {
+    for (Device* d : all_) d->reset();
+    host_bridge_->enable_window(layout::kEcam.base);
+    lpc_->enable_pm(static_cast<u16>(layout::kPm.base));
+    for (const auto& lapic : lapics) lapic->enter_virtual_wire_mode();
+    const auto window = [](const layout::Range& r) { return pci::PcieRoot::Window{r.base, r.size}; };
+    return root_->assign_resources(window(layout::kPci32), window(layout::kPci64), window(layout::kPciIo));
+}
+
+}  // namespace tandem::machines::pc

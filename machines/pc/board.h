@@ -1,0 +1,92 @@
+// The pc board without its processors: memory, buses, chips and their wiring.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "devices/char/uart16550.h"
+#include "devices/fabric/address_space.h"
+#include "devices/fabric/clock.h"
+#include "devices/fabric/guest_memory.h"
+#include "devices/irq/apic_bus.h"
+#include "devices/irq/ioapic.h"
+#include "devices/irq/lapic.h"
+#include "devices/irq/pic.h"
+#include "devices/misc/acpi_pm.h"
+#include "devices/misc/debug_ports.h"
+#include "devices/misc/kvmclock.h"
+#include "devices/misc/reset_ports.h"
+#include "devices/pci/host_bridge.h"
+#include "devices/pci/lpc_bridge.h"
+#include "devices/pci/root.h"
+#include "devices/timer/pit.h"
+#include "devices/timer/rtc.h"
+#include "machines/device_properties.h"
+#include "machines/machine.h"
+
+namespace tandem::machines::pc {
+
+// What a device asks of the machine as a whole. Any thread; must not block.
+enum class SystemRequest : u8 { PowerOff, Reset };
+using SystemRequestSink = std::function<void(SystemRequest)>;
+
+class Board {
+public:
+    // `config.drives` and `config.serial` move into the board's devices. Errors name the device and the property.
+    // `memory` is filled with RAM and outlives the board, as does whatever connects to the local APICs.
+    static Result<std::unique_ptr<Board>> create(MachineConfig& config, devices::GuestMemory& memory,
+                                                 const SystemRequestSink& requests);
+
+    devices::GuestMemory& memory;
+    devices::AddressSpace io{"I/O ports"};
+    devices::AddressSpace mmio{"memory"};
+    std::unique_ptr<devices::RealClock> clock;
+
+    // Interrupt fabric.
+    devices::ApicBus apic_bus;
+    std::vector<std::unique_ptr<devices::Lapic>> lapics;  // by vCPU
+    std::unique_ptr<devices::Ioapic> ioapic;
+    std::unique_ptr<devices::PicPair> pic;
+    std::unique_ptr<devices::KvmClock> kvmclock;
+    std::unique_ptr<devices::AcpiPm> pm;
+
+    // Every device, in the order of reset and restore.
+    [[nodiscard]] std::span<devices::Device* const> devices() const { return all_; }
+
+    // Puts every device into its power-on state and then does what firmware would before it starts a kernel: configuration
+    // window, power-management ports, BAR addresses, virtual wire mode. All processors are out of guest code.
+    Result<void> reset();
+
+private:
+    explicit Board(devices::GuestMemory& guest_memory) : memory(guest_memory) {}
+    Result<void> attach_memory(u64 ram_bytes);
+    Result<void> attach_interrupt_controllers(unsigned cpus);
+    Result<void> attach_clocks(unsigned cpus);
+    Result<void> attach_serial(std::vector<std::unique_ptr<devices::CharBackend>>& backends);
+    Result<void> attach_system_control(const SystemRequestSink& requests);
+    Result<void> attach_pci();
+    Result<void> attach_configured(MachineConfig& config);
+    Result<void> attach_virtio_block(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
+
+    Result<void> map_ports(const char* name, u64 base, u64 size, devices::IoHandler& handler);
+    // A new source of ISA interrupt `irq`, which reaches the 8259s and the I/O APIC.
+    [[nodiscard]] devices::IrqLine isa_irq(unsigned irq) const { return isa_lines_[irq].source(); }
+
+    std::array<devices::pci::SharedLine, 16> isa_lines_;
+    std::vector<std::unique_ptr<devices::CharBackend>> serial_backends_;
+    std::unique_ptr<devices::Pit> pit_;
+    std::unique_ptr<devices::Rtc> rtc_;
+    std::vector<std::unique_ptr<devices::Uart16550>> uarts_;
+    std::unique_ptr<devices::ResetPorts> reset_ports_;
+    devices::PostPort post_port_;
+    std::unique_ptr<devices::pci::LpcBridge> lpc_;
+    std::unique_ptr<devices::pci::PcieRoot> root_;
+    std::unique_ptr<devices::pci::HostBridge> host_bridge_;
+    std::vector<std::unique_ptr<devices::Device>> added_;
+    std::vector<devices::Device*> all_;
+};
+
+}  // namespace tandem::machines::pc

@@ -1,0 +1,104 @@
+// Devices that the configuration adds to the board.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "devices/virtio/block.h"
+#include "devices/virtio/pci_transport.h"
+#include "machines/device_properties.h"
+#include "machines/pc/board.h"
+#include "machines/pc/layout.h"
+#include "machines/pc/pc_machine.h"
+
+namespace tandem::machines::pc {
+
+using namespace devices;
+
+namespace {
+
+constexpr std::array<PropertyRow, 5> kBlockProperties{{
+    {"drive", "id of the -drive it shows (required)"},
+    {"serial", "up to 20 characters that the guest reads as the disk's serial number"},
+    {"num-queues", "request queues, 1 to 16 (default 1)"},
+    {"logical_block_size", "512 (default) or 4096"},
+    {"addr", "PCI SLOT[.FUNCTION], hexadecimal (default: first free slot)"},
+}};
+
+struct DriverRow {
+    const char* name;
+    const char* help;
+    std::span<const PropertyRow> properties;
+};
+constexpr std::array<DriverRow, 1> kDrivers{{
+    {"virtio-blk-pci", "virtio disk on PCI", kBlockProperties},
+}};
+
+// Takes the drive out of the configuration: a drive serves one device.
+Result<std::unique_ptr<BlockBackend>> take_drive(const DeviceConfig& device, const DeviceProperties& properties,
+                                                 MachineConfig& config) {
+    const auto id = properties.text("drive");
+    if (!id) return invalid(fmt::format("device '{}' needs the property 'drive'", device.driver));
+    std::string known;
+    for (auto& [name, disk] : config.drives) {
+        if (name == *id && disk) return std::move(disk);
+        if (name == *id)
+            return Error{Errc::Busy, fmt::format("device '{}': drive '{}' is used by another device", device.driver, *id)};
+        known += (known.empty() ? "" : ", ") + name;
+    }
+    return Error{Errc::NotFound, fmt::format("device '{}': there is no drive '{}' (there are: {})", device.driver, *id,
+                                             known.empty() ? "none" : known)};
+}
+
+}  // namespace
+
+std::string device_help() {
+    std::string text;
+    for (const auto& driver : kDrivers) {
+        text += fmt::format("{}  {}\n", driver.name, driver.help);
+        for (const auto& p : driver.properties) text += fmt::format("    {:<20}{}\n", p.name, p.help);
+    }
+    return text;
+}
+
+Result<void> Board::attach_configured(MachineConfig& config) {
+    for (const auto& device : config.devices) {
+        const auto row = std::ranges::find(kDrivers, std::string_view(device.driver), &DriverRow::name);
+        if (row == kDrivers.end()) {
+            std::string names;
+            for (const auto& driver : kDrivers) names += (names.empty() ? "" : ", ") + std::string(driver.name);
+            return invalid(fmt::format("unknown device '{}' (known: {})", device.driver, names));
+        }
+        const DeviceProperties properties(device, row->properties);
+        TANDEM_TRY(properties.check());
+        TANDEM_TRY(attach_virtio_block(device, properties, config));
+    }
+    return {};
+}
+
+Result<void> Board::attach_virtio_block(const DeviceConfig& device, const DeviceProperties& properties,
+                                        MachineConfig& config) {
+    virtio::BlockOptions options;
+    options.name = fmt::format("{} '{}'", device.driver, properties.text("drive").value_or(""));
+    options.serial = properties.text("serial").value_or("");
+    TANDEM_TRY_ASSIGN(const u64 queues, properties.number("num-queues", 1, 1, virtio::kMaxBlockQueues));
+    TANDEM_TRY_ASSIGN(const u64 block_size, properties.number("logical_block_size", 512, 512, 4096));
+    TANDEM_TRY_ASSIGN(const auto address, properties.pci_address());
+    options.queues = static_cast<u16>(queues);
+    options.logical_block_size = static_cast<u32>(block_size);
+    TANDEM_TRY_ASSIGN(auto disk, take_drive(device, properties, config));
+    TANDEM_TRY_ASSIGN(auto block, virtio::create_block(memory, std::move(disk), options));
+    auto function = std::make_unique<virtio::VirtioPci>(std::move(block), virtio::kBlockClass);
+    DeviceProperties::PciAddress place{};
+    if (address) {
+        place = *address;
+    } else {
+        TANDEM_TRY_ASSIGN(place.slot, root_->free_slot(layout::kFirstFreeSlot));
+    }
+    TANDEM_TRY(root_->attach(place.slot, place.function, *function));
+    all_.push_back(function.get());
+    added_.push_back(std::move(function));
+    return {};
+}
+
+}  // namespace tandem::machines::pc
