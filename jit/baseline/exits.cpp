@@ -1,0 +1,218 @@
+// Helper calls and the ways out of a block.
+#include "jit/baseline/compiler.h"
+
+namespace tandem::jit::baseline {
+
+using ir::Inst;
+using ir::LeaveReason;
+using ir::Type;
+using namespace asmjit;
+
+namespace {
+
+// System V ABI: rdi is the frame pointer, these are the helper's own arguments.
+constexpr Reg kArguments[] = {kRsi, kRdx, kRcx, kR8};
+
+}  // namespace
+
+// Puts the arguments into their registers, zero-extended, and empties the caller-saved registers of everything that lives
+// on.
+void Compiler::move_arguments(const Inst& inst) {
+    struct Move {
+        Reg to, from;
+        Value value;
+    };
+    Move pending[4];
+    unsigned count = 0;
+    for (unsigned n = 0; n < inst.nargs; ++n) {
+        const Value v = inst.args[n];
+        if (type_of(v) == Type::V128) {
+            unsupported_ = "vector argument of a helper";
+            return;
+        }
+        regs_.note_use(v);
+        pending[count++] = {kArguments[n], regs_.reg_of(v), v};
+    }
+    regs_.save_for_call();
+    const auto read_later = [&](Reg r, unsigned except) {
+        for (unsigned n = 0; n < count; ++n) {
+            if (n != except && pending[n].from == r) return true;
+        }
+        return false;
+    };
+    const auto place = [&](unsigned n) {
+        const auto [to, from, v] = pending[n];
+        const Type t = type_of(v);
+        u64 imm = 0;
+        if (regs_.constant(v, imm)) {
+            code_.mov(imm <= ~u32{0} ? gp32(to) : gp64(to), static_cast<i64>(imm));
+        } else {
+            if (from == kNoReg) regs_.load(regs_.root(v), to);
+            const Reg source = from == kNoReg ? to : from;
+            if (t == Type::I8 || t == Type::I16) {
+                code_.movzx(gp32(to), gp_exact(source, t));
+            } else if (source != to || t == Type::I32) {
+                code_.mov(gp_op(to, t), gp_op(source, t));
+            }
+        }
+        pending[n] = pending[--count];
+    };
+    while (count != 0) {
+        unsigned ready = count;
+        for (unsigned n = 0; n < count && ready == count; ++n) {
+            // What comes from memory goes last: it needs no register meanwhile.
+            if (!read_later(pending[n].to, n)) ready = n;
+        }
+        if (ready != count) {
+            place(ready);
+            continue;
+        }
+        // A cycle of argument registers: one of them steps aside.
+        Reg aside = kRax;
+        for (const Reg r : {kRdi, kR9, kR10, kR11}) {
+            if (read_later(aside, count)) aside = r;
+        }
+        const Reg from = pending[0].from;
+        code_.mov(gp64(aside), gp64(from));
+        for (unsigned n = 0; n < count; ++n) {
+            if (pending[n].from == from) pending[n].from = aside;
+        }
+    }
+}
+
+void Compiler::call(Value v, const Inst& inst) {
+    const Helper& helper = helpers_[inst.imm];
+    const bool sees_state = (helper.flags & (kReadsState | kWritesState | kMayLeave)) != 0;
+    if (sees_state) flush_state();
+    if ((helper.flags & kWritesState) != 0) {
+        regs_.forget_slots();
+        pc_known_ = false;
+    }
+    if (inst.type == Type::V128) {
+        unsupported_ = "vector result of a helper";
+        return;
+    }
+    move_arguments(inst);
+    code_.mov(x86::rdi, x86::rbp);
+    call_function(code_, memory_, helper.function);
+    if ((helper.flags & kMayLeave) != 0) {
+        code_.test(x86::eax, x86::eax);
+        code_.jump_outside(Cc::NE, thunks_.epilogue);
+    }
+    if (inst.type != Type::Void && regs_.info(v).uses != 0) regs_.define_in(v, kRax);
+}
+
+void Compiler::check_attention(u64 target_pc) {
+    code_.cmp(frame(TANDEM_HEADER(attention), 4), 0);
+    attention_.push_back({code_.jump(Cc::NE), target_pc});
+}
+
+void Compiler::link_jump(u64 target_pc) {
+    code_.align_link(false);
+    exits_.push_back({target_pc, code_.jump(), 0, 0});
+}
+
+void Compiler::link_jump(Cc condition, u64 target_pc) {
+    code_.align_link(true);
+    exits_.push_back({target_pc, code_.jump(condition), 0, 0});
+}
+
+void Compiler::emit_exit_stub(ExitSite& exit) {
+    code_.bind(exit.rel32);
+    exit.stub = code_.position();
+    store_pc(exit.target_pc);
+    code_.byte(0x48);  // mov rax, imm64
+    code_.byte(0xb8);
+    exit.detail = code_.position();
+    code_.qword(0);
+    code_.jump_outside(thunks_.leave_lookup);
+}
+
+void Compiler::jump(const Inst& inst) {
+    count_instruction();
+    regs_.flush_all(pc_offset_);
+    if (backward(inst.imm)) check_attention(inst.imm);
+    link_jump(inst.imm);
+}
+
+void Compiler::branch(const Inst& inst) {
+    const u64 taken = inst.imm, fallthrough = block_->fallthrough;
+    count_instruction();
+    regs_.flush_all(pc_offset_);
+    const Cc c = condition(inst.args[0]);
+    if (backward(taken) && backward(fallthrough)) {
+        const u32 not_taken = code_.jump(negate(c));
+        check_attention(taken);
+        link_jump(taken);
+        code_.bind(not_taken);
+        check_attention(fallthrough);
+        link_jump(fallthrough);
+        return;
+    }
+    // The side that can close a loop comes second, so that the check costs the other one nothing.
+    const bool loops = backward(taken);
+    const u64 first = loops ? fallthrough : taken;
+    const u64 second = loops ? taken : fallthrough;
+    link_jump(loops ? negate(c) : c, first);
+    if (backward(second)) check_attention(second);
+    link_jump(second);
+}
+
+void Compiler::jump_indirect(const Inst& inst) {
+    count_instruction();
+    regs_.flush_all(pc_offset_);
+    const Reg pc = regs_.use(inst.args[0]);
+    const Reg entry = regs_.temp();
+    const Reg other = regs_.temp();
+    code_.cmp(frame(TANDEM_HEADER(attention), 4), 0);
+    const u32 attention = code_.jump(Cc::NE);
+    code_.mov(gp32(entry), gp32(pc));
+    code_.shr(gp32(entry), kJumpCacheBits);
+    code_.xor_(gp32(entry), gp32(pc));
+    code_.and_(gp32(entry), (1u << kJumpCacheBits) - 1);
+    static_assert(sizeof(JumpCacheEntry) == 1u << 5);
+    code_.shl(gp32(entry), 5);
+    code_.add(gp64(entry), frame(TANDEM_HEADER(jump_cache)));
+    u32 miss[4];
+    unsigned misses = 0;
+    code_.cmp(gp64(pc), x86::ptr(gp64(entry), static_cast<i32>(offsetof(ir::BlockKey, pc))));
+    miss[misses++] = code_.jump(Cc::NE);
+    const auto same = [&](size_t field, u64 value) {
+        const x86::Mem m = x86::ptr(gp64(entry), static_cast<i32>(field), 8);
+        if (fits_i32(value)) {
+            code_.cmp(m, static_cast<i32>(static_cast<u32>(value)));
+        } else {
+            code_.mov(gp64(other), static_cast<i64>(value));
+            code_.cmp(m, gp64(other));
+        }
+        miss[misses++] = code_.jump(Cc::NE);
+    };
+    same(offsetof(ir::BlockKey, base), block_->key.base);
+    same(offsetof(ir::BlockKey, mode), block_->key.mode);
+    const x86::Mem target = x86::ptr(gp64(entry), static_cast<i32>(offsetof(JumpCacheEntry, code)), 8);
+    if (block_->key.base == 0 && block_->key.mode == 0) {  // an empty entry has the key 0, 0, 0
+        code_.mov(gp64(other), target);
+        code_.test(gp64(other), gp64(other));
+        miss[misses++] = code_.jump(Cc::E);
+        code_.jmp(gp64(other));
+    } else {
+        code_.jmp(target);
+    }
+    for (unsigned n = 0; n < misses; ++n) code_.bind(miss[n]);
+    code_.mov(frame(pc_offset_), gp64(pc));
+    code_.mov(x86::eax, 0);
+    code_.jump_outside(thunks_.leave_lookup);
+    code_.bind(attention);
+    code_.mov(frame(pc_offset_), gp64(pc));
+    code_.jump_outside(thunks_.leave_attention);
+}
+
+void Compiler::leave(const Inst& inst) {
+    // An instruction that is left to the interpreter is counted there.
+    if (inst.imm != static_cast<u64>(LeaveReason::Interpret)) count_instruction();
+    flush_state();
+    code_.mov(x86::eax, static_cast<u32>(inst.imm));
+    code_.jump_outside(thunks_.epilogue);
+}
+
+}  // namespace tandem::jit::baseline

@@ -1,0 +1,278 @@
+// Guest memory accesses: the soft-TLB check inline (frame.h), everything else out of line.
+#include "jit/baseline/compiler.h"
+#include "jit/runtime/slow_paths.h"
+
+namespace tandem::jit::baseline {
+
+using ir::Inst;
+using ir::MemFlags;
+using ir::Op;
+using ir::Type;
+using namespace asmjit;
+
+namespace {
+
+x86::Mem at(Reg base, Reg host, i32 displacement, Type t) {
+    return x86::ptr(gp64(base), gp64(host), 0, displacement, ir::size_of(t));
+}
+
+}  // namespace
+
+Compiler::Address Compiler::address(const Inst& inst) {
+    Value base = inst.args[0];
+    u64 displacement = inst.imm;
+    if (const Inst& sum = inst_of(base); sum.op == Op::Add && regs_.info(base).skip) {  // absorbed: see Analysis::can_fold
+        base = sum.args[0];
+        displacement += inst_of(sum.args[1]).imm;
+    }
+    u64 constant = 0;
+    if (regs_.constant(base, constant)) {
+        const Reg r = regs_.temp();
+        code_.mov(gp64(r), static_cast<i64>(constant + displacement));
+        return {r, 0};
+    }
+    const Reg b = regs_.use(base);
+    if (fits_i32(displacement) && fits_i32(displacement + 16)) return {b, static_cast<i32>(displacement)};
+    const Reg r = regs_.temp();
+    code_.mov(gp64(r), static_cast<i64>(displacement));
+    code_.add(gp64(r), gp64(b));
+    return {r, 0};
+}
+
+// Emits the check for an access of `type`; afterwards `host` holds what to add to the guest address.
+Compiler::SlowAccess Compiler::translate(const Inst& inst, Type type, bool write, Reg host) {
+    SlowAccess access;
+    access.address = address(inst);
+    access.type = type;
+    access.mem_flags = inst.aux;
+    access.scratch = regs_.temp();
+    if (host == kNoReg) host = regs_.temp();
+    access.result = host;
+    const auto [base, displacement] = access.address;
+    const i32 size = static_cast<i32>(ir::size_of(type));
+    const Reg entry = access.scratch;
+    const i32 view = TANDEM_HEADER(tlb) + static_cast<i32>((inst.aux & MemFlags::kMmuMask) % kMmuModes * sizeof(TlbView));
+    constexpr u8 kEntryShift = 7;  // page number times sizeof(TlbEntry)
+    static_assert(kPageBits - kEntryShift == 5 && sizeof(TlbEntry) == 1u << 5);
+    if (displacement == 0 && host_.bmi2) {
+        code_.rorx(gp64(entry), gp64(base), kEntryShift);  // what is rotated in at the top, the mask takes away
+    } else {
+        code_.lea(gp64(entry), x86::ptr(gp64(base), displacement));
+        code_.shr(gp64(entry), kEntryShift);
+    }
+    code_.and_(gp64(entry), frame(view + static_cast<i32>(offsetof(TlbView, mask_bytes))));
+    code_.add(gp64(entry), frame(view + static_cast<i32>(offsetof(TlbView, entries))));
+    const bool aligned = (inst.aux & MemFlags::kAligned) != 0 && size > 1;
+    const i32 reach = displacement + (aligned ? 0 : size - 1);
+    if (reach == 0) {
+        code_.mov(gp64(host), gp64(base));
+    } else {
+        code_.lea(gp64(host), x86::ptr(gp64(base), reach));
+    }
+    if (aligned) {
+        code_.test(gp_exact(host, Type::I8), size - 1);
+        access.jump_misaligned = code_.jump(Cc::NE);
+    }
+    code_.and_(gp64(host), static_cast<i32>(kPageMask));
+    const bool for_write = write || (inst.aux & MemFlags::kForWrite) != 0;
+    const size_t tag = for_write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag);
+    code_.cmp(gp64(host), x86::ptr(gp64(entry), static_cast<i32>(tag)));
+    access.dirty_begin = static_cast<u32>(dirty_.size());
+    regs_.snapshot_dirty(dirty_);
+    access.dirty_end = static_cast<u32>(dirty_.size());
+    access.vectors = regs_.vectors_live();
+    access.store_pc = pc_pending_;
+    access.pc = pc_;
+    access.jump = code_.jump(Cc::NE);
+    code_.mov(gp64(host), x86::ptr(gp64(entry), static_cast<i32>(offsetof(TlbEntry, addend))));
+    return access;
+}
+
+void Compiler::finish_access(SlowAccess& access) {
+    access.resume = code_.position();
+    slow_.push_back(access);
+}
+
+void Compiler::load(Value v, const Inst& inst) {
+    const Type t = inst.type;
+    const Reg d = regs_.define(v);
+    SlowAccess access = translate(inst, t, false, t == Type::V128 ? kNoReg : d);
+    const Reg host = access.result;
+    access.path = SlowPath::Load;
+    access.result = d;
+    const x86::Mem m = at(access.address.base, host, access.address.displacement, t);
+    switch (t) {
+        case Type::V128: code_.movups(xmm(d), m); break;
+        case Type::I8:
+        case Type::I16: code_.movzx(gp32(d), m); break;
+        default: code_.mov(gp_op(d, t), m); break;
+    }
+    regs_.info(v).clean = true;
+    finish_access(access);
+}
+
+void Compiler::store(const Inst& inst) {
+    const Value value = inst.args[1];
+    const Type t = type_of(value);
+    u64 imm = 0;
+    const bool constant = regs_.constant(value, imm) && (t != Type::I64 || fits_i32(imm));
+    const Reg r = constant ? kNoReg : regs_.use(value);
+    SlowAccess access = translate(inst, t, true, kNoReg);
+    const x86::Mem m = at(access.address.base, access.result, access.address.displacement, t);
+    access.path = SlowPath::Store;
+    access.result = kNoReg;
+    access.operand[0] = r;
+    access.constant = constant;
+    access.imm = imm;
+    if (constant) {
+        code_.mov(m, t == Type::I32 ? static_cast<i64>(static_cast<i32>(static_cast<u32>(imm))) : static_cast<i64>(imm));
+    } else if (t == Type::V128) {
+        code_.movups(m, xmm(r));
+    } else {
+        code_.mov(m, gp_exact(r, t));
+    }
+    finish_access(access);
+}
+
+// Exchange and add: the host's instructions leave the old value in the operand's register.
+void Compiler::atomic(Value v, const Inst& inst) {
+    const Type t = inst.type;
+    const Reg operand = regs_.use(inst.args[1]);
+    const Reg d = regs_.temp();
+    SlowAccess access = translate(inst, t, true, kNoReg);
+    const x86::Mem m = at(access.address.base, access.result, access.address.displacement, t);
+    access.path = SlowPath::Atomic;
+    access.atomic = static_cast<u8>(static_cast<unsigned>(inst.op) - static_cast<unsigned>(Op::AtomicXchg));
+    access.operand[0] = operand;
+    access.result = d;
+    regs_.copy(d, operand, t);
+    if (inst.op == Op::AtomicXchg) {
+        code_.xchg(m, gp_exact(d, t));
+    } else {
+        code_.lock().xadd(m, gp_exact(d, t));
+    }
+    regs_.define_in(v, d);
+    finish_access(access);
+}
+
+// And, or, exclusive or: one locked instruction when nobody wants the old value, else a loop.
+void Compiler::atomic_loop(Value v, const Inst& inst) {
+    namespace I = x86::Inst;
+    const Type t = inst.type;
+    constexpr InstId kIds[] = {I::kIdAnd, I::kIdOr, I::kIdXor};
+    const InstId id = kIds[static_cast<unsigned>(inst.op) - static_cast<unsigned>(Op::AtomicAnd)];
+    const bool wanted = regs_.info(v).uses != 0;
+    if (wanted) regs_.claim(kRax);
+    const Reg operand = regs_.use(inst.args[1]);
+    SlowAccess access = translate(inst, t, true, kNoReg);
+    const x86::Mem m = at(access.address.base, access.result, access.address.displacement, t);
+    access.path = SlowPath::Atomic;
+    access.atomic = static_cast<u8>(static_cast<unsigned>(inst.op) - static_cast<unsigned>(Op::AtomicXchg));
+    access.operand[0] = operand;
+    access.result = wanted ? Reg{kRax} : kNoReg;
+    if (!wanted) {
+        code_.lock();
+        code_.emit(id, m, gp_exact(operand, t));
+        finish_access(access);
+        return;
+    }
+    const Reg result = access.scratch;
+    code_.mov(gp_exact(kRax, t), m);
+    const u32 again = code_.position();
+    code_.mov(gp_op(result, t), gp_op(kRax, t));
+    code_.emit(id, gp_op(result, t), gp_op(operand, t));
+    code_.lock().cmpxchg(m, gp_exact(result, t));
+    code_.jump_short_back(Cc::NE, again);
+    regs_.define_in(v, kRax);
+    finish_access(access);
+}
+
+void Compiler::atomic_cas(Value v, const Inst& inst) {
+    const Type t = inst.type;
+    regs_.claim_with(kRax, inst.args[1]);
+    const Reg desired = regs_.use(inst.args[2]);
+    SlowAccess access = translate(inst, t, true, kNoReg);
+    const x86::Mem m = at(access.address.base, access.result, access.address.displacement, t);
+    access.path = SlowPath::Atomic;
+    access.atomic = static_cast<u8>(static_cast<unsigned>(inst.op) - static_cast<unsigned>(Op::AtomicXchg));
+    access.operand[0] = kRax;
+    access.operand[1] = desired;
+    access.result = kRax;
+    code_.lock().cmpxchg(m, gp_exact(desired, t));
+    regs_.define_in(v, kRax);
+    finish_access(access);
+}
+
+// Every slot that is dirty at the access, from where its content was then. Nothing changes for the code that resumes.
+void Compiler::emit_dirty_stores(const SlowAccess& access) {
+    const Reg scratch = access.scratch;
+    for (u32 n = access.dirty_begin; n < access.dirty_end; ++n) {
+        const DirtySlot& d = dirty_[n];
+        const x86::Mem m = frame(d.offset, ir::size_of(d.type));
+        if (d.from == DirtySlot::From::Register) {
+            if (d.type == Type::V128) {
+                code_.movups(m, xmm(d.reg));
+            } else {
+                code_.mov(m, gp_exact(d.reg, d.type));
+            }
+        } else if (d.from == DirtySlot::From::Constant) {
+            code_.mov(gp64(scratch), static_cast<i64>(d.imm));
+            code_.mov(m, gp_exact(scratch, d.type));
+        } else {
+            for (i32 part = 0; part == 0 || (part == 8 && d.type == Type::V128); part += 8) {
+                const bool in_frame = d.from == DirtySlot::From::Frame;
+                const Type t = d.type == Type::V128 ? Type::I64 : d.type;
+                code_.mov(gp_exact(scratch, t), in_frame ? frame(d.where + part) : stack(d.where + part));
+                code_.mov(frame(d.offset + static_cast<u32>(part)), gp_exact(scratch, t));
+            }
+        }
+    }
+}
+
+void Compiler::emit_slow_access(const SlowAccess& access) {
+    const Type t = access.type;
+    const Reg scratch = access.scratch;
+    code_.bind(access.jump);
+    if (access.jump_misaligned != 0) code_.bind(access.jump_misaligned);
+    if (access.address.displacement != 0) {
+        code_.lea(gp64(scratch), x86::ptr(gp64(access.address.base), access.address.displacement));
+        code_.mov(stack(kArgumentArea), gp64(scratch));
+    } else {
+        code_.mov(stack(kArgumentArea), gp64(access.address.base));
+    }
+    for (i32 n = 0; n < 2; ++n) {
+        const Reg r = access.operand[n];
+        const i32 to = kArgumentArea + 8 + n * 8;
+        if (r == kNoReg) continue;
+        if (t == Type::V128) {
+            code_.movups(stack(to), xmm(r));
+        } else if (t == Type::I8 || t == Type::I16) {
+            code_.movzx(gp32(scratch), gp_exact(r, t));
+            code_.mov(stack(to), gp64(scratch));
+        } else {
+            code_.mov(gp_op(scratch, t), gp_op(r, t));
+            code_.mov(stack(to), gp64(scratch));
+        }
+    }
+    if (access.constant) {
+        code_.mov(gp64(scratch), static_cast<i64>(access.imm));
+        code_.mov(stack(kArgumentArea + 8), gp64(scratch));
+    }
+    emit_dirty_stores(access);
+    if (access.store_pc) store_pc(access.pc);
+    code_.mov(stack(kArgumentArea + 24, 4), static_cast<i32>(access_spec(access.mem_flags, ir::size_of(t), access.atomic)));
+    code_.call_outside(thunks_.slow[static_cast<unsigned>(access.path)][access.vectors ? 1 : 0]);
+    if (access.result != kNoReg) {
+        const x86::Mem result = frame(TANDEM_HEADER(scratch), ir::size_of(t));
+        if (t == Type::V128) {
+            code_.movups(xmm(access.result), result);
+        } else if (t == Type::I8 || t == Type::I16) {
+            code_.movzx(gp32(access.result), result);
+        } else {
+            code_.mov(gp_op(access.result, t), result);
+        }
+    }
+    code_.jump_back(access.resume);
+}
+
+}  // namespace tandem::jit::baseline

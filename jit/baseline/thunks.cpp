@@ -1,0 +1,125 @@
+#include "jit/baseline/thunks.h"
+
+#include "jit/baseline/registers.h"
+#include "jit/runtime/backend.h"
+#include "jit/runtime/slow_paths.h"
+
+namespace tandem::jit::baseline {
+
+using namespace asmjit;
+
+namespace {
+
+constexpr Reg kSavedByCallee[] = {kRbx, kR12, kR13, kR14, kR15};
+constexpr Reg kCallerSaved[] = {kRax, kRcx, kRdx, kRsi, kRdi, kR8, kR9, kR10, kR11};
+constexpr i32 kFrameBytes =
+    Backend::kSpillBytes + 8;  // rbp, 5 registers and the return address lie above it: 16-byte aligned
+
+i64 header_offset(size_t field) { return static_cast<i64>(field) - static_cast<i64>(sizeof(FrameHeader)); }
+
+struct Offsets {
+    u32 enter, epilogue, leave_lookup, leave_attention;
+    u32 slow[3][2];
+};
+
+void emit_enter(HostCode& c) {
+    c.push(x86::rbp);
+    for (const Reg r : kSavedByCallee) c.push(gp64(r));
+    c.sub(x86::rsp, kFrameBytes);
+    c.mov(x86::rbp, x86::rdi);
+    c.mov(frame(header_offset(offsetof(FrameHeader, leave_detail)), 8), 0);
+    c.jmp(x86::rsi);
+}
+
+void emit_epilogue(HostCode& c) {
+    c.add(x86::rsp, kFrameBytes);
+    for (size_t i = std::size(kSavedByCallee); i-- > 0;) c.pop(gp64(kSavedByCallee[i]));
+    c.pop(x86::rbp);
+    c.ret();
+}
+
+void emit_slow(HostCode& c, const CodeMemory& memory, SlowPath path, bool vectors, u32 epilogue) {
+    constexpr i32 kGeneralBytes = 9 * 8;
+    const i32 vector_bytes = vectors ? 16 * 16 : 0;
+    const i32 bytes = vector_bytes + kGeneralBytes + 16;  // with the return address a multiple of 16
+    const i32 arguments = bytes + 8 + kArgumentArea;
+    const void* functions[] = {reinterpret_cast<const void*>(&tandem_slow_load),
+                               reinterpret_cast<const void*>(&tandem_slow_store),
+                               reinterpret_cast<const void*>(&tandem_slow_atomic)};
+    c.sub(x86::rsp, bytes);
+    for (size_t i = 0; i < std::size(kCallerSaved); ++i) {
+        c.mov(stack(vector_bytes + static_cast<i32>(i) * 8), gp64(kCallerSaved[i]));
+    }
+    for (i32 i = 0; vectors && i < 16; ++i) c.movaps(stack(i * 16), x86::xmm(static_cast<u32>(i)));
+    c.mov(x86::rdi, x86::rbp);
+    c.mov(x86::rsi, stack(arguments));
+    c.mov(x86::edx, stack(arguments + 24));
+    if (path != SlowPath::Load) {
+        c.mov(x86::rcx, stack(arguments + 8));
+        c.mov(x86::r8, stack(arguments + 16));
+    }
+    call_function(c, memory, functions[static_cast<unsigned>(path)]);
+    c.test(x86::eax, x86::eax);
+    const u32 leave = c.jump(Cc::NE);
+    for (i32 i = 0; vectors && i < 16; ++i) c.movaps(x86::xmm(static_cast<u32>(i)), stack(i * 16));
+    for (size_t i = 0; i < std::size(kCallerSaved); ++i) {
+        c.mov(gp64(kCallerSaved[i]), stack(vector_bytes + static_cast<i32>(i) * 8));
+    }
+    c.add(x86::rsp, bytes);
+    c.ret();
+    c.bind(leave);
+    c.add(x86::rsp, bytes + 8);
+    c.jump_back(epilogue);
+}
+
+Offsets emit_all(HostCode& c, const CodeMemory& memory) {
+    Offsets o{};
+    o.enter = c.position();
+    emit_enter(c);
+    o.epilogue = c.position();
+    emit_epilogue(c);
+    o.leave_lookup = c.position();
+    c.mov(frame(header_offset(offsetof(FrameHeader, leave_detail))), x86::rax);
+    c.mov(x86::eax, static_cast<u32>(ir::LeaveReason::Lookup));
+    c.jump_back(o.epilogue);
+    o.leave_attention = c.position();
+    c.mov(x86::eax, static_cast<u32>(ir::LeaveReason::Attention));
+    c.jump_back(o.epilogue);
+    for (unsigned path = 0; path < 3; ++path) {
+        for (unsigned vectors = 0; vectors < 2; ++vectors) {
+            o.slow[path][vectors] = c.position();
+            emit_slow(c, memory, static_cast<SlowPath>(path), vectors != 0, o.epilogue);
+        }
+    }
+    return o;
+}
+
+}  // namespace
+
+void call_function(HostCode& code, const CodeMemory& memory, const void* function) {
+    if (memory.reaches(function)) {
+        code.call_outside(function);
+    } else {
+        code.mov(x86::rax, reinterpret_cast<i64>(function));
+        code.call(x86::rax);
+    }
+}
+
+Result<Thunks> make_thunks(HostCode& code, CodeMemory& memory) {
+    code.begin();
+    const Offsets o = emit_all(code, memory);
+    u8* at = memory.allocate(code.position());
+    if (!at) return Error{Errc::Busy, "code cache too small for the shared code"};
+    code.copy_to(memory.writable(at), at);
+    Thunks t;
+    t.enter = reinterpret_cast<u32 (*)(void*, const void*)>(at + o.enter);
+    t.epilogue = at + o.epilogue;
+    t.leave_lookup = at + o.leave_lookup;
+    t.leave_attention = at + o.leave_attention;
+    for (unsigned path = 0; path < 3; ++path) {
+        for (unsigned vectors = 0; vectors < 2; ++vectors) t.slow[path][vectors] = at + o.slow[path][vectors];
+    }
+    return t;
+}
+
+}  // namespace tandem::jit::baseline

@@ -1,0 +1,28 @@
+// Code that all blocks share: the way in and out, and the calls of the soft MMU's slow paths with every register preserved.
+#pragma once
+
+#include "base/result.h"
+#include "jit/baseline/code_memory.h"
+#include "jit/baseline/host_code.h"
+
+namespace tandem::jit::baseline {
+
+enum class SlowPath : u8 { Load, Store, Atomic };
+
+struct Thunks {
+    u32 (*enter)(void* state, const void* entry) = nullptr;
+    const void* epilogue = nullptr;      // leaves with eax = LeaveReason
+    const void* leave_lookup = nullptr;  // rax = leave_detail; leaves with Lookup
+    const void* leave_attention = nullptr;
+    // [SlowPath][vector registers live]: arguments at [rsp] (see registers.h), general registers preserved, leaves when told
+    // to.
+    const void* slow[3][2] = {};
+};
+
+// Emits the shared code into `memory`. Error: Busy when it does not fit.
+Result<Thunks> make_thunks(HostCode& code, CodeMemory& memory);
+
+// Emits a call of a function anywhere in the address space. Clobbers rax when it is far.
+void call_function(HostCode& code, const CodeMemory& memory, const void* function);
+
+}  // namespace tandem::jit::baseline

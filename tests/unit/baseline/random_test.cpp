@@ -1,0 +1,120 @@
+// Seeded random blocks: compiled code against the evaluator, down to every byte of state and memory.
+#include <xmmintrin.h>
+#include <catch2/catch.hpp>
+
+#include "jit/baseline/backend.h"
+#include "tests/unit/baseline/machine.h"
+#include "tests/unit/baseline/random_block.h"
+
+namespace tandem::jit::test {
+
+namespace {
+
+struct Bench {
+    ToyGuest guest;
+    BackendContext context;
+    std::unique_ptr<Backend> backend;
+
+    explicit Bench(const baseline::HostFeatures& host = baseline::HostFeatures::detect()) {
+        context.guest = &guest;
+        context.options.tier = Tier::Baseline;
+        context.options.code_cache_bytes = 1 << 20;
+        auto made = baseline::create_backend(context, host);
+        REQUIRE(made.ok());
+        backend = std::move(made).value();
+    }
+};
+
+// Number of blocks run; fails at the first difference.
+void compare(Bench& bench, const BlockShape& shape, u64 first_seed, unsigned blocks, unsigned runs) {
+    Machine start, expected, actual;
+    std::mt19937_64 random(first_seed);
+    const u32 mxcsr = _mm_getcsr();
+    u64 faults = 0, operations = 0;
+    for (u64 seed = first_seed; seed < first_seed + blocks; ++seed) {
+        TranslatedBlock block;
+        block.ir = std::make_unique<ir::Block>(RandomBlock(seed, shape).make());
+        block.key = block.ir->key;
+        const auto compiled = bench.backend->compile(block);
+        INFO("seed " << seed << ": " << (compiled.ok() ? "" : compiled.error().message));
+        REQUIRE(compiled.ok());
+        for (unsigned run = 0; run < runs; ++run) {
+            start.randomize(random);
+            expected.copy_from(start);
+            actual.copy_from(start);
+            const Outcome want = expected.evaluate(*block.ir);
+            _mm_setcsr(mxcsr);
+            const Outcome got = run_compiled(*bench.backend, actual, block);
+            _mm_setcsr(mxcsr);
+            INFO("run " << run << " left with " << static_cast<u32>(got.reason) << ", should be "
+                        << static_cast<u32>(want.reason));
+            CHECK(got.reason == want.reason);
+            CHECK(got.direct == want.direct);
+            for (u32 offset = 0; offset < kStateBytes; offset += 8) {
+                u64 a, b;
+                std::memcpy(&a, expected.state() + offset, 8);
+                std::memcpy(&b, actual.state() + offset, 8);
+                INFO("state at " << offset);
+                if (a != b) REQUIRE(a == b);
+            }
+            REQUIRE(expected.memory() == actual.memory());
+            faults += want.reason == ir::LeaveReason::Exception;
+            operations += block.ir->insts.size();
+        }
+        bench.backend->release(block);
+    }
+    WARN(blocks << " blocks, " << operations << " operations, " << faults << " runs ended in a fault, "
+                << actual.slow_accesses << " slow accesses");
+}
+
+unsigned scale() {
+    const char* s = std::getenv("TANDEM_TEST_SCALE");
+    return s ? static_cast<unsigned>(std::atoi(s)) : 1;
+}
+
+}  // namespace
+
+TEST_CASE("random blocks of integers", "[baseline]") {
+    Bench bench;
+    BlockShape shape;
+    shape.vector_percent = 0;
+    shape.call_percent = 0;
+    shape.memory_percent = 0;
+    compare(bench, shape, 1, 1500 * scale(), 3);
+}
+
+TEST_CASE("random blocks with memory and faults", "[baseline]") {
+    Bench bench;
+    BlockShape shape;
+    shape.vector_percent = 5;
+    shape.memory_percent = 15;
+    compare(bench, shape, 100000, 1500 * scale(), 4);
+}
+
+TEST_CASE("random blocks of vectors", "[baseline]") {
+    Bench bench;
+    BlockShape shape;
+    shape.vector_percent = 70;
+    compare(bench, shape, 200000, 1500 * scale(), 3);
+}
+
+TEST_CASE("random blocks under register pressure", "[baseline]") {
+    Bench bench;
+    BlockShape shape;
+    shape.operations = 250;
+    shape.reach_back = 200;
+    shape.memory_percent = 4;
+    shape.leaves = false;
+    compare(bench, shape, 300000, 300 * scale(), 3);
+}
+
+TEST_CASE("random blocks without the host's newer instructions", "[baseline]") {
+    baseline::HostFeatures host = baseline::HostFeatures::detect();
+    host.bmi2 = host.lzcnt = host.tzcnt = host.popcnt = false;
+    Bench bench(host);
+    BlockShape shape;
+    shape.vector_percent = 10;
+    compare(bench, shape, 400000, 1000 * scale(), 3);
+}
+
+}  // namespace tandem::jit::test
