@@ -53,15 +53,19 @@ public:
     static constexpr u32 kSpillBytes = 2048;   // spill area at [rsp] that compiled code may use
 
     virtual ~Backend() = default;
-    // Compiles block.ir; sets entry, code, code_bytes and exits. Unsupported when the block is too large or out of memory was hit:
-    // the dispatcher evicts and tries again, then leaves the block to the interpreter.
+    // Compiles block.ir; sets entry, code, code_bytes and exits. Errors: Busy when the code cache has no room (the dispatcher evicts
+    // and tries again); Unsupported when the block is too large or needs what the host lacks, which stays so (the dispatcher leaves
+    // it to the interpreter). Nothing of the block is changed then.
+    // With Tier::Auto and a non-zero Options::llvm_threshold the code counts hot_countdown down at entry.
     virtual Result<void> compile(TranslatedBlock& block) = 0;
-    // Patches a slot's jump to go to `target.entry` / back to its stub. Atomic for running vCPUs.
+    // Patches a slot's jump to go to `target.entry` (or, when that is out of a jump's reach, to `target.code`, which redirect() may
+    // have sent on) / back to its stub. Atomic for running vCPUs. LinkSlot::to and TranslatedBlock::incoming are the caller's.
     virtual void link(LinkSlot& slot, TranslatedBlock& target) = 0;
     virtual void unlink(LinkSlot& slot) = 0;
     // Gives a block's code memory back; no vCPU is in it.
     virtual void release(TranslatedBlock& block) = 0;
-    // Redirects a block's existing entry to new code (tier-up): every jump to the old entry reaches the new one.
+    // Redirects a block's existing entry to new code (tier-up): every jump to the old entry reaches the new one. Its own code as
+    // new entry undoes it.
     virtual void redirect(TranslatedBlock& block, const void* new_entry) = 0;
     // Runs compiled code until it leaves. vCPU threads.
     virtual ir::LeaveReason enter(void* state, const void* entry) = 0;

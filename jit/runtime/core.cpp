@@ -232,8 +232,9 @@ void Core::optimise(BlockNode& block) {
 bool Core::generate(BlockNode& block, Vcpu& caller) {
     constexpr unsigned kAttempts = 3;
     for (unsigned attempt = 0; attempt < kAttempts; ++attempt) {
-        if (backend_->compile(block).ok()) return true;
-        if (backend_->code_bytes_used() < options_.code_cache_bytes / 2) break;  // too large by itself
+        const auto compiled = backend_->compile(block);
+        if (compiled.ok()) return true;
+        if (compiled.error().code != Errc::Busy) break;  // room would not help
         evict(block, caller);
     }
     return false;
@@ -342,12 +343,6 @@ Statistics Core::statistics() const {
     }
     return s;
 }
-
-#if !__has_include("jit/baseline/compiler.h")
-Result<std::unique_ptr<Backend>> create_baseline_backend(const BackendContext&) {
-    return Error{Errc::Unsupported, "this build has no code generator"};
-}
-#endif
 
 Result<std::unique_ptr<Translator>> create_translator(const Guest& guest, Bus& bus, const Options& options) {
     if (options.max_block_insns == 0) return invalid("max_block_insns must be at least 1");
