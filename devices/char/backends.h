@@ -10,17 +10,30 @@
 
 namespace tandem::devices {
 
-// What the user asks for with the terminal's escape key (Ctrl-A x). Called on the back end's thread.
+// What the user asks for with the terminal's escape key (Ctrl-A x). Called on the back end's thread; must not destroy it.
 struct ConsoleEvents {
     std::function<void()> quit;
 };
 
-// "stdio" (raw terminal with the Ctrl-A escapes when it is one; "mon:stdio" is the same), "null", "pty", "file:PATH",
-// "unix:PATH[,server][,nowait]". Errors name the description and what is wrong: unknown kind, path, stdio used twice.
-// The terminal is restored when the back end is destroyed.
+// Spelled as QEMU's -serial:
+//   stdio, mon:stdio   this process's standard input and output. A terminal goes into raw mode and has the escapes Ctrl-A x
+//   (quit),
+//                      Ctrl-A h (help), Ctrl-A Ctrl-A (Ctrl-A itself); a pipe or file passes all bytes
+//   file:PATH          output only, truncated
+//   null, none         nothing
+//   pty                a new pseudo-terminal; its name is logged
+//   unix:PATH[,server[=on|off]][,nowait|,wait=on|off]
+//                      client, or server for one client at a time; without nowait a server waits here for the first
+// Errors name the description and what is wrong: InvalidArgument for what was not understood, Io for what the host refused,
+// Busy for stdio used twice.
+//
+// Output is queued (64 KiB) and written by a thread of the back end's own. When the other side does not take it, write()
+// waits up to a second once and from then on drops until it does. Destruction flushes for up to two seconds and restores the
+// terminal.
 Result<std::unique_ptr<CharBackend>> create_char_backend(std::string_view description, const ConsoleEvents& events);
 
-// Restores the terminal's settings if a back end changed them. Async-signal-safe.
-void restore_terminal();
+// Gives the terminal back the settings that it had before a back end changed them. Async-signal-safe, idempotent, any
+// thread; also runs at exit(). A program that dies by a signal calls it from its handler.
+void restore_terminal() noexcept;
 
 }  // namespace tandem::devices

@@ -58,7 +58,7 @@ void EscapeKeys::operator()(std::vector<u8>& bytes) {
         switch (byte) {
             case kEscape: rest.push_back(kEscape); break;
             case 'x':
-                if (hooks_.quit) hooks_.quit();
+                if (events_.quit) events_.quit();
                 break;
             case 'h':
             case '?': say_(kHelp); break;
@@ -68,13 +68,14 @@ void EscapeKeys::operator()(std::vector<u8>& bytes) {
     bytes = std::move(rest);
 }
 
-Result<std::unique_ptr<CharBackend>> create_stdio_backend(CharHooks hooks) {
+Result<std::unique_ptr<CharBackend>> create_stdio_backend(ConsoleEvents events) {
     if (g_terminal.taken.exchange(true)) return Error{Errc::Busy, "stdio is in use by another character device"};
     StreamBackend::Streams streams;
     // Closed descriptors duplicate to invalid ones, which is a stream without that direction.
     streams.in = Fd(fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3));
     streams.out = Fd(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3));
-    streams.drop_input = isatty(STDIN_FILENO) != 0;
+    const bool terminal = isatty(STDIN_FILENO) != 0;
+    streams.drop_input = terminal;
     auto created = StreamBackend::create(std::move(streams));
     if (!created) {
         g_terminal.taken = false;
@@ -82,9 +83,11 @@ Result<std::unique_ptr<CharBackend>> create_stdio_backend(CharHooks hooks) {
     }
     auto backend = std::move(created).value();
     StreamBackend* self = backend.get();
-    backend->set_filter(EscapeKeys(std::move(hooks), [self](std::string_view text) {
-        self->write({reinterpret_cast<const u8*>(text.data()), text.size()});
-    }));
+    if (terminal) {
+        backend->set_filter(EscapeKeys(std::move(events), [self](std::string_view text) {
+            self->write({reinterpret_cast<const u8*>(text.data()), text.size()});
+        }));
+    }
     backend->set_cleanup([] {
         restore_terminal();
         g_terminal.taken = false;

@@ -44,7 +44,7 @@ public:
     // Guest output. Never blocks for long; may drop when the other side is gone. Any thread.
     virtual void write(std::span<const u8> bytes) = 0;
     // Installs the receiver of host input; called on the back end's thread. The receiver returns how many bytes it took; the
-    // rest is offered again after resume_input(). Set before start().
+    // rest is offered again after resume_input(). An empty function removes it, after a running call has ended.
     virtual void set_receiver(std::function<std::size_t(std::span<const u8>)> receiver) = 0;
     virtual void resume_input() = 0;
 };

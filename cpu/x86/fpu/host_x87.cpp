@@ -89,15 +89,15 @@ using StoreFn = StoreOutcome (*)(u16, const X87Reg&);
         return o;                                             \
     }
 
-// Unmasked invalid and denormal operands keep FLD from pushing; a zero takes the place.
-#define LOAD(insn)                                                           \
-    [](u16 cw, const std::array<u64, 2>& bits) -> Outcome {                  \
-        Outcome o;                                                           \
-        asm volatile(ENTER insn " %[m]" LEAVE("fninit\n\tfldz") "fstpt %[r]" \
-                     : "=&a"(o.status), [r] "=m"(o.value)                    \
-                     : [m] "m"(bits), [cw] "m"(cw), [host] "m"(kHostControl) \
-                     : STACK_CLOBBERS);                                      \
-        return o;                                                            \
+// An unmasked invalid operand keeps FLD from pushing; a zero takes the place.
+#define LOAD(insn)                                                                                      \
+    [](u16 cw, const std::array<u64, 2>& bits) -> Outcome {                                             \
+        Outcome o;                                                                                      \
+        asm volatile(ENTER insn " %[m]" LEAVE("fnclex\n\ttestb $1, %%al\n\tjz 1f\n\tfldz") "fstpt %[r]" \
+                     : "=&a"(o.status), [r] "=m"(o.value)                                               \
+                     : [m] "m"(bits), [cw] "m"(cw), [host] "m"(kHostControl)                            \
+                     : STACK_CLOBBERS);                                                                 \
+        return o;                                                                                       \
     }
 
 #define STORE(insn)                                                                    \

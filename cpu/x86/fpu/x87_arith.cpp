@@ -10,21 +10,16 @@ using host_x87::Arith;
 
 Arith arith_of(const X87Unit& fpu) { return static_cast<Arith>(fpu.spec().reg()); }
 
-// FCOM and its relatives: `status` is the comparison's.
+// FCOM and its relatives: `status` is the comparison's. Condition codes are written even when an unmasked exception keeps
+// the instruction from popping.
 void finish_compare(X87Unit& fpu, u16 status, unsigned pops) {
-    if (fpu.blocked(status)) {
-        fpu.merge(status, fsw::C1);
-        return;
-    }
     fpu.merge(status, fsw::Conditions);
-    fpu.pop(pops);
+    if (!fpu.blocked(status)) fpu.pop(pops);
 }
 
 // A comparison with an empty register: unordered.
 void compare_underflow(X87Unit& fpu, unsigned pops) {
-    if (!fpu.underflow()) return;
-    fpu.merge(fsw::C0 | fsw::C2 | fsw::C3, fsw::Conditions);
-    fpu.pop(pops);
+    finish_compare(fpu, fsw::IE | fsw::SF | fsw::C0 | fsw::C2 | fsw::C3, pops);
 }
 
 void finish_arith(X87Unit& fpu, const host_x87::Outcome& o, unsigned dest, unsigned pops) {
@@ -119,7 +114,10 @@ constexpr std::array<MathRow, 32> kMath = [] {
 }();
 
 void math_unary(X87Unit& fpu, const MathRow& row) {
-    if (fpu.empty(0)) return arith_underflow(fpu, 0, 0);
+    if (fpu.empty(0)) {
+        fpu.merge(0, row.conditions);
+        return arith_underflow(fpu, 0, 0);
+    }
     const auto op = static_cast<host_x87::Unary>(row.operation);
     const host_x87::Outcome o = host_x87::unary(op, fpu.fcw(), fpu.st(0));
     fpu.merge(o.status, row.conditions);
@@ -128,10 +126,15 @@ void math_unary(X87Unit& fpu, const MathRow& row) {
 
 void math_binary(X87Unit& fpu, const MathRow& row) {
     const bool pops = row.form == Math::BinaryPop;
-    if (fpu.empty(0) || fpu.empty(1)) return arith_underflow(fpu, pops ? 1 : 0, pops ? 1 : 0);
+    if (fpu.empty(0) || fpu.empty(1)) {
+        fpu.merge(0, row.conditions & kC1C2);
+        return arith_underflow(fpu, pops ? 1 : 0, pops ? 1 : 0);
+    }
     const auto op = static_cast<host_x87::Binary>(row.operation);
     const host_x87::Outcome o = host_x87::binary(op, fpu.fcw(), fpu.st(0), fpu.st(1));
-    fpu.merge(o.status, row.conditions);
+    // FPREM leaves the quotient bits C0 and C3 alone when it has no quotient.
+    const bool no_result = (o.value.sign_exponent & 0x7fff) == 0x7fff || fpu.blocked(o.status);
+    fpu.merge(o.status, no_result ? static_cast<u16>(row.conditions & kC1C2) : row.conditions);
     if (fpu.blocked(o.status)) return;
     fpu.set(pops ? 1 : 0, o.value);
     if (pops) fpu.pop();
@@ -140,6 +143,7 @@ void math_binary(X87Unit& fpu, const MathRow& row) {
 void math_pushing(X87Unit& fpu, const MathRow& row) {
     const bool under = fpu.empty(0);
     if (under || !fpu.empty(7)) {
+        fpu.merge(0, row.conditions);
         if (!(under ? fpu.underflow() : fpu.overflow())) return;
         fpu.set(0, kIndefinite);
         fpu.push(kIndefinite);
@@ -206,20 +210,17 @@ LeaveReason x87_compare_flags(TranslateState* t, u32 spec, u32 how) {
     if (const LeaveReason r = x87_wait(t); r != LeaveReason::None) return r;
     fpu.track();
     const unsigned i = fpu.spec().rm();
-    const unsigned pops = how & 1;
-    if (fpu.empty(0) || fpu.empty(i)) {
-        if (!fpu.underflow()) return LeaveReason::None;
-        set_flags(*t, eflags::ZF | eflags::PF | eflags::CF);
-        fpu.pop(pops);
-        return LeaveReason::None;
+    u16 status = fsw::IE | fsw::SF | fsw::C0 | fsw::C2 | fsw::C3;
+    u16 conditions = fsw::C1;  // cleared by a stack fault only
+    if (!fpu.empty(0) && !fpu.empty(i)) {
+        status = bit(how, 1) ? host_x87::unordered_compare(fpu.fcw(), fpu.st(0), fpu.st(i)).status
+                             : host_x87::arith(Arith::Com, fpu.fcw(), fpu.st(0), fpu.st(i)).status;
+        conditions = 0;
     }
-    const u16 status = bit(how, 1) ? host_x87::unordered_compare(fpu.fcw(), fpu.st(0), fpu.st(i)).status
-                                   : host_x87::arith(Arith::Com, fpu.fcw(), fpu.st(0), fpu.st(i)).status;
-    fpu.merge(status & static_cast<u16>(~fsw::C1), fsw::C1);
-    if (fpu.blocked(status)) return LeaveReason::None;
+    fpu.merge(status, conditions);
     set_flags(*t, ((status & fsw::C3) != 0 ? eflags::ZF : 0) | ((status & fsw::C2) != 0 ? eflags::PF : 0) |
                       ((status & fsw::C0) != 0 ? eflags::CF : 0));
-    fpu.pop(pops);
+    if (!fpu.blocked(status)) fpu.pop(how & 1);
     return LeaveReason::None;
 }
 

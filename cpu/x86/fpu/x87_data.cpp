@@ -44,7 +44,8 @@ LeaveReason load(TranslateState* t, u32 spec, u64 va, Format format) {
     }
     const host_x87::Outcome o = host_x87::load(format, fpu.fcw(), bits);
     fpu.merge(o.status, fsw::C1);
-    if (!fpu.blocked(o.status)) fpu.push(o.value);
+    // An unmasked denormal operand is reported, and loaded all the same.
+    if (!fpu.blocked(o.status, fsw::IE)) fpu.push(o.value);
     return LeaveReason::None;
 }
 
@@ -101,7 +102,7 @@ LeaveReason x87_load_sti(TranslateState* t, u32 spec) {
     if (const LeaveReason r = x87_wait(t); r != LeaveReason::None) return r;
     fpu.track();
     const unsigned i = fpu.spec().rm();
-    if (fpu.empty(i) && fpu.empty(7)) {
+    if (fpu.empty(i)) {
         if (fpu.underflow()) fpu.push(kIndefinite);
     } else {
         push_or_overflow(fpu, fpu.st(i));
@@ -143,6 +144,11 @@ LeaveReason x87_store_sti(TranslateState* t, u32 spec, u32 pop) {
     if (const LeaveReason r = x87_wait(t); r != LeaveReason::None) return r;
     fpu.track();
     X87Reg value = fpu.st(0);
+    if (fpu.empty(0) && fpu.spec().escape() == 1) {  // D9 D8+i, an undocumented FSTP, ignores the empty register
+        fpu.merge(0, fsw::C1);
+        fpu.pop(pop);
+        return LeaveReason::None;
+    }
     if (fpu.empty(0)) {
         if (!fpu.underflow()) return LeaveReason::None;
         value = kIndefinite;
@@ -181,7 +187,6 @@ LeaveReason x87_cmov(TranslateState* t, u32 spec, u32 condition) {
         if (fpu.underflow()) fpu.set(0, kIndefinite);
         return LeaveReason::None;
     }
-    fpu.merge(0, fsw::C1);
     if (condition != 0) fpu.set(0, fpu.st(i));
     return LeaveReason::None;
 }
@@ -190,10 +195,10 @@ LeaveReason x87_stack(TranslateState* t, u32 spec) {
     X87Unit fpu(*t, spec);
     if (const LeaveReason r = x87_wait(t); r != LeaveReason::None) return r;
     fpu.track();
+    fpu.merge(0, fsw::C1);
     switch (fpu.spec().escape()) {
         case 1:  // D9 F6 FDECSTP, D9 F7 FINCSTP
             fpu.rotate(fpu.spec().rm() == 6 ? 7 : 1);
-            fpu.merge(0, fsw::C1);
             break;
         case 5:  // DD C0+i FFREE
             fpu.release(fpu.spec().rm());

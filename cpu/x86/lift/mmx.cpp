@@ -95,14 +95,16 @@ void movdq2q(Lifter& l) {
     finish(l, 0, low(l, xmm(l, l.op(1).reg)));
 }
 
-// CVTPI2PS into the low half, CVTPI2PD (which is no MMX instruction when its operand is memory) into all of the register.
+// The conversions between MMX and XMM registers enter MMX mode before they convert: an #XM leaves TOP and the tags changed,
+// as on the processors.
+
+// CVTPI2PS into the low half, CVTPI2PD into all of the register. No MMX instructions when the operand is memory.
 void from_integers(Lifter& l) {
     const Op op = VectorArg{l.arg}.op();
-    const bool touches_mmx = is_mm(l, 1) || op == Op::CvtDQ2PS;
-    if (touches_mmx) mmx_wait(l);
+    if (is_mm(l, 1)) mmx_wait(l);
     const Value src = l.b.v_from(operand64(l, 1));
+    if (is_mm(l, 1)) mmx_enter(l);
     const Value result = with_exceptions(l, Tiny::None, [&] { return l.b.v_op(op, {src}); });
-    if (touches_mmx) mmx_enter(l);
     const unsigned reg = l.op(0).reg;
     set_xmm(l, reg, op == Op::CvtDQ2PS ? l.b.v_insert(xmm(l, reg), low(l, result), 0) : result);
 }
@@ -114,8 +116,9 @@ void to_integers(Lifter& l) {
     Value src = vector_operand(l, 1);
     const bool singles = op == Op::CvtPS2DQ || op == Op::CvtTPS2DQ;
     if (singles && is_xmm(l, 1)) src = l.b.v_from(low(l, src));
+    mmx_enter(l);
     const Value result = with_exceptions(l, Tiny::None, [&] { return l.b.v_op(op, {src}); });
-    finish(l, 0, low(l, result));
+    set_mm(l, l.op(0).reg, low(l, result));
 }
 
 constexpr u32 arg(Op op) { return VectorArg::of(op).value; }

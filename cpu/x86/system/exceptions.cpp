@@ -114,9 +114,9 @@ LeaveReason deliver_with_nesting(TranslateState& t, Event event) {
     State& s = t.s;
     for (;;) {
         trace(t, event);
+        t.debug_trap = 0;
         if (deliver_event(t, event)) {
             s.sti_shadow = s.mov_ss_shadow = false;
-            t.debug_trap = 0;
             s.activity = Activity::Running;
             return LeaveReason::Lookup;
         }
@@ -157,10 +157,10 @@ LeaveReason software_interrupt(TranslateState* t, u32 vector, u32 kind, u64 next
                                                       : EventSource::Int3OrInto;
     event.vector = static_cast<u8>(vector);
     event.return_rip = next;
+    trace(*t, event);
+    t->debug_trap = 0;  // INT clears TF, and no single-step trap follows it
     if (deliver_event(*t, event)) {
-        trace(*t, event);
         s.sti_shadow = s.mov_ss_shadow = false;
-        t->debug_trap = 0;
         return LeaveReason::Lookup;
     }
     return failed(*t);

@@ -1,4 +1,4 @@
-#include "devices/char/char_backend.h"
+#include "devices/char/backends.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -137,9 +137,9 @@ Created create_socket(std::string_view text) {
 
 }  // namespace
 
-Created create_char_backend(std::string_view spec, CharHooks hooks) {
+Created create_char_backend(std::string_view spec, const ConsoleEvents& events) {
     const auto after = [&](std::string_view prefix) { return spec.substr(prefix.size()); };
-    if (spec == "stdio" || spec == "mon:stdio") return create_stdio_backend(std::move(hooks));
+    if (spec == "stdio" || spec == "mon:stdio") return create_stdio_backend(events);
     if (spec == "null" || spec == "none") return std::unique_ptr<CharBackend>(std::make_unique<NullBackend>());
     if (spec == "pty") return create_pty();
     if (spec.starts_with("file:")) return create_file(std::string(after("file:")));

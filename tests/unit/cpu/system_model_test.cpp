@@ -1,0 +1,164 @@
+// CPU models and CPUID (SDM volume 2 "CPUID"; contracts H1, X3).
+#include <catch2/catch.hpp>
+
+#include "cpu/x86/model.h"
+
+using namespace tandem;
+using namespace tandem::cpu::x86;
+
+namespace {
+
+CpuModel make(std::string_view spec) {
+    auto model = CpuModel::create(spec);
+    INFO((model.ok() ? "" : model.error().message));
+    REQUIRE(model.ok());
+    return *std::move(model);
+}
+
+std::string text(std::initializer_list<u32> words) {
+    std::string s;
+    for (const u32 word : words) {
+        for (unsigned i = 0; i < 4; ++i) s += static_cast<char>(word >> (8 * i));
+    }
+    return s;
+}
+
+}  // namespace
+
+TEST_CASE("every listed model but those above the ceiling can be made", "[system][model]") {
+    for (const char* name : {"qemu64", "x86-64-v1", "x86-64-v2", "Nehalem", "Westmere", "max"})
+        CHECK(make(name).name() == name);
+    for (const char* name : {"Haswell", "EPYC"}) {
+        const auto model = CpuModel::create(name);
+        REQUIRE_FALSE(model.ok());
+        CHECK(model.error().code == Errc::Unsupported);
+        CHECK(model.error().message.find("avx2") != std::string::npos);
+    }
+    const CpuModel less = make("Haswell,-avx,-avx2,-fma,-f16c");
+    CHECK(less.has(Feature::BMI2));
+    CHECK_FALSE(less.has(Feature::AVX));
+    CHECK(CpuModel::help().find("Westmere") != std::string::npos);
+}
+
+TEST_CASE("features on and off, by any spelling", "[system][model]") {
+    CHECK(make("qemu64,+sse4.1").has(Feature::SSE4_1));
+    CHECK(make("qemu64,sse4_1=on").has(Feature::SSE4_1));
+    CHECK(make("qemu64,sse4-1").has(Feature::SSE4_1));
+    CHECK_FALSE(make("max,-smap").has(Feature::SMAP));
+    CHECK_FALSE(make("max,smap=off").has(Feature::SMAP));
+    CHECK(make("max,phys-bits=36").physical_bits() == 36);
+    struct Row {
+        const char* spec;
+        Errc code;
+        const char* names;
+    };
+    for (const Row& row :
+         {Row{"quantum", Errc::NotFound, "quantum"}, Row{"max,+flux", Errc::NotFound, "flux"},
+          Row{"max,+vmx", Errc::Unsupported, "vmx"}, Row{"max,smap=maybe", Errc::InvalidArgument, "smap=maybe"},
+          Row{"max,phys-bits=99", Errc::InvalidArgument, "99"}, Row{"", Errc::NotFound, "max"}}) {
+        const auto model = CpuModel::create(row.spec);
+        REQUIRE_FALSE(model.ok());
+        CHECK(model.error().code == row.code);
+        CHECK(model.error().message.find(row.names) != std::string::npos);
+    }
+}
+
+TEST_CASE("host is no more than the host and no more than the ceiling", "[system][model]") {
+    const auto model = CpuModel::create("host");
+#if defined(__x86_64__)
+    REQUIRE(model.ok());
+    CHECK(model->has(Feature::SSE2));
+    CHECK_FALSE(model->has(Feature::VMX));
+    if (!__builtin_cpu_supports("bmi2")) CHECK_FALSE(model->has(Feature::BMI2));
+#else
+    CHECK(model.error().code == Errc::Unsupported);
+#endif
+}
+
+TEST_CASE("identification leaves", "[system][model]") {
+    const CpuModel model = make("Westmere");
+    const CpuModel::Dynamic d;
+    const CpuidResult zero = model.cpuid(0, 0, d);
+    CHECK(text({zero.ebx, zero.edx, zero.ecx}) == "GenuineIntel");
+    CHECK(zero.eax >= 0xd);
+    CHECK(model.cpuid(1, 0, d).eax == 0x206c1);
+    std::string brand;
+    for (u32 leaf = 0x80000002; leaf <= 0x80000004; ++leaf) {
+        const CpuidResult r = model.cpuid(leaf, 0, d);
+        brand += text({r.eax, r.ebx, r.ecx, r.edx});
+    }
+    CHECK(brand.substr(0, 8) == "Westmere");
+    CHECK(brand.size() == 48);
+    CHECK(model.cpuid(0x80000008, 0, d).eax == (40 | 48 << 8));
+    CHECK(model.cpuid(0x80000000, 0, d).eax == 0x80000008);
+}
+
+TEST_CASE("what depends on the processor's state", "[system][model]") {
+    const CpuModel model = make("max");
+    CpuModel::Dynamic d;
+    CHECK((model.cpuid(1, 0, d).ecx >> 27 & 1) == 0);
+    d.cr4 = 1 << 18;
+    CHECK((model.cpuid(1, 0, d).ecx >> 27 & 1) == 1);
+    CHECK((model.cpuid(1, 0, d).edx >> 9 & 1) == 1);
+    d.apic_enabled = false;
+    CHECK((model.cpuid(1, 0, d).edx >> 9 & 1) == 0);
+    CHECK((model.cpuid(1, 0, d).edx >> 28 & 1) == 0);
+    d.apic_id = 5;
+    d.cpu_count = 6;
+    CHECK((model.cpuid(1, 0, d).edx >> 28 & 1) == 1);
+    CHECK(model.cpuid(1, 0, d).ebx == (5u << 24 | 8u << 16 | 8u << 8));
+    const CpuidResult core = model.cpuid(0xb, 1, d);
+    CHECK(core.eax == 3);
+    CHECK(core.ebx == 6);
+    CHECK(core.ecx == 0x201);
+    CHECK(core.edx == 5);
+    CHECK(model.cpuid(0xb, 2, d).ecx == 2);
+    CHECK((model.cpuid(4, 3, d).eax >> 14 & 0xfff) == 7);
+    CHECK((model.cpuid(4, 4, d).eax & 0x1f) == 0);
+    d.tsc_khz = 2500000;
+    CHECK(model.cpuid(0x16, 0, d).eax == 2500);
+}
+
+TEST_CASE("XSAVE sizes", "[system][model]") {
+    const CpuModel model = make("max");
+    CpuModel::Dynamic d;
+    d.xcr0 = 3;
+    const CpuidResult main = model.cpuid(0xd, 0, d);
+    CHECK(main.eax == 3);
+    CHECK(main.ebx == 576);
+    CHECK(main.ecx == 576);
+    CHECK(make("qemu64").cpuid(0xd, 0, d).eax == 0);
+}
+
+TEST_CASE("feature bits stand where the manual puts them", "[system][model][X3]") {
+    const CpuModel::Dynamic d;
+    CHECK((make("max").cpuid(7, 0, d).ebx >> 20 & 1) == 1);  // SMAP
+    CHECK((make("max,-smap").cpuid(7, 0, d).ebx >> 20 & 1) == 0);
+    CHECK((make("max").cpuid(0x80000001, 0, d).edx >> 26 & 1) == 1);  // 1 GiB pages
+    CHECK((make("qemu64").cpuid(0x80000001, 0, d).edx >> 26 & 1) == 0);
+    const CpuidResult one = make("max").cpuid(1, 0, d);
+    CHECK((one.ecx >> 5 & 1) == 0);   // VMX
+    CHECK((one.ecx >> 3 & 1) == 0);   // MONITOR
+    CHECK((one.ecx >> 31 & 1) == 1);  // hypervisor
+    CHECK((one.edx >> 1 & 1) == 0);   // VME
+}
+
+TEST_CASE("the KVM leaves are always there", "[system][model][H1]") {
+    for (const char* name : {"max", "qemu64,-hypervisor"}) {
+        const CpuidResult r = make(name).cpuid(0x40000000, 0, {});
+        CHECK(r.eax == 0x40000001);
+        CHECK(text({r.ebx, r.ecx, r.edx}) == std::string("KVMKVMKVM\0\0\0", 12));
+    }
+    CHECK(make("max").cpuid(0x40000001, 0, {}).eax == (1u << 0 | 1u << 1 | 1u << 3 | 1u << 24));
+    CHECK(make("max,-kvmclock").cpuid(0x40000001, 0, {}).eax == (1u << 0 | 1u << 1 | 1u << 24));
+}
+
+TEST_CASE("leaves beyond the highest answer as the vendor does", "[system][model]") {
+    CpuModel::Dynamic d;
+    d.tsc_khz = 1000000;
+    CHECK(make("max").cpuid(0x1234, 0, d).eax == make("max").cpuid(0x16, 0, d).eax);
+    const CpuModel amd = make("EPYC,-fma,-avx,-f16c,-avx2,-mmxext,-fxsr-opt,-cr8legacy,-sse4a,-misalignsse,-osvw,-topoext");
+    CHECK(amd.amd());
+    CHECK(amd.cpuid(0x1234, 0, d).eax == 0);
+    CHECK((amd.cpuid(0x80000001, 0, d).edx & 1) == 1);  // FPU repeated
+}
