@@ -1,0 +1,328 @@
+#include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+#include <thread>
+
+#include "devices/char/backends.h"
+#include "devices/char/terminal.h"
+
+using namespace tandem;
+using namespace tandem::devices;
+
+namespace {
+
+std::span<const u8> bytes(std::string_view s) { return {reinterpret_cast<const u8*>(s.data()), s.size()}; }
+
+struct TempDir {
+    TempDir() {
+        char name[] = "/tmp/tandem-char-XXXXXX";
+        REQUIRE(mkdtemp(name) != nullptr);
+        path = name;
+    }
+    ~TempDir() { (void)!std::system(("rm -rf " + path).c_str()); }
+    std::string path;
+};
+
+// Collects input; takes at most `limit` bytes until raised.
+struct Collector {
+    std::size_t operator()(std::span<const u8> in) {
+        std::lock_guard guard(lock);
+        const std::size_t n = std::min(in.size(), limit - std::min(limit, text.size()));
+        text.append(in.begin(), in.begin() + static_cast<std::ptrdiff_t>(n));
+        changed.notify_all();
+        return n;
+    }
+    bool wait_for(std::string_view wanted) {
+        std::unique_lock guard(lock);
+        return changed.wait_for(guard, std::chrono::seconds(5), [&] { return text == wanted; });
+    }
+    std::mutex lock;
+    std::condition_variable changed;
+    std::string text;
+    std::size_t limit = 1 << 20;
+};
+
+std::string read_until(int fd, std::size_t n) {
+    std::string out;
+    char buffer[256];
+    while (out.size() < n) {
+        pollfd p{fd, POLLIN, 0};
+        if (poll(&p, 1, 5000) <= 0) break;
+        const ssize_t got = read(fd, buffer, sizeof buffer);
+        if (got <= 0) break;
+        out.append(buffer, static_cast<std::size_t>(got));
+    }
+    return out;
+}
+
+int connect_to(const std::string& path) {
+    sockaddr_un a{};
+    a.sun_family = AF_UNIX;
+    path.copy(a.sun_path, sizeof a.sun_path - 1);
+    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (connect(fd, reinterpret_cast<sockaddr*>(&a), sizeof a) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+std::string error_of(std::string_view spec) {
+    auto r = create_char_backend(spec, {});
+    return r.ok() ? "" : r.error().message;
+}
+
+// Runs `body` in a child whose stdin and stdout are the given descriptors; its exit status.
+template <class F>
+int in_child(int in, int out, F body) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+        if (in >= 0) {
+            dup2(in, 0);
+        } else {
+            close(0);
+        }
+        dup2(out, 1);
+        _exit(body());
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status);
+}
+
+}  // namespace
+
+TEST_CASE("char back ends: errors say what is wrong") {
+    CHECK(error_of("serial").find("unknown character device 'serial'") != std::string::npos);
+    CHECK(error_of("file:/nonexistent/x").find("/nonexistent/x") != std::string::npos);
+    CHECK(error_of("file:").find("path") != std::string::npos);
+    CHECK(error_of("unix:").find("path") != std::string::npos);
+    CHECK(error_of("unix:/tmp/x,sever").find("'sever'") != std::string::npos);
+    CHECK(error_of("unix:/nonexistent/s").find("/nonexistent/s") != std::string::npos);
+    CHECK(error_of("unix:" + std::string(200, 'x')).find("too long") != std::string::npos);
+    CHECK(error_of("null").empty());
+}
+
+TEST_CASE("char back ends: file is truncated and complete after destruction") {
+    TempDir dir;
+    const std::string path = dir.path + "/log";
+    std::ofstream(path) << "old contents";
+    std::string expected;
+    {
+        auto b = create_char_backend("file:" + path, {});
+        REQUIRE(b.ok());
+        for (int i = 0; i < 20'000; ++i) {
+            const std::string line = "line " + std::to_string(i) + "\n";
+            expected += line;
+            (*b)->write(bytes(line));
+        }
+    }
+    std::ifstream in(path);
+    std::stringstream all;
+    all << in.rdbuf();
+    CHECK(all.str() == expected);
+}
+
+TEST_CASE("char back ends: unix server, clients come and go, back-pressure") {
+    TempDir dir;
+    const std::string path = dir.path + "/s";
+    Collector got;
+    {
+        auto b = create_char_backend("unix:" + path + ",server,nowait", {});
+        REQUIRE(b.ok());
+        (*b)->set_receiver([&](std::span<const u8> in) { return got(in); });
+        (*b)->write(bytes("nobody there"));
+        for (int round = 0; round < 2; ++round) {
+            const int fd = connect_to(path);
+            REQUIRE(fd >= 0);
+            const std::string expected = round == 0 ? "ping" : "pingping";
+            REQUIRE(write(fd, "ping", 4) == 4);
+            REQUIRE(got.wait_for(expected));
+            (*b)->write(bytes("pong"));
+            CHECK(read_until(fd, 4) == "pong");
+            close(fd);
+        }
+        const int fd = connect_to(path);
+        REQUIRE(fd >= 0);
+        {
+            std::lock_guard guard(got.lock);
+            got.text.clear();
+            got.limit = 3;
+        }
+        REQUIRE(write(fd, "abcdef", 6) == 6);
+        REQUIRE(got.wait_for("abc"));
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        {
+            std::lock_guard guard(got.lock);
+            CHECK(got.text == "abc");
+            got.limit = 100;
+        }
+        (*b)->resume_input();
+        CHECK(got.wait_for("abcdef"));
+        CHECK(create_char_backend("unix:" + path + ",server=on,wait=off", {}).error().code == Errc::Busy);
+        close(fd);
+    }
+    CHECK(access(path.c_str(), F_OK) != 0);
+}
+
+TEST_CASE("char back ends: unix client; a reader that stops does not stop the machine") {
+    TempDir dir;
+    const std::string path = dir.path + "/s";
+    sockaddr_un a{};
+    a.sun_family = AF_UNIX;
+    path.copy(a.sun_path, sizeof a.sun_path - 1);
+    const int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    REQUIRE(bind(listener, reinterpret_cast<sockaddr*>(&a), sizeof a) == 0);
+    REQUIRE(listen(listener, 1) == 0);
+    auto b = create_char_backend("unix:" + path, {});
+    REQUIRE(b.ok());
+    const int peer = accept(listener, nullptr, nullptr);
+    (*b)->write(bytes("hello"));
+    CHECK(read_until(peer, 5) == "hello");
+    const auto start = std::chrono::steady_clock::now();
+    const std::string block(4096, 'x');
+    for (int i = 0; i < 1000; ++i) (*b)->write(bytes(block));
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(3));
+    close(peer);
+    for (int i = 0; i < 100; ++i) (*b)->write(bytes(block));
+    close(listener);
+}
+
+TEST_CASE("char back ends: stdio through pipes, end of input, second use") {
+    int in[2], out[2];
+    REQUIRE(pipe(in) == 0);
+    REQUIRE(pipe(out) == 0);
+    REQUIRE(write(in[1], "a\x01xb", 4) == 4);  // a pipe has no escapes
+    close(in[1]);
+    const int status = in_child(in[0], out[1], [] {
+        Collector got;
+        auto b = create_char_backend("stdio", {});
+        if (!b.ok()) return 1;
+        if (create_char_backend("mon:stdio", {}).error().code != Errc::Busy) return 2;
+        (*b)->set_receiver([&](std::span<const u8> bytes_in) { return got(bytes_in); });
+        if (!got.wait_for("a\x01xb")) return 3;
+        (*b)->write(bytes("done"));
+        (*b)->set_receiver({});
+        (*b).reset();
+        return create_char_backend("stdio", {}).ok() ? 0 : 4;
+    });
+    CHECK(status == 0);
+    CHECK(read_until(out[0], 4) == "done");
+    close(in[0]);
+    close(out[0]);
+    close(out[1]);
+}
+
+TEST_CASE("char back ends: stdio with stdin closed or /dev/null, stdout's reader gone") {
+    const int null = open("/dev/null", O_RDWR);
+    for (const int in : {-1, null}) {
+        int out[2];
+        REQUIRE(pipe(out) == 0);
+        const int status = in_child(in, out[1], [&] {
+            close(out[0]);
+            Collector got;
+            auto b = create_char_backend("stdio", {});
+            if (!b.ok()) return 1;
+            (*b)->set_receiver([&](std::span<const u8> bytes_in) { return got(bytes_in); });
+            (*b)->write(bytes("out"));
+            return 0;
+        });
+        CHECK(status == 0);
+        CHECK(read_until(out[0], 3) == "out");
+        close(out[0]);
+        const int orphan = in_child(in, out[1], [&] {
+            auto b = create_char_backend("stdio", {});
+            if (!b.ok()) return 1;
+            for (int i = 0; i < 100; ++i) (*b)->write(bytes("nobody reads this"));
+            return 0;
+        });
+        CHECK(orphan == 0);  // not killed by SIGPIPE
+        close(out[1]);
+    }
+    close(null);
+}
+
+TEST_CASE("char back ends: a terminal is raw, has escapes, and is restored") {
+    int master = -1;
+    const pid_t pid = forkpty(&master, nullptr, nullptr, nullptr);
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+        termios before{}, during{}, after{};
+        tcgetattr(0, &before);
+        std::mutex lock;
+        std::condition_variable quit;
+        bool asked = false;
+        Collector got;
+        auto b = create_char_backend("stdio", {[&] {
+                                         std::lock_guard guard(lock);
+                                         asked = true;
+                                         quit.notify_all();
+                                     }});
+        if (!b.ok()) _exit(1);
+        tcgetattr(0, &during);
+        if ((during.c_lflag & static_cast<tcflag_t>(ICANON | ECHO | ISIG)) != 0 || (during.c_oflag & OPOST) == 0) _exit(2);
+        (*b)->set_receiver([&](std::span<const u8> bytes_in) { return got(bytes_in); });
+        (*b)->write(bytes("R"));
+        if (!got.wait_for("a\x03\x01z")) _exit(3);  // Ctrl-C is the guest's
+        {
+            std::unique_lock guard(lock);
+            if (!quit.wait_for(guard, std::chrono::seconds(5), [&] { return asked; })) _exit(4);
+        }
+        restore_terminal();
+        tcgetattr(0, &after);
+        if (after.c_lflag != before.c_lflag || after.c_iflag != before.c_iflag) _exit(5);
+        restore_terminal();
+        _exit(0);
+    }
+    CHECK(read_until(master, 1) == "R");
+    REQUIRE(write(master, "a\x03\x01\x01z\x01h", 7) == 7);
+    const std::string help = read_until(master, 60);
+    CHECK(help.find("Ctrl-A x") != std::string::npos);
+    REQUIRE(write(master, "\x01x", 2) == 2);
+    int status = 0;
+    waitpid(pid, &status, 0);
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 0);
+    close(master);
+}
+
+TEST_CASE("escape keys: sequences may be split across reads") {
+    int quits = 0;
+    std::string said;
+    EscapeKeys keys({[&] { ++quits; }}, [&](std::string_view s) { said += s; });
+    auto feed = [&](std::string_view s) {
+        std::vector<u8> v(s.begin(), s.end());
+        keys(v);
+        return std::string(v.begin(), v.end());
+    };
+    CHECK(feed("ab\x01") == "ab");
+    CHECK(feed("xcd") == "cd");
+    CHECK(quits == 1);
+    CHECK(feed("\x01\x01") == "\x01");
+    CHECK(feed("\x01qr") == "r");
+    CHECK(said.empty());
+    feed("\x01h");
+    CHECK(said.find("Ctrl-A x") != std::string::npos);
+}
+
+TEST_CASE("char back ends: pty") {
+    auto b = create_char_backend("pty", {});
+    REQUIRE(b.ok());
+    const auto start = std::chrono::steady_clock::now();
+    const std::string block(4096, 'x');
+    for (int i = 0; i < 100; ++i) (*b)->write(bytes(block));  // nobody attached: dropped in the end
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::milliseconds(500));
+}
