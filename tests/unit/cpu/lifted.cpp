@@ -26,12 +26,14 @@ const LiftRow* find(Opcode opcode) {
 
 }  // namespace
 
-LiftedRunner::LiftedRunner() : guest_(create_guest(model_)), interpreter_(*guest_) {
+LiftedRunner::LiftedRunner()
+    : model_(std::move(CpuModel::create("max")).value()), guest_(create_guest(model_)), interpreter_(*guest_) {
     vcpu.state().model = &model_;
     for (jit::TlbView& view : vcpu.header().tlb) view.entries = &empty_;
     State& s = state();
     s.cr0 |= cr0::PE | cr0::NE | cr0::MP;
     s.cr4 |= cr4::OSFXSR | cr4::OSXMMEXCPT | cr4::PAE | cr4::OSXSAVE;
+    s.xcr0 = 3;
     s.msr.efer = efer::LMA | efer::LME;
     s.seg[CS].access = access::L | access::P | access::S | access::Code;
     s.seg[SS].access = access::P | access::S | access::Writable;

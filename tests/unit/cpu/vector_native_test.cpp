@@ -26,7 +26,8 @@ using decode_rows::Row;
 namespace {
 
 constexpr u64 kData = 0x2000;  // guest address of the operand
-constexpr unsigned kDataSize = 128;
+constexpr unsigned kDataSize = 1024;
+constexpr unsigned kRandomData = 128;  // bytes of it that ordinary operands take
 constexpr u64 kSeed = 0x7461'6e64'656d;
 constexpr u64 kComparedFlags = eflags::Arithmetic;
 
@@ -96,6 +97,9 @@ void randomize_x87(X87& x, RandomOperands& random) {
     x.fcw = static_cast<u16>(0x40 | masks | kPrecision[random.below(3)] | random.below(4) << 10);
     const u64 sticky = random.bits() & masks;  // nothing pending
     x.fsw = static_cast<u16>((random.bits() & (fsw::TOP | fsw::Conditions | fsw::SF)) | sticky);
+    x.fop = static_cast<u16>(random.below(0x800));
+    x.fip = random.bits() >> 17;  // canonical
+    x.fdp = random.bits() >> 17;
     x.valid = static_cast<u8>(random.one_in(3) ? random.bits() : 0xff);
     if (random.one_in(2)) x.valid = static_cast<u8>(x.valid & ~(1u << (((x.fsw >> 11) + 7) & 7)));  // room for a push
 }
@@ -111,7 +115,7 @@ void randomize(Case& c, RandomOperands& random, bool unmask_simd, u64 data_addre
     s.rflags = 0x202 | (random.bits() & kComparedFlags);
     switch (random.below(4)) {
         case 0:
-            for (unsigned i = 0; i < kDataSize; i += 4) {
+            for (unsigned i = 0; i < kRandomData; i += 4) {
                 const u32 v = random.real32();
                 std::memcpy(&c.data[i], &v, 4);
             }
@@ -122,7 +126,7 @@ void randomize(Case& c, RandomOperands& random, bool unmask_simd, u64 data_addre
             break;
         }
         default:
-            for (unsigned i = 0; i < kDataSize; i += 8) {
+            for (unsigned i = 0; i < kRandomData; i += 8) {
                 const u64 v = random.lane(style);
                 std::memcpy(&c.data[i], &v, 8);
             }
@@ -145,8 +149,9 @@ void differ(std::ostringstream& out, const char* what, unsigned index, T ours, T
     out << std::hex << "  " << what << index << ": " << +ours << ", host " << +native << "\n";
 }
 
-// What differs after both ran; empty: nothing.
-std::string compare(const State& s, const NativeState& native, const u8* ours, const u8* theirs) {
+// What differs after both ran; empty: nothing. `pointers`: FOP, FIP and FDP count, which an x87 instruction's execution sets
+// to what it is here and there.
+std::string compare(const State& s, const NativeState& native, const u8* ours, const u8* theirs, bool pointers) {
     std::ostringstream out;
     LegacyRegion image;
     image.byte = native.fx;
@@ -157,6 +162,11 @@ std::string compare(const State& s, const NativeState& native, const u8* ours, c
     std::memcpy(&host_fsw, &native.fx[2], 2);
     differ(out, "fcw", 0, s.x87.fcw, host.x87.fcw);
     differ(out, "fsw", 0, s.x87.fsw, host_fsw);
+    if (pointers) {
+        differ(out, "fop", 0, s.x87.fop, host.x87.fop);
+        differ(out, "fip", 0, s.x87.fip, host.x87.fip);
+        differ(out, "fdp", 0, s.x87.fdp, host.x87.fdp);
+    }
     differ(out, "valid", 0, s.x87.valid, host.x87.valid);
     for (unsigned i = 0; i < 8; ++i) {
         differ(out, "significand", i, s.x87.reg[i].significand, host.x87.reg[i].significand);
@@ -183,7 +193,7 @@ std::string hex(std::span<const u8> bytes) {
 class Comparison {
 public:
     // Empty, or a description of the difference.
-    std::string run(const std::vector<u8>& bytes, Case c, bool unmask_simd) {
+    std::string run(const std::vector<u8>& bytes, Case c, bool unmask_simd, bool pointers = false) {
         const State before = c.state;
         keep_environment(c.state);
         runner.vcpu.state().s.pending = {};
@@ -196,7 +206,7 @@ public:
         std::memcpy(buffer_.data(), c.data.data(), kDataSize);
         native_.run(bytes, c.native);
         forgive_precision(runner.state(), c.native);
-        std::string difference = compare(runner.state(), c.native, &runner.vcpu.memory[kData], buffer_.data());
+        std::string difference = compare(runner.state(), c.native, &runner.vcpu.memory[kData], buffer_.data(), pointers);
         const bool trapped = runner.state().pending.valid && runner.state().pending.vector == kXM;
         if (trapped != (c.native.trapped != 0)) difference += trapped ? "  #XM here only\n" : "  #XM on the host only\n";
         if (difference.empty()) return difference;
@@ -273,6 +283,71 @@ void compare_rows(u32 flags, unsigned count, bool unmask_simd) {
 }
 
 }  // namespace
+
+namespace {
+
+// FXSAVE, FXRSTOR and XSAVE instructions on [RSI].
+struct StateInstruction {
+    const char* name;
+    std::vector<u8> bytes;
+    bool restores;
+    bool extended;  // has a header; RFBM in EDX:EAX
+};
+
+const StateInstruction kStateInstructions[] = {
+    {"FXSAVE", {0x0f, 0xae, 0x06}, false, false},  {"FXSAVE64", {0x48, 0x0f, 0xae, 0x06}, false, false},
+    {"FXRSTOR", {0x0f, 0xae, 0x0e}, true, false},  {"FXRSTOR64", {0x48, 0x0f, 0xae, 0x0e}, true, false},
+    {"XSAVE", {0x0f, 0xae, 0x26}, false, true},    {"XSAVE64", {0x48, 0x0f, 0xae, 0x26}, false, true},
+    {"XSAVEOPT", {0x0f, 0xae, 0x36}, false, true}, {"XSAVEOPT64", {0x48, 0x0f, 0xae, 0x36}, false, true},
+    {"XSAVEC", {0x0f, 0xc7, 0x26}, false, true},   {"XSAVEC64", {0x48, 0x0f, 0xc7, 0x26}, false, true},
+    {"XRSTOR", {0x0f, 0xae, 0x2e}, true, true},    {"XRSTOR64", {0x48, 0x0f, 0xae, 0x2e}, true, true},
+};
+
+// An image of another random state, with a header that XRSTOR accepts.
+void randomize_image(Case& c, RandomOperands& random, bool extended) {
+    State other;
+    randomize_x87(other.x87, random);
+    for (Vector512& v : other.vec) v.lane = {random.bits(), random.bits()};
+    LegacyRegion image;
+    for (u8& b : image.byte) b = static_cast<u8>(random.bits());
+    image.put_x87(other.x87, true);
+    image.put_mxcsr(static_cast<u32>(random.bits() & mxcsr::Defined));
+    image.put_xmm(other, 16);
+    c.data.fill(0);
+    std::memcpy(c.data.data(), image.byte.data(), image.byte.size());
+    if (!extended) return;
+    const u64 layout = random.below(4) | u64{1} << 63;
+    const u64 header[2] = {random.below(4), 0};
+    const u64 compacted[2] = {random.bits() & layout & 3, layout};
+    std::memcpy(&c.data[512], random.one_in(2) ? header : compacted, sizeof header);
+}
+
+}  // namespace
+
+TEST_CASE("FXSAVE, FXRSTOR and XSAVE images are the host's") {
+    Comparison comparison;
+    unsigned compared = 0;
+    for (const StateInstruction& insn : kStateInstructions) {
+        RandomOperands random(kSeed);
+        for (unsigned i = 0; i < 300; ++i) {
+            Case c;
+            randomize(c, random, false, comparison.data_address());
+            if (insn.restores) {
+                randomize_image(c, random, insn.extended);
+            } else {
+                for (unsigned k = 0; k < 512; ++k) c.data[k] = static_cast<u8>(random.bits());
+            }
+            c.state.gpr[RAX] = c.native.gpr[RAX] = insn.extended ? random.below(4) : random.bits();
+            c.state.gpr[RDX] = c.native.gpr[RDX] = 0;
+            const std::string difference = comparison.run(insn.bytes, c, false, true);
+            ++compared;
+            if (difference.empty()) continue;
+            FAIL_CHECK(insn.name << " case " << i << "\n" << difference);
+            break;
+        }
+    }
+    CHECK(compared == 300 * std::size(kStateInstructions));
+}
 
 TEST_CASE("x87 instructions do what the host's do") { compare_rows(kRowX87, 3000, false); }
 
