@@ -6,36 +6,6 @@
 
 namespace tandem::cpu::x86 {
 
-namespace {
-
-// Exceptions found before the operation; when one of them is unmasked, those found after it are not reported (SDM volume 1,
-// 11.5.3.2).
-constexpr u32 kBefore = mxcsr::IE | mxcsr::DE | mxcsr::ZE;
-
-bool denormal32(u32 v) { return (v & 0x7f800000) == 0 && (v & 0x7fffff) != 0; }
-bool denormal64(u64 v) { return (v & 0x7ff0000000000000) == 0 && (v & 0xfffffffffffff) != 0; }
-
-bool has_denormal(const u64 (&v)[2], Tiny tiny) {
-    switch (tiny) {
-        case Tiny::None: return false;
-        case Tiny::ScalarSingle: return denormal32(static_cast<u32>(v[0]));
-        case Tiny::ScalarDouble: return denormal64(v[0]);
-        case Tiny::PackedDouble: return denormal64(v[0]) || denormal64(v[1]);
-        case Tiny::PackedSingle:
-            return denormal32(static_cast<u32>(v[0])) || denormal32(static_cast<u32>(v[0] >> 32)) ||
-                   denormal32(static_cast<u32>(v[1])) || denormal32(static_cast<u32>(v[1] >> 32));
-    }
-    return false;
-}
-
-// Flush-to-zero needs underflow masked (SDM volume 1, 10.2.3.3).
-u32 bracket_image(u32 guest) {
-    const bool underflow_unmasked = (guest & (mxcsr::UE << 7)) == 0;
-    return (host_image(guest) & ~mxcsr::Flags) & ~(underflow_unmasked ? mxcsr::FZ : 0);
-}
-
-}  // namespace
-
 void mxcsr_from_frame(TranslateState& t) {
     t.s.mxcsr = (t.s.mxcsr & ~mxcsr::Flags) | (jit::header_of(&t).guest_mxcsr & mxcsr::Flags);
 }
@@ -58,17 +28,27 @@ LeaveReason ldmxcsr(TranslateState* t, u32 value) {
 
 u32 stmxcsr(TranslateState* t) { return read_mxcsr(*t); }
 
-void simd_begin(TranslateState* t) {
-    t->s.mxcsr = read_mxcsr(*t);
-    _mm_setcsr(bracket_image(t->s.mxcsr));
+u32 watched_image(u32 control) {
+    const bool underflow_unmasked = (control & (mxcsr::UE << 7)) == 0;
+    return (host_image(control) & ~mxcsr::Flags) & ~(underflow_unmasked ? mxcsr::FZ : 0);
 }
 
-LeaveReason simd_end(TranslateState* t, u32 tiny) {
+void simd_begin(TranslateState* t) {
+    t->s.mxcsr = read_mxcsr(*t);
+    _mm_setcsr(watched_image(t->s.mxcsr));
+}
+
+LeaveReason simd_end(TranslateState* t, u32 check_value) {
+    const SimdCheck check{check_value};
+    const u32 control = t->s.mxcsr;
+    const u32 unmasked = ~(control >> 7) & mxcsr::Flags;
     u32 flags = _mm_getcsr() & mxcsr::Flags;
-    const u32 unmasked = ~(t->s.mxcsr >> 7) & mxcsr::Flags;
-    if ((unmasked & mxcsr::UE) != 0 && has_denormal(t->scratch_vec[0], static_cast<Tiny>(tiny))) flags |= mxcsr::UE;
-    if ((flags & unmasked & kBefore) != 0) flags &= kBefore;
-    write_mxcsr(*t, t->s.mxcsr | flags);
+    if (check.arith() == SimdArith::None) {
+        if ((flags & unmasked & kPreComputation) != 0) flags &= kPreComputation;
+    } else if ((unmasked & (mxcsr::OE | mxcsr::UE)) != 0 || (flags & unmasked) != 0) {
+        flags = simd_flags(*t, check, control);
+    }
+    write_mxcsr(*t, control | flags);
     if ((flags & unmasked) == 0) return LeaveReason::None;
     return raise(*t, (t->s.cr4 & cr4::OSXMMEXCPT) != 0 ? kXM : kUD);
 }

@@ -37,11 +37,40 @@ LeaveReason ldmxcsr(TranslateState* t, u32 value);
 // STMXCSR's value.
 u32 stmxcsr(TranslateState* t);
 
-// Bracket of one SIMD floating-point instruction while an exception is unmasked. begin() clears the flags; the instruction's
-// result then goes to scratch_vec[0]; end() raises #XM (#UD with CR4.OSXMMEXCPT = 0) or lets the instruction complete.
-// `tiny`: how the result's elements are examined for an exact denormal, which underflows when underflow is unmasked.
-enum class Tiny : u32 { None, PackedSingle, PackedDouble, ScalarSingle, ScalarDouble };
+// What an operation's elements are and how they are made, as far as unmasked overflow and underflow ask for it: those look
+// at the result with an unbounded exponent (SDM volume 1, 4.9.1.4 and 4.9.1.5), which the host does not show while they are
+// masked.
+enum class SimdElements : u8 { None, PackedSingle, PackedDouble, ScalarSingle, ScalarDouble };
+enum class SimdArith : u8 { None, Add, Sub, Mul, Div, AddSub, HorizontalAdd, HorizontalSub, Narrow, Dot };
+struct SimdCheck {
+    u32 value = 0;  // as IR passes it
+    static constexpr SimdCheck make(SimdElements elements, SimdArith arith, u8 imm = 0) {
+        return {static_cast<u32>(elements) | static_cast<u32>(arith) << 3 | u32{imm} << 8};
+    }
+    [[nodiscard]] constexpr SimdElements elements() const { return static_cast<SimdElements>(value & 7); }
+    [[nodiscard]] constexpr SimdArith arith() const { return static_cast<SimdArith>((value >> 3) & 31); }
+    [[nodiscard]] constexpr u8 imm() const { return static_cast<u8>(value >> 8); }  // of Dot
+    [[nodiscard]] constexpr bool is_single() const {
+        return elements() == SimdElements::PackedSingle || elements() == SimdElements::ScalarSingle;
+    }
+    [[nodiscard]] constexpr bool is_packed() const {
+        return elements() == SimdElements::PackedSingle || elements() == SimdElements::PackedDouble;
+    }
+};
+
+// Bracket of one SIMD floating-point instruction while an exception is unmasked. begin() clears the flags; end() raises #XM
+// (#UD with CR4.OSXMMEXCPT = 0) or lets the instruction complete. Before end(), when there is something to check: result in
+// scratch_vec[0], first and second operand in scratch_vec[1] and [2].
 void simd_begin(TranslateState* t);
-LeaveReason simd_end(TranslateState* t, u32 tiny);
+LeaveReason simd_end(TranslateState* t, u32 check);
+
+// The flags that the operation on t.scratch_vec[1] and [2] raises under `control`, whose masks count. For simd_end.
+u32 simd_flags(const TranslateState& t, SimdCheck check, u32 control);
+// The host's MXCSR for a watched operation: all exceptions masked, flags clear. Flush-to-zero needs underflow masked (SDM
+// volume 1, 10.2.3.3).
+u32 watched_image(u32 control);
+// Exceptions found before an operation; when one of them is unmasked, those found after it are not reported (SDM volume
+// 1, 11.5.3.2).
+constexpr u32 kPreComputation = mxcsr::IE | mxcsr::DE | mxcsr::ZE;
 
 }  // namespace tandem::cpu::x86

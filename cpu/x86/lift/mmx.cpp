@@ -104,7 +104,7 @@ void from_integers(Lifter& l) {
     if (is_mm(l, 1)) mmx_wait(l);
     const Value src = l.b.v_from(operand64(l, 1));
     if (is_mm(l, 1)) mmx_enter(l);
-    const Value result = with_exceptions(l, Tiny::None, [&] { return l.b.v_op(op, {src}); });
+    const Value result = with_exceptions(l, [&] { return l.b.v_op(op, {src}); });
     const unsigned reg = l.op(0).reg;
     set_xmm(l, reg, op == Op::CvtDQ2PS ? l.b.v_insert(xmm(l, reg), low(l, result), 0) : result);
 }
@@ -117,7 +117,7 @@ void to_integers(Lifter& l) {
     const bool singles = op == Op::CvtPS2DQ || op == Op::CvtTPS2DQ;
     if (singles && is_xmm(l, 1)) src = l.b.v_from(low(l, src));
     mmx_enter(l);
-    const Value result = with_exceptions(l, Tiny::None, [&] { return l.b.v_op(op, {src}); });
+    const Value result = with_exceptions(l, [&] { return l.b.v_op(op, {src}); });
     set_mm(l, l.op(0).reg, low(l, result));
 }
 

@@ -7,16 +7,17 @@
 
 namespace tandem::cpu::x86 {
 
-// LiftRow::arg of the vector tables: an IR operation, and how its result is examined for #XM.
+// LiftRow::arg of the vector tables: an IR operation, and what has to be known of it when exceptions are unmasked.
 struct VectorArg {
     u32 value = 0;
-    static constexpr VectorArg of(Op op, Tiny tiny = Tiny::None) {
-        return {static_cast<u32>(op) | static_cast<u32>(tiny) << 16};
+    static constexpr VectorArg of(Op op, SimdElements elements = SimdElements::None, SimdArith arith = SimdArith::None) {
+        return {static_cast<u32>(op) | SimdCheck::make(elements, arith).value << 16};
     }
     [[nodiscard]] constexpr Op op() const { return static_cast<Op>(value & 0xffff); }
-    [[nodiscard]] constexpr Tiny tiny() const { return static_cast<Tiny>(value >> 16); }
+    [[nodiscard]] constexpr SimdCheck check() const { return {value >> 16}; }
 };
 
+constexpr u32 scratch_vec_slot(unsigned i) { return static_cast<u32>(offsetof(TranslateState, scratch_vec) + 16 * i); }
 constexpr u32 vec_slot(unsigned reg) { return static_cast<u32>(offsetof(State, vec) + sizeof(Vector512) * reg); }
 
 inline Value xmm(Lifter& l, unsigned reg) { return l.get(Type::V128, vec_slot(reg)); }
@@ -33,15 +34,23 @@ void store_operand(Lifter& l, unsigned i, Value v);
 Value vector_operand(Lifter& l, unsigned i);
 
 // Emits a floating-point operation: plainly, or watched for unmasked exceptions, in which case the instruction's register
-// writes must follow the call. `run` returns the result (V128, or an integer that is never examined).
+// writes must follow the call. `run` returns the result. `dst` and `src` are needed when `check` names an arithmetic
+// operation.
 template <class Run>
-Value with_exceptions(Lifter& l, Tiny tiny, Run run) {
+Value with_exceptions(Lifter& l, SimdCheck check, Value dst, Value src, Run run) {
     if (!l.mode.has(ModeBits::kMxcsrUnmasked)) return run();
     l.call(HelperId::simd_begin);
     const Value result = run();
-    if (tiny != Tiny::None) l.set(offsetof(TranslateState, scratch_vec), result);
-    l.call(HelperId::simd_end, {l.imm32(static_cast<u32>(tiny))});
+    if (check.arith() != SimdArith::None) {
+        l.set(scratch_vec_slot(1), dst);
+        l.set(scratch_vec_slot(2), src);
+    }
+    l.call(HelperId::simd_end, {l.imm32(check.value)});
     return result;
+}
+template <class Run>
+Value with_exceptions(Lifter& l, Run run) {
+    return with_exceptions(l, SimdCheck{}, kNone, kNone, run);
 }
 
 // --- MMX registers: x87 significands (SDM volume 1, 9.5).

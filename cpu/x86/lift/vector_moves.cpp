@@ -10,7 +10,6 @@ namespace {
 
 unsigned dest(const Lifter& l) { return l.op(0).reg; }
 Value dest_xmm(Lifter& l) { return xmm(l, dest(l)); }
-constexpr u32 scratch_slot(unsigned i) { return static_cast<u32>(offsetof(TranslateState, scratch_vec) + 16 * i); }
 
 // All 128 bits, either way. Non-temporal hints have no effect here.
 void move_all(Lifter& l) {
@@ -74,8 +73,8 @@ void masked_move(Lifter& l) {
     const unsigned size = mmx ? 8 : 16;
     const unsigned segment = l.insn.segment_prefix == 0xff ? unsigned{DS} : l.insn.segment_prefix;
     const Value va = l.flat(l.segmented(segment, l.gpr(RDI, l.insn.address_size), size, true));
-    l.set(scratch_slot(0), vector_operand(l, 0));
-    l.set(scratch_slot(1), vector_operand(l, 1));
+    l.set(scratch_vec_slot(0), vector_operand(l, 0));
+    l.set(scratch_vec_slot(1), vector_operand(l, 1));
     l.call(HelperId::masked_store, {va, l.imm32(size | l.mode.data_mmu() << 8)});
     if (mmx) mmx_enter(l);
 }
@@ -83,8 +82,8 @@ void masked_move(Lifter& l) {
 // PCMPxSTRx. arg: bit 0 explicit lengths, bit 1 the mask form.
 void compare_string(Lifter& l) {
     const Value second = vector_operand(l, 1);
-    l.set(scratch_slot(0), dest_xmm(l));
-    l.set(scratch_slot(1), second);
+    l.set(scratch_vec_slot(0), dest_xmm(l));
+    l.set(scratch_vec_slot(1), second);
     const bool explicit_lengths = (l.arg & 1) != 0;
     const auto length = [&](unsigned reg) {
         if (!explicit_lengths) return l.imm64(0);
@@ -94,7 +93,7 @@ void compare_string(Lifter& l) {
     const Value first_length = length(RAX);
     const Value result = l.call(HelperId::compare_strings, {control, first_length, length(RDX)});
     if ((l.arg & 2) != 0) {
-        set_xmm(l, 0, l.get(Type::V128, scratch_slot(2)));
+        set_xmm(l, 0, l.get(Type::V128, scratch_vec_slot(2)));
     } else {
         l.set_gpr(RCX, l.b.trunc(Type::I32, l.b.shri(result, 32)));
     }

@@ -7,7 +7,6 @@ namespace tandem::cpu::x86 {
 namespace {
 
 Op op_of(const Lifter& l) { return VectorArg{l.arg}.op(); }
-Tiny tiny_of(const Lifter& l) { return VectorArg{l.arg}.tiny(); }
 unsigned dest(const Lifter& l) { return l.op(0).reg; }
 
 // Integer and bitwise forms, by operands of the IR operation. Those with an MMX twin ask for it.
@@ -56,36 +55,38 @@ void align_right(Lifter& l) { is_mm(l, 0) ? mmx_align(l) : binary_imm(l); }
 
 // Floating-point forms. A reciprocal estimate raises no exception and is lifted as binary or unary.
 template <class Emit>
-void floating(Lifter& l, Emit emit) {
+void floating(Lifter& l, SimdCheck check, Emit emit) {
     const Value src = vector_operand(l, 1);
     const Value dst = xmm(l, dest(l));
-    const Value result = with_exceptions(l, tiny_of(l), [&] { return emit(dst, src); });
-    set_xmm(l, dest(l), result);
+    set_xmm(l, dest(l), with_exceptions(l, check, dst, src, [&] { return emit(dst, src); }));
 }
+SimdCheck check_of(const Lifter& l) { return VectorArg{l.arg}.check(); }
+
 void fp_binary(Lifter& l) {
-    floating(l, [&](Value dst, Value src) { return l.b.v_op(op_of(l), {dst, src}); });
+    floating(l, check_of(l), [&](Value dst, Value src) { return l.b.v_op(op_of(l), {dst, src}); });
 }
 void fp_binary_imm(Lifter& l) {
-    floating(l, [&](Value dst, Value src) { return l.b.v_op(op_of(l), {dst, src}, imm8(l, 2)); });
+    const SimdCheck check = SimdCheck::make(check_of(l).elements(), check_of(l).arith(), imm8(l, 2));
+    floating(l, check, [&](Value dst, Value src) { return l.b.v_op(op_of(l), {dst, src}, imm8(l, 2)); });
 }
 void fp_unary(Lifter& l) {
-    floating(l, [&](Value, Value src) { return l.b.v_op(op_of(l), {src}); });
+    floating(l, check_of(l), [&](Value, Value src) { return l.b.v_op(op_of(l), {src}); });
 }
 void fp_unary_imm(Lifter& l) {
-    floating(l, [&](Value, Value src) { return l.b.v_op(op_of(l), {src}, imm8(l, 2)); });
+    floating(l, check_of(l), [&](Value, Value src) { return l.b.v_op(op_of(l), {src}, imm8(l, 2)); });
 }
 
 // CVTSI2SS, CVTSI2SD.
 void from_integer(Lifter& l) {
     const Value src = l.is_mem(1) ? load_operand(l, 1) : l.gpr(l.op(1).reg, l.op(1).size);
     const Value dst = xmm(l, dest(l));
-    set_xmm(l, dest(l), with_exceptions(l, Tiny::None, [&] { return l.b.v_op(op_of(l), {dst, src}); }));
+    set_xmm(l, dest(l), with_exceptions(l, [&] { return l.b.v_op(op_of(l), {dst, src}); }));
 }
 
 // CVTSS2SI and relatives.
 void to_integer(Lifter& l) {
     const Value src = vector_operand(l, 1);
-    const Value v = with_exceptions(l, Tiny::None, [&] { return l.b.v_to_int(op_of(l), l.type(0), {src}); });
+    const Value v = with_exceptions(l, [&] { return l.b.v_to_int(op_of(l), l.type(0), {src}); });
     l.set_gpr(dest(l), v);
 }
 
@@ -93,7 +94,7 @@ void to_integer(Lifter& l) {
 void compare_scalar(Lifter& l) {
     const Value second = vector_operand(l, 1);
     const Value first = xmm(l, dest(l));
-    const Value flags = with_exceptions(l, Tiny::None, [&] { return l.b.v_to_int(op_of(l), Type::I32, {first, second}); });
+    const Value flags = with_exceptions(l, [&] { return l.b.v_to_int(op_of(l), Type::I32, {first, second}); });
     l.set_flags(l.zext64(flags));
 }
 
@@ -108,8 +109,12 @@ void move_mask(Lifter& l) {
     l.set_gpr(dest(l), l.b.v_to_int(op_of(l), Type::I32, {xmm(l, l.op(1).reg)}));
 }
 
-constexpr u32 arg(Op op, Tiny tiny = Tiny::None) { return VectorArg::of(op, tiny).value; }
-constexpr Tiny kPS = Tiny::PackedSingle, kPD = Tiny::PackedDouble, kSS = Tiny::ScalarSingle, kSD = Tiny::ScalarDouble;
+using enum SimdArith;
+constexpr u32 arg(Op op, SimdElements elements = SimdElements::None, SimdArith arith = None) {
+    return VectorArg::of(op, elements, arith).value;
+}
+constexpr SimdElements kPS = SimdElements::PackedSingle, kPD = SimdElements::PackedDouble, kSS = SimdElements::ScalarSingle,
+                       kSD = SimdElements::ScalarDouble;
 
 constexpr LiftRow kRows[] = {
 #define INTEGER(opcode, op) {Opcode::opcode, binary, arg(Op::op)}
@@ -271,22 +276,22 @@ constexpr LiftRow kRows[] = {
     {Opcode::MOVMSKPS, move_mask, arg(Op::MovMskPS)},
     {Opcode::MOVMSKPD, move_mask, arg(Op::MovMskPD)},
     {Opcode::PMOVMSKB, move_mask, arg(Op::PMovMskB)},
-    FLOATING(ADDPS, AddPS, kPS),
-    FLOATING(ADDPD, AddPD, kPD),
-    FLOATING(ADDSS, AddSS, kSS),
-    FLOATING(ADDSD, AddSD, kSD),
-    FLOATING(SUBPS, SubPS, kPS),
-    FLOATING(SUBPD, SubPD, kPD),
-    FLOATING(SUBSS, SubSS, kSS),
-    FLOATING(SUBSD, SubSD, kSD),
-    FLOATING(MULPS, MulPS, kPS),
-    FLOATING(MULPD, MulPD, kPD),
-    FLOATING(MULSS, MulSS, kSS),
-    FLOATING(MULSD, MulSD, kSD),
-    FLOATING(DIVPS, DivPS, kPS),
-    FLOATING(DIVPD, DivPD, kPD),
-    FLOATING(DIVSS, DivSS, kSS),
-    FLOATING(DIVSD, DivSD, kSD),
+    FLOATING(ADDPS, AddPS, kPS, Add),
+    FLOATING(ADDPD, AddPD, kPD, Add),
+    FLOATING(ADDSS, AddSS, kSS, Add),
+    FLOATING(ADDSD, AddSD, kSD, Add),
+    FLOATING(SUBPS, SubPS, kPS, Sub),
+    FLOATING(SUBPD, SubPD, kPD, Sub),
+    FLOATING(SUBSS, SubSS, kSS, Sub),
+    FLOATING(SUBSD, SubSD, kSD, Sub),
+    FLOATING(MULPS, MulPS, kPS, Mul),
+    FLOATING(MULPD, MulPD, kPD, Mul),
+    FLOATING(MULSS, MulSS, kSS, Mul),
+    FLOATING(MULSD, MulSD, kSD, Mul),
+    FLOATING(DIVPS, DivPS, kPS, Div),
+    FLOATING(DIVPD, DivPD, kPD, Div),
+    FLOATING(DIVSS, DivSS, kSS, Div),
+    FLOATING(DIVSD, DivSD, kSD, Div),
     FLOATING(MINPS, MinPS),
     FLOATING(MINPD, MinPD),
     FLOATING(MINSS, MinSS),
@@ -295,22 +300,22 @@ constexpr LiftRow kRows[] = {
     FLOATING(MAXPD, MaxPD),
     FLOATING(MAXSS, MaxSS),
     FLOATING(MAXSD, MaxSD),
-    FLOATING(ADDSUBPS, AddSubPS, kPS),
-    FLOATING(ADDSUBPD, AddSubPD, kPD),
-    FLOATING(HADDPS, HAddPS, kPS),
-    FLOATING(HADDPD, HAddPD, kPD),
-    FLOATING(HSUBPS, HSubPS, kPS),
-    FLOATING(HSUBPD, HSubPD, kPD),
+    FLOATING(ADDSUBPS, AddSubPS, kPS, AddSub),
+    FLOATING(ADDSUBPD, AddSubPD, kPD, AddSub),
+    FLOATING(HADDPS, HAddPS, kPS, HorizontalAdd),
+    FLOATING(HADDPD, HAddPD, kPD, HorizontalAdd),
+    FLOATING(HSUBPS, HSubPS, kPS, HorizontalSub),
+    FLOATING(HSUBPD, HSubPD, kPD, HorizontalSub),
     FLOATING(SQRTSS, SqrtSS),
     FLOATING(SQRTSD, SqrtSD),
     FLOATING(CVTSS2SD, CvtSS2SD),
-    FLOATING(CVTSD2SS, CvtSD2SS, kSS),
+    FLOATING(CVTSD2SS, CvtSD2SS, kSS, Narrow),
     FLOATING_IMM(CMPPS, CmpPS),
     FLOATING_IMM(CMPPD, CmpPD),
     FLOATING_IMM(CMPSS, CmpSS),
     FLOATING_IMM(CMPSD, CmpSD),
-    FLOATING_IMM(DPPS, DpPS, kPS),
-    FLOATING_IMM(DPPD, DpPD, kPD),
+    FLOATING_IMM(DPPS, DpPS, kPS, Dot),
+    FLOATING_IMM(DPPD, DpPD, kPD, Dot),
     FLOATING_IMM(ROUNDSS, RoundSS),
     FLOATING_IMM(ROUNDSD, RoundSD),
     {Opcode::ROUNDPS, fp_unary_imm, arg(Op::RoundPS)},
@@ -318,7 +323,7 @@ constexpr LiftRow kRows[] = {
     FLOATING_UNARY(SQRTPS, SqrtPS),
     FLOATING_UNARY(SQRTPD, SqrtPD),
     FLOATING_UNARY(CVTPS2PD, CvtPS2PD),
-    FLOATING_UNARY(CVTPD2PS, CvtPD2PS, kPS),
+    FLOATING_UNARY(CVTPD2PS, CvtPD2PS, kPS, Narrow),
     FLOATING_UNARY(CVTDQ2PS, CvtDQ2PS),
     FLOATING_UNARY(CVTDQ2PD, CvtDQ2PD),
     FLOATING_UNARY(CVTPS2DQ, CvtPS2DQ),

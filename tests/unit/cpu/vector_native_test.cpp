@@ -205,7 +205,6 @@ public:
 
         std::memcpy(buffer_.data(), c.data.data(), kDataSize);
         native_.run(bytes, c.native);
-        forgive_precision(runner.state(), c.native);
         std::string difference = compare(runner.state(), c.native, &runner.vcpu.memory[kData], buffer_.data(), pointers);
         const bool trapped = runner.state().pending.valid && runner.state().pending.vector == kXM;
         if (trapped != (c.native.trapped != 0)) difference += trapped ? "  #XM here only\n" : "  #XM on the host only\n";
@@ -224,17 +223,6 @@ public:
     u64 data_address() const { return reinterpret_cast<u64>(buffer_.data()); }
 
 private:
-    // PE of an operation that raises unmasked overflow or underflow tells whether its rescaled result was inexact, which is
-    // not modelled (SDM volume 1, 4.9.1.4); nor is how far DPPS and DPPD get, for which PE and the sum's flags are the
-    // trace.
-    static void forgive_precision(State& ours, const NativeState& native) {
-        if (native.trapped == 0) return;
-        u32 host = 0;
-        std::memcpy(&host, &native.fx[LegacyRegion::kMxcsr], sizeof host);
-        const u32 unmasked = ~(host >> 7) & host;
-        if ((unmasked & (mxcsr::OE | mxcsr::UE)) != 0) ours.mxcsr = (ours.mxcsr & ~mxcsr::PE) | (host & mxcsr::PE);
-    }
-
     // The guest's system state stays the runner's.
     void keep_environment(const State& from) {
         State& s = runner.state();
@@ -258,8 +246,6 @@ void compare_rows(u32 flags, unsigned count, bool unmask_simd) {
     unsigned rows = 0;
     for (const Row& r : decode_rows::rows()) {
         if (!wanted(r, flags)) continue;
-        // Their products' unmasked exceptions keep their sums' from being looked for, which is not modelled.
-        if (unmask_simd && (r.opcode == Opcode::DPPS || r.opcode == Opcode::DPPD)) continue;
         ++rows;
         for (const bool memory : {false, true}) {
             const u64 seed =
