@@ -64,7 +64,6 @@ void lift_bit_test(Lifter& l) {
 void lift_bit_scan(Lifter& l) {
     const Type t = l.type(0);
     const Value source = l.read(1);
-    const Value old = l.read(0);
     const Type wide = t == Type::I16 ? Type::I32 : t;
     const Value extended = l.b.zext(wide, source);
     Value found = kNone;
@@ -73,8 +72,7 @@ void lift_bit_scan(Lifter& l) {
     } else {
         found = l.b.sub(l.konst(wide, jit::ir::width_of(wide) - 1), l.b.unary(Op::Clz, extended));
     }
-    const Value zero = l.b.icmpi(Cond::Eq, source, 0);
-    l.write(0, l.b.select(zero, old, l.b.trunc(t, found)));
+    l.write_when(l.b.icmpi(Cond::Ne, source, 0), 0, l.b.trunc(t, found));
     l.flags_logic(source);
 }
 

@@ -34,7 +34,10 @@ std::optional<Vector> refused(const Instruction& i, ModeBits mode) {
     if ((i.flags & kRowProtected) != 0 && !mode.protected_mode()) return kUD;
     if ((i.flags & kRowSse) != 0 && (mode.has(ModeBits::kEm) || !mode.has(ModeBits::kOsFxsr))) return kUD;
     if ((i.flags & kRowMmx) != 0 && mode.has(ModeBits::kEm)) return kUD;
-    if ((i.flags & kRowCpl0) != 0 && mode.cpl() != 0) return kGP;
+    if ((i.flags & kRowCpl0) != 0 && mode.cpl() != 0) {
+        const bool smap = i.opcode == Opcode::CLAC || i.opcode == Opcode::STAC;
+        return smap ? kUD : kGP;
+    }
     if ((i.flags & (kRowSse | kRowMmx | kRowX87)) != 0 && mode.has(ModeBits::kTs)) return kNM;
     if ((i.flags & kRowX87) != 0 && mode.has(ModeBits::kEm)) return kNM;
     return std::nullopt;

@@ -57,6 +57,14 @@ void Lifter::write(unsigned i, Value v) {
     }
 }
 
+void Lifter::write_when(Value cond, unsigned i, Value v) {
+    const Operand& o = op(i);
+    const Value old = b.get(Type::I64, gpr_slot(o.reg));
+    const bool high = o.kind == OperandKind::GprHigh8;
+    const Value written = o.size >= 4 ? zext64(v) : b.deposit(old, v, high ? 8 : 0);
+    b.set(gpr_slot(o.reg), b.select(cond, written, old));
+}
+
 Address Lifter::address(unsigned i, unsigned size) {
     if (address_.base != kNone) return address_;
     if (size == 0) size = op(i).size;

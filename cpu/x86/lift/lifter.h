@@ -60,6 +60,8 @@ public:
     Value read_imm(unsigned i, Type t) { return b.konst(t, static_cast<u64>(op(i).imm)); }
     // Register or memory operand; `v` has the operand's type. May fault when memory that was not read before.
     void write(unsigned i, Value v);
+    // Register operand `i` becomes `v` when `cond` (I8) is 1, else it keeps all its 64 bits.
+    void write_when(Value cond, unsigned i, Value v);
     // The checked linear address of memory operand `i`. size: bytes accessed; 0 takes the operand's.
     Address address(unsigned i, unsigned size = 0);
     // Its operand displaced by `extra` (of the address size) more, instead; becomes the instruction's address.

@@ -79,7 +79,7 @@ void lift_cmpxchg(Lifter& l) {
     // The accumulator is written (and its upper half cleared) only when the comparison fails.
     const Value loaded = l.op(0).size < 4 ? l.b.deposit(accumulator, old, 0) : l.zext64(old);
     l.b.set(Lifter::gpr_slot(RAX), l.b.select(equal, accumulator, loaded));
-    if (!l.is_mem(0)) l.write(0, l.b.select(equal, desired, old));
+    if (!l.is_mem(0)) l.write_when(equal, 0, desired);
     l.flags_sub(l.b.sub(expected, old), expected, old);
 }
 

@@ -7,7 +7,7 @@ namespace tandem::cpu::x86 {
 namespace {
 
 using jit::ir::int_type;
-using jit::ir::size_of;
+using jit::ir::MemFlags;
 
 constexpr u32 selector_slot(unsigned seg) {
     return static_cast<u32>(offsetof(State, seg) + seg * sizeof(Segment) + offsetof(Segment, selector));
@@ -22,11 +22,12 @@ void end_after_segment(Lifter& l, unsigned seg) {
     if (!l.mode.is64() || seg == SS) l.leave_next();
 }
 
-// A pushed selector is a 16-bit store into a slot of the operand size.
+// A pushed selector is zero-extended to 64 bits, but a 16-bit store into a slot of 32 bits, as on current processors.
 void push_segment(Lifter& l, unsigned seg) {
     const unsigned bytes = l.insn.operand_size;
     const Value top = l.b.addi(l.sp(), ~u64{bytes} + 1);
-    l.store(l.stack(top, bytes, true), l.get(Type::I16, selector_slot(seg)));
+    const Value selector = l.get(Type::I16, selector_slot(seg));
+    l.store(l.stack(top, bytes, true), bytes == 8 ? l.zext64(selector) : selector);
     l.set_sp(top);
 }
 
@@ -111,8 +112,11 @@ void lift_enter(Lifter& l) {
         top = l.b.addi(top, down);
         l.store(l.stack(top, bytes, true), l.b.zext_or_trunc(int_type(bytes), frame));
     }
+    const Value bottom = l.b.addi(top, ~allocated + 1);
+    // The new top of the stack must be writable.
+    l.load(int_type(bytes), l.stack(bottom, bytes, true), MemFlags::kForWrite);
     l.set_gpr(RBP, l.b.zext_or_trunc(int_type(bytes), frame));
-    l.set_sp(l.b.addi(top, ~allocated + 1));
+    l.set_sp(bottom);
 }
 
 void lift_leave(Lifter& l) {

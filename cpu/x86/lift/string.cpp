@@ -55,8 +55,8 @@ void lift_lods(Lifter& l) {
 }
 
 void lift_cmps(Lifter& l) {
-    const Value first = l.load(int_type(element(l)), source(l));
     const Value second = l.load(int_type(element(l)), destination(l, false));
+    const Value first = l.load(int_type(element(l)), source(l));
     advance(l, RSI);
     advance(l, RDI);
     l.flags_sub(l.b.sub(first, second), first, second);

@@ -14,6 +14,17 @@ namespace {
 
 using jit::Access;
 
+struct LazyFlags {
+    u32 op;
+    u64 dst, src;
+
+    void restore(TranslateState& t) const {
+        t.cc_op = op;
+        t.cc_dst = dst;
+        t.cc_src = src;
+    }
+};
+
 class StringRun {
 public:
     StringRun(TranslateState& t, StringSpec spec)
@@ -230,16 +241,17 @@ LeaveReason StringRun::move_single() {
     return store(destination_, value) ? LeaveReason::None : jit::leave_status(&t_);
 }
 
+// Of two operands the one at ES:[rDI] faults first, as on current processors.
 LeaveReason StringRun::compare_single() {
     u64 first = accumulator();
     u64 second = 0;
+    if (const LeaveReason why = check(destination_); why != LeaveReason::None) return why;
+    if (!load(destination_, second)) return jit::leave_status(&t_);
     if (spec_.op == StringOp::Cmps) {
         first = 0;
         if (const LeaveReason why = check(source_); why != LeaveReason::None) return why;
         if (!load(source_, first)) return jit::leave_status(&t_);
     }
-    if (const LeaveReason why = check(destination_); why != LeaveReason::None) return why;
-    if (!load(destination_, second)) return jit::leave_status(&t_);
     compare(first, second);
     return LeaveReason::None;
 }
@@ -275,14 +287,21 @@ LeaveReason StringRun::run() {
         const LeaveReason why = check_io(&t_, static_cast<u32>(t_.s.gpr[RDX] & 0xffff), spec_.size);
         if (why != LeaveReason::None) return why;
     }
+    // A count of 0 is written back too: with 32-bit addresses that clears the register's upper half.
+    if (spec_.rep != Rep::None && count() == 0) set_register(RCX, 0);
     const jit::FrameHeader& header = jit::header_of(&t_);
+    const LazyFlags before{t_.cc_op, t_.cc_dst, t_.cc_src};
     const bool forward = t_.df_step == 1;
     while (count() != 0) {
         u64 done = forward && !mode_.single() ? chunk() : 0;
         if (done == 0) {
             // An element the direct span refused may have left a pending exception; the checked access decides.
             t_.s.pending.valid = false;
-            if (const LeaveReason why = single(); why != LeaveReason::None) return why;
+            if (const LeaveReason why = single(); why != LeaveReason::None) {
+                // "If a fault occurs during CMPS or SCAS ... the EFLAGS value is restored".
+                before.restore(t_);
+                return why;
+            }
             done = 1;
         }
         finish_elements(done);
