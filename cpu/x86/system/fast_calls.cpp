@@ -18,6 +18,11 @@ void enter(State& s, u16 cs, u16 ss, unsigned level, bool wide, u64 rip) {
     s.rip = rip;
 }
 
+// SYSCALL and SYSRET are stepped by the TF that they load, not by the one that they began with.
+void step_by_new_flags(TranslateState& t) {
+    t.debug_trap = (t.debug_trap & ~dr6::BS) | ((t.s.rflags & eflags::TF) != 0 ? dr6::BS : 0);
+}
+
 }  // namespace
 
 // Offered in 64-bit mode only, as on Intel processors.
@@ -30,7 +35,7 @@ LeaveReason syscall(TranslateState* t, u64 next) {
     const auto cs = static_cast<u16>(bits(s.msr.star, 47, 32) & 0xfffc);
     enter(s, cs, static_cast<u16>(cs + 8), 0, true, s.msr.lstar);
     write_flags(*t, 0, (s.msr.fmask | eflags::RF) & eflags::Defined);
-    if ((s.rflags & eflags::TF) == 0) t->debug_trap = 0;
+    step_by_new_flags(*t);
     return LeaveReason::Lookup;
 }
 
@@ -48,6 +53,7 @@ LeaveReason sysret(TranslateState* t, u32 opsize) {
     export_flags(*t);
     write_flags(*t, flags, eflags::Defined & ~(eflags::RF | eflags::VM));
     s.rflags &= ~eflags::RF;
+    step_by_new_flags(*t);
     return LeaveReason::Lookup;
 }
 
