@@ -75,7 +75,7 @@ public:
     CpuidLeaves(const CpuModel& model, const CpuModel::Dynamic& dynamic) : m_(model), d_(dynamic) {}
 
     CpuidResult answer(u32 leaf, u32 subleaf) const {
-        CpuidResult r = features(leaf, subleaf);
+        CpuidResult r = features(leaf, takes_subleaf(leaf) ? subleaf : 0);
         switch (leaf) {
             case 0: r = {kMaxBasic, word_of(m_.vendor_, 0), word_of(m_.vendor_, 8), word_of(m_.vendor_, 4)}; break;
             case 1: version(r); break;
@@ -105,6 +105,9 @@ public:
     }
 
 private:
+    // Of the other leaves' answers ECX is no part (SDM volume 2, "CPUID").
+    static bool takes_subleaf(u32 leaf) { return leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd; }
+
     [[nodiscard]] CpuidResult features(u32 leaf, u32 subleaf) const {
         CpuidResult r;
         for (const FeatureRow& row : feature_table()) {

@@ -162,3 +162,14 @@ TEST_CASE("leaves beyond the highest answer as the vendor does", "[system][model
     CHECK(amd.cpuid(0x1234, 0, d).eax == 0);
     CHECK((amd.cpuid(0x80000001, 0, d).edx & 1) == 1);  // FPU repeated
 }
+
+TEST_CASE("CPUID leaves without subleaves ignore ECX") {
+    const auto model = CpuModel::create("max");
+    REQUIRE(model.ok());
+    for (const u32 leaf : {1u, 0x40000001u, 0x80000001u, 0x80000007u}) {
+        const CpuidResult zero = model->cpuid(leaf, 0, {}), other = model->cpuid(leaf, 0xc0000101, {});
+        CHECK(zero.edx == other.edx);
+        CHECK(zero.eax == other.eax);
+    }
+    CHECK((model->cpuid(0x80000001, 7, {}).edx & 1u << 20) != 0);
+}
