@@ -25,7 +25,7 @@ public:
     Result<void> initialize() {
         const void* near = reinterpret_cast<const void*>(&tandem_slow_load);
         TANDEM_TRY_ASSIGN(memory_, CodeMemory::create(context_.options.code_cache_bytes, near));
-        TANDEM_TRY_ASSIGN(thunks_, make_thunks(code_, *memory_));
+        TANDEM_TRY_ASSIGN(thunks_, make_thunks(code_, *memory_, context_.guest->layout().pc_offset));
         compiler_ = std::make_unique<Compiler>(context_, host_, *memory_, code_, thunks_);
         return {};
     }
@@ -35,6 +35,8 @@ public:
     void unlink(LinkSlot& slot) override { patch(slot, slot.stub); }
     void release(TranslatedBlock& block) override;
     void redirect(TranslatedBlock& block, const void* new_entry) override;
+    const void* make_region_entry(u32 (*function)(void* state)) override;
+    void release_region_entry(const void* entry) override { memory_->release(static_cast<const u8*>(entry)); }
     ir::LeaveReason enter(void* state, const void* entry) override {
         return static_cast<ir::LeaveReason>(thunks_.enter(state, entry));
     }
@@ -140,6 +142,16 @@ void BaselineBackend::redirect(TranslatedBlock& block, const void* new_entry) {
     }
     std::memcpy(&word, head, sizeof head);
     std::atomic_ref<u64>(*reinterpret_cast<u64*>(write)).store(word, std::memory_order_release);
+}
+
+const void* BaselineBackend::make_region_entry(u32 (*function)(void* state)) {
+    code_.begin();
+    code_.mov(asmjit::x86::rdi, asmjit::x86::rbp);
+    call_function(code_, *memory_, reinterpret_cast<const void*>(function));
+    code_.jump_outside(thunks_.region_return);
+    u8* at = memory_->allocate(code_.position());
+    if (at) code_.copy_to(memory_->writable(at), at);
+    return at;
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ Compiler::Compiler(const BackendContext& context, const HostFeatures& host, cons
       thunks_(thunks),
       helpers_(context.guest->helpers()),
       pc_offset_(context.guest->layout().pc_offset),
-      hot_counters_(context.options.tier == Tier::Auto && context.options.llvm_threshold != 0),
+      hot_counters_(context.options.tier != Tier::Baseline && context.options.llvm_threshold != 0),
       regs_(code) {
     analysis_.configure(context.guest->layout(), helpers_);
     regs_.configure(context.guest->layout());
@@ -45,6 +45,7 @@ Result<void> Compiler::compile(TranslatedBlock& block) {
     if (!block.ir) return Error{Errc::Unsupported, "block has no IR"};
     block_ = block.ir.get();
     exits_.clear();
+    far_exits_.clear();
     slow_.clear();
     dirty_.clear();
     vector_constants_.clear();
@@ -109,6 +110,7 @@ void Compiler::emit_tail() {
         code_.jump_outside(thunks_.leave_attention);
     }
     for (ExitSite& exit : exits_) emit_exit_stub(exit);
+    for (const FarExit& exit : far_exits_) emit_far_exit(exit);
     if (hot_block_ != 0) {
         code_.bind(hot_jump_);
         store_pc(block_->key.pc);

@@ -23,6 +23,12 @@ struct ExitSite {
     u32 detail = 0;  // the imm64 in the stub that is to hold the slot's address
 };
 
+// A direct jump that leaves the guest's page.
+struct FarExit {
+    u64 target_pc = 0;
+    u32 rel32 = 0;
+};
+
 class Compiler {
 public:
     Compiler(const BackendContext& context, const HostFeatures& host, const CodeMemory& memory, HostCode& code,
@@ -139,6 +145,9 @@ private:
     void link_jump(u64 target_pc);
     void link_jump(Cc condition, u64 target_pc);
     void emit_exit_stub(ExitSite& exit);
+    void emit_far_exit(const FarExit& exit);
+    [[nodiscard]] bool linkable(u64 target_pc) const;
+    u32 jump_unless_equal(const asmjit::x86::Mem& m, u64 value);
     [[nodiscard]] bool backward(u64 target_pc) const { return target_pc <= block_->key.pc; }
 
     const BackendContext& context_;
@@ -154,6 +163,7 @@ private:
     Registers regs_;
     const ir::Block* block_ = nullptr;
     std::vector<ExitSite> exits_;
+    std::vector<FarExit> far_exits_;
     std::vector<SlowAccess> slow_;
     std::vector<DirtySlot> dirty_;
     std::vector<VectorConstantUse> vector_constants_;

@@ -108,13 +108,55 @@ void Compiler::check_attention(u64 target_pc) {
 }
 
 void Compiler::link_jump(u64 target_pc) {
+    if (!linkable(target_pc)) {
+        far_exits_.push_back({target_pc, code_.jump()});
+        return;
+    }
     code_.align_link(false);
     exits_.push_back({target_pc, code_.jump(), 0, 0});
 }
 
 void Compiler::link_jump(Cc condition, u64 target_pc) {
+    if (!linkable(target_pc)) {
+        far_exits_.push_back({target_pc, code_.jump(condition)});
+        return;
+    }
     code_.align_link(true);
     exits_.push_back({target_pc, code_.jump(condition), 0, 0});
+}
+
+// Only within a page is the target mapped whenever this block is.
+bool Compiler::linkable(u64 target_pc) const {
+    const u64 start = block_->key.address();
+    const bool one_page = (start & ~kPageMask) + block_->guest_bytes <= kPageSize;
+    return one_page && ((target_pc + block_->key.base) & kPageMask) == (start & kPageMask);
+}
+
+// The returned jump is taken when the memory operand does not hold the value. Clobbers rdx.
+u32 Compiler::jump_unless_equal(const x86::Mem& m, u64 value) {
+    if (fits_i32(value)) {
+        code_.cmp(m, static_cast<i32>(static_cast<u32>(value)));
+    } else {
+        code_.mov(x86::rdx, static_cast<i64>(value));
+        code_.cmp(m, x86::rdx);
+    }
+    return code_.jump(Cc::NE);
+}
+
+// A direct jump to another page goes through the jump cache, whose place for it is known.
+void Compiler::emit_far_exit(const FarExit& exit) {
+    code_.bind(exit.rel32);
+    code_.mov(x86::rcx, frame(TANDEM_HEADER(jump_cache)));
+    const auto place = static_cast<i32>(jump_cache_index(exit.target_pc) * sizeof(JumpCacheEntry));
+    const auto field = [&](size_t offset) { return x86::ptr(x86::rcx, place + static_cast<i32>(offset), 8); };
+    const u32 miss[] = {jump_unless_equal(field(offsetof(ir::BlockKey, pc)), exit.target_pc),
+                        jump_unless_equal(field(offsetof(ir::BlockKey, base)), block_->key.base),
+                        jump_unless_equal(field(offsetof(ir::BlockKey, mode)), block_->key.mode)};
+    code_.jmp(field(offsetof(JumpCacheEntry, code)));
+    for (const u32 m : miss) code_.bind(m);
+    store_pc(exit.target_pc);
+    code_.mov(x86::eax, kLeaveSameMode);
+    code_.jump_outside(thunks_.leave_lookup);
 }
 
 void Compiler::emit_exit_stub(ExitSite& exit) {
@@ -200,7 +242,7 @@ void Compiler::jump_indirect(const Inst& inst) {
     }
     for (unsigned n = 0; n < misses; ++n) code_.bind(miss[n]);
     code_.mov(frame(pc_offset_), gp64(pc));
-    code_.mov(x86::eax, 0);
+    code_.mov(x86::eax, kLeaveSameMode);
     code_.jump_outside(thunks_.leave_lookup);
     code_.bind(attention);
     code_.mov(frame(pc_offset_), gp64(pc));

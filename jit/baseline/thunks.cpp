@@ -18,7 +18,7 @@ constexpr i32 kFrameBytes =
 i64 header_offset(size_t field) { return static_cast<i64>(field) - static_cast<i64>(sizeof(FrameHeader)); }
 
 struct Offsets {
-    u32 enter, epilogue, leave_lookup, leave_attention;
+    u32 enter, epilogue, leave_lookup, leave_attention, region_return;
     u32 slow[3][2];
 };
 
@@ -72,7 +72,36 @@ void emit_slow(HostCode& c, const CodeMemory& memory, SlowPath path, bool vector
     c.jump_back(epilogue);
 }
 
-Offsets emit_all(HostCode& c, const CodeMemory& memory) {
+// A region has returned: leaves, or goes on at the pc slot through the jump cache.
+void emit_region_return(HostCode& c, u32 pc_offset, const Offsets& o) {
+    c.test(x86::eax, x86::eax);
+    c.patch(c.jump(Cc::NE), o.epilogue);
+    c.cmp(frame(header_offset(offsetof(FrameHeader, attention)), 4), 0);
+    c.patch(c.jump(Cc::NE), o.leave_attention);
+    c.mov(x86::rcx, frame(pc_offset));
+    c.mov(x86::edx, x86::ecx);
+    c.shr(x86::edx, kJumpCacheBits);
+    c.xor_(x86::edx, x86::ecx);
+    c.and_(x86::edx, (1u << kJumpCacheBits) - 1);
+    static_assert(sizeof(JumpCacheEntry) == 1u << 5);
+    c.shl(x86::edx, 5);
+    c.add(x86::rdx, frame(header_offset(offsetof(FrameHeader, jump_cache))));
+    u32 miss[3];
+    c.cmp(x86::rcx, x86::ptr(x86::rdx, static_cast<i32>(offsetof(ir::BlockKey, pc))));
+    miss[0] = c.jump(Cc::NE);
+    c.mov(x86::rcx, frame(header_offset(offsetof(FrameHeader, base))));
+    c.cmp(x86::rcx, x86::ptr(x86::rdx, static_cast<i32>(offsetof(ir::BlockKey, base))));
+    miss[1] = c.jump(Cc::NE);
+    c.mov(x86::rcx, frame(header_offset(offsetof(FrameHeader, mode))));
+    c.cmp(x86::rcx, x86::ptr(x86::rdx, static_cast<i32>(offsetof(ir::BlockKey, mode))));
+    miss[2] = c.jump(Cc::NE);
+    c.jmp(x86::ptr(x86::rdx, static_cast<i32>(offsetof(JumpCacheEntry, code)), 8));
+    for (const u32 m : miss) c.bind(m);
+    c.mov(x86::eax, kLeaveSameMode);
+    c.jump_back(o.leave_lookup);
+}
+
+Offsets emit_all(HostCode& c, const CodeMemory& memory, u32 pc_offset) {
     Offsets o{};
     o.enter = c.position();
     emit_enter(c);
@@ -85,6 +114,8 @@ Offsets emit_all(HostCode& c, const CodeMemory& memory) {
     o.leave_attention = c.position();
     c.mov(x86::eax, static_cast<u32>(ir::LeaveReason::Attention));
     c.jump_back(o.epilogue);
+    o.region_return = c.position();
+    emit_region_return(c, pc_offset, o);
     for (unsigned path = 0; path < 3; ++path) {
         for (unsigned vectors = 0; vectors < 2; ++vectors) {
             o.slow[path][vectors] = c.position();
@@ -105,9 +136,9 @@ void call_function(HostCode& code, const CodeMemory& memory, const void* functio
     }
 }
 
-Result<Thunks> make_thunks(HostCode& code, CodeMemory& memory) {
+Result<Thunks> make_thunks(HostCode& code, CodeMemory& memory, u32 pc_offset) {
     code.begin();
-    const Offsets o = emit_all(code, memory);
+    const Offsets o = emit_all(code, memory, pc_offset);
     u8* at = memory.allocate(code.position());
     if (!at) return Error{Errc::Busy, "code cache too small for the shared code"};
     code.copy_to(memory.writable(at), at);
@@ -116,6 +147,7 @@ Result<Thunks> make_thunks(HostCode& code, CodeMemory& memory) {
     t.epilogue = at + o.epilogue;
     t.leave_lookup = at + o.leave_lookup;
     t.leave_attention = at + o.leave_attention;
+    t.region_return = at + o.region_return;
     for (unsigned path = 0; path < 3; ++path) {
         for (unsigned vectors = 0; vectors < 2; ++vectors) t.slow[path][vectors] = at + o.slow[path][vectors];
     }

@@ -14,13 +14,14 @@ struct Thunks {
     const void* epilogue = nullptr;      // leaves with eax = LeaveReason
     const void* leave_lookup = nullptr;  // rax = leave_detail; leaves with Lookup
     const void* leave_attention = nullptr;
+    const void* region_return = nullptr;  // eax = what a region's function returned
     // [SlowPath][vector registers live]: arguments at [rsp] (see registers.h), general registers preserved, leaves when told
     // to.
     const void* slow[3][2] = {};
 };
 
 // Emits the shared code into `memory`. Error: Busy when it does not fit.
-Result<Thunks> make_thunks(HostCode& code, CodeMemory& memory);
+Result<Thunks> make_thunks(HostCode& code, CodeMemory& memory, u32 pc_offset);
 
 // Emits a call of a function anywhere in the address space. Clobbers rax when it is far.
 void call_function(HostCode& code, const CodeMemory& memory, const void* function);

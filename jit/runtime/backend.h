@@ -20,6 +20,11 @@ namespace tandem::jit {
 
 struct TranslatedBlock;
 
+// What FrameHeader::leave_detail says beside LeaveReason::Lookup when compiled code left: 0, guest state such as the mode may have
+// changed; an address with bit 0 clear, the LinkSlot of the exit taken; with bit 0 set, the TranslatedBlock that has become hot, about
+// to be executed; or:
+constexpr u64 kLeaveSameMode = 2;  // a jump in the same mode whose target is not in the jump cache
+
 // One direct exit of a compiled block. Its jump goes to `stub` until linked. The stub stores target_pc into the pc slot and the
 // slot's address into FrameHeader::leave_detail, and leaves with LeaveReason::Lookup; the dispatcher may then link it.
 struct LinkSlot {
@@ -67,6 +72,10 @@ public:
     // Redirects a block's existing entry to new code (tier-up): every jump to the old entry reaches the new one. Its own code as
     // new entry undoes it.
     virtual void redirect(TranslatedBlock& block, const void* new_entry) = 0;
+    // Code to redirect a block to that calls a region's function (jit/runtime/region_compiler.h) and goes on as it returns, through
+    // the jump cache when it says None. Null when there is no room. release_region_entry(): no vCPU is in it.
+    virtual const void* make_region_entry(u32 (*function)(void* state)) = 0;
+    virtual void release_region_entry(const void* entry) = 0;
     // Runs compiled code until it leaves. vCPU threads.
     virtual ir::LeaveReason enter(void* state, const void* entry) = 0;
     [[nodiscard]] virtual u64 code_bytes_used() const = 0;

@@ -9,6 +9,8 @@
 
 namespace tandem::jit {
 
+struct HotRegion;
+
 // A block with its places in the dispatcher's lists.
 struct BlockNode : TranslatedBlock {
     struct PageLink {
@@ -22,7 +24,8 @@ struct BlockNode : TranslatedBlock {
     std::atomic<const ir::Block*> interpretable{nullptr};  // `ir` while the interpreter may run it
     std::atomic<u32> executions{0};                        // on the interpreter
     std::atomic<bool> uncompilable{false};
-    u64 retired = 0;  // epoch after which no vCPU can be in the block
+    std::vector<HotRegion*> regions;  // that it is part of
+    u64 retired = 0;                  // epoch after which no vCPU can be in the block
 
     [[nodiscard]] bool spans_pages() const { return phys[1] != ~u64{0}; }
     [[nodiscard]] u32 bytes_in_first_page() const {

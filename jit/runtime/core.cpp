@@ -14,6 +14,9 @@ namespace tandem::jit {
 namespace {
 
 constexpr std::size_t kPooledIr = 64;
+constexpr i32 kNeverHot = std::numeric_limits<i32>::max();
+constexpr std::size_t kMaxRegionBlocks = 48;
+constexpr std::size_t kMaxRegionInsts = 3000;
 constexpr u64 kMaxIrBytes = u64{256} << 20;
 constexpr std::size_t kMaxBlocks = std::size_t{1} << 20;
 
@@ -22,6 +25,8 @@ u64 now_ns() {
         std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
 }
 
+i32 hot_threshold(const Options& options) { return static_cast<i32>(std::min<u32>(options.llvm_threshold, kNeverHot)); }
+
 u64 bytes_of(const ir::Block& block) {
     return block.insts.capacity() * sizeof(ir::Inst) + block.vector_constants.capacity() * sizeof(ir::Vec128);
 }
@@ -29,9 +34,16 @@ u64 bytes_of(const ir::Block& block) {
 }  // namespace
 
 Core::Core(const Guest& guest, Bus& bus, const Options& options, std::unique_ptr<Backend> backend)
-    : guest_(guest), bus_(bus), options_(options), backend_(std::move(backend)) {}
+    : guest_(guest), bus_(bus), options_(options), backend_(std::move(backend)) {
+    // Regions do not count instructions.
+    const bool tier = options.tier == Tier::Auto || options.tier == Tier::Llvm;
+    if (backend_ && tier && options.llvm_threshold != 0 && !options.count_instructions) {
+        hot_ = std::make_unique<HotRegions>(guest, options_, *backend_, lock_);
+    }
+}
 
 Core::~Core() {
+    if (hot_) hot_->stop();
     while (BlockNode* block = table_.oldest()) retire(*block);
     reclaim();
 }
@@ -129,7 +141,9 @@ void Core::retire(BlockNode& block) {
     block.invalid = true;
     if (backend_) unlink_exits(block);
     for (Vcpu* v : vcpus_) v->jump_cache().purge(block);
-    block.retired = advance_epoch();
+    block.retired = epoch() + 1;
+    if (hot_) hot_->drop(block, block.retired);
+    advance_epoch();
     retired_.push_back(std::move(owned));
 }
 
@@ -137,6 +151,7 @@ void Core::reclaim() {
     if (retired_.empty() && retired_ir_.empty()) return;
     u64 oldest = kOffline;
     for (const Vcpu* v : vcpus_) oldest = std::min(oldest, v->seen_.load(std::memory_order_acquire));
+    if (hot_) hot_->reclaim(oldest);
     std::erase_if(retired_, [&](std::unique_ptr<BlockNode>& block) {
         if (block->retired > oldest) return false;
         if (backend_ && block->code != nullptr) backend_->release(*block);
@@ -212,7 +227,7 @@ BlockNode* Core::translate(const ir::BlockKey& key, u64 phys, u64 second_phys, V
     block->ir = take_ir();
     *block->ir = scratch_;
     block->interpretable.store(block->ir.get(), std::memory_order_relaxed);
-    block->hot_countdown.store(std::numeric_limits<i32>::max(), std::memory_order_relaxed);
+    block->hot_countdown.store(hot_ ? hot_threshold(options_) : kNeverHot, std::memory_order_relaxed);
     BlockNode& node = table_.insert(std::move(block), first, spans ? second : nullptr);
     if (options_.tier == Tier::Interp) optimise(node);
     ir_bytes_ += bytes_of(*node.ir);
@@ -281,6 +296,52 @@ void Core::link(LinkSlot& slot, BlockNode& target) {
     target.incoming.push_back(&slot);
 }
 
+// Lifts a copy of the block, which is still what memory holds, into the region.
+bool Core::add_to_region(Region& region, std::vector<BlockNode*>& members, BlockNode& block) {
+    const u64 phys = block.phys[0];
+    const PhysicalMemory::Range* range = memory_.find(phys);
+    CodeWindow window;
+    window.first = {range->host(phys), kPageSize - (phys & ~kPageMask)};
+    ir::Block copy;
+    copy.key = block.key;
+    if (guest_.lift(block.key, window, options_.max_block_insns, copy) != LiftStatus::Ok) return false;
+    passes::run(copy, guest_);
+    region.blocks.push_back(std::move(copy));
+    region.page_check.push_back(nullptr);
+    members.push_back(&block);
+    return true;
+}
+
+void Core::heat(BlockNode& block) {
+    block.hot_countdown.store(kNeverHot, std::memory_order_relaxed);
+    if (!hot_ || block.invalid || block.spans_pages() || !block.code || !block.regions.empty()) return;
+    if (!hot_->wants_more()) {
+        block.hot_countdown.store(hot_threshold(options_), std::memory_order_relaxed);
+        return;
+    }
+    Region region;
+    std::vector<BlockNode*> members;
+    if (!add_to_region(region, members, block)) return;
+    std::size_t insts = 0;
+    // Breadth first along direct jumps to blocks of the same page that have run compiled.
+    for (std::size_t at = 0; at < region.blocks.size() && insts < kMaxRegionInsts; ++at) {
+        const ir::Inst last = region.blocks[at].insts.back();
+        insts += region.blocks[at].insts.size();
+        if (last.op != ir::Op::Jump && last.op != ir::Op::Branch) continue;
+        const u64 fallthrough = last.op == ir::Op::Branch ? region.blocks[at].fallthrough : last.imm;
+        for (const u64 pc : {last.imm, fallthrough}) {
+            const ir::BlockKey key{pc, block.key.base, block.key.mode};
+            if ((key.address() & kPageMask) != (block.key.address() & kPageMask)) continue;
+            BlockNode* next = table_.find((block.phys[0] & kPageMask) | (key.address() & ~kPageMask), key);
+            if (next == nullptr || next->spans_pages() || next->code == nullptr) continue;
+            if (members.size() >= kMaxRegionBlocks || std::find(members.begin(), members.end(), next) != members.end())
+                continue;
+            add_to_region(region, members, *next);
+        }
+    }
+    hot_->request(std::move(region), std::move(members));
+}
+
 void Core::evict(const BlockNode& keep, Vcpu& caller) {
     std::size_t left = std::max<std::size_t>(table_.size() / 8, 1);
     for (BlockNode* block = table_.oldest(); block != nullptr && left > 0; --left) {
@@ -329,6 +390,10 @@ Statistics Core::statistics() const {
     s.invalidated_blocks = counters_.invalidated.get();
     s.evictions = counters_.evictions.get();
     s.translate_nanoseconds = counters_.nanoseconds.get();
+    if (hot_) {
+        s.regions_compiled_llvm = hot_->compiled();
+        s.llvm_nanoseconds = hot_->nanoseconds();
+    }
     std::lock_guard guard(vcpus_lock_);
     s.tlb_misses = counters_.departed[0].get();
     s.tlb_flushes = counters_.departed[1].get();

@@ -15,6 +15,7 @@
 
 #include "jit/runtime/backend.h"
 #include "jit/runtime/block_table.h"
+#include "jit/runtime/hot_regions.h"
 #include "jit/runtime/physical_memory.h"
 
 namespace tandem::jit {
@@ -73,6 +74,8 @@ public:
     // Compiles when that is possible. The calling vCPU holds no block but this one.
     void compile(BlockNode& block, Vcpu& caller);
     void link(LinkSlot& slot, BlockNode& target);
+    // The block's baseline code has run often: asks for the region around it.
+    void heat(BlockNode& block);
     // Drops the blocks that overlap `size` bytes at an offset of the page.
     void invalidate(CodePage& page, u64 offset, u64 size);
     [[nodiscard]] static bool overlaps_code(const CodePage& page, u64 offset, u64 size);
@@ -98,6 +101,7 @@ private:
     void optimise(BlockNode& block);
     bool generate(BlockNode& block, Vcpu& caller);
     void unlink_exits(BlockNode& block);
+    bool add_to_region(Region& region, std::vector<BlockNode*>& members, BlockNode& block);
     void evict(const BlockNode& keep, Vcpu& caller);
     void reclaim();
     u64 advance_epoch() { return epoch_.fetch_add(1, std::memory_order_acq_rel) + 1; }
@@ -108,6 +112,7 @@ private:
     Bus& bus_;
     const Options options_;
     std::unique_ptr<Backend> backend_;
+    std::unique_ptr<HotRegions> hot_;  // null: no tier above the baseline
     PhysicalMemory memory_;
 
     std::mutex lock_;

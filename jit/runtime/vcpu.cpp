@@ -165,8 +165,15 @@ LeaveReason Vcpu::execute(BlockNode& block) {
     }
     header_->leave_detail = 0;
     const LeaveReason why = core_.backend()->enter(state_, entry);
-    if (why == LeaveReason::Lookup) pending_link_ = reinterpret_cast<LinkSlot*>(header_->leave_detail);
-    return why;
+    const u64 detail = header_->leave_detail;
+    if (why != LeaveReason::Lookup || detail == 0) return why;
+    if ((detail & 1) != 0) {
+        std::lock_guard guard(core_.lock());
+        core_.heat(*static_cast<BlockNode*>(reinterpret_cast<TranslatedBlock*>(detail & ~u64{1})));
+    } else if (detail != kLeaveSameMode) {
+        pending_link_ = reinterpret_cast<LinkSlot*>(detail);
+    }
+    return LeaveReason::None;
 }
 
 LeaveReason Vcpu::lift_one(const BlockKey& key) {
@@ -231,7 +238,7 @@ LeaveReason Vcpu::run() {
             if (pending_link_ != nullptr) link_pending(*block);
             why = execute(*block);
         }
-        fresh = why != LeaveReason::None && (why != LeaveReason::Lookup || pending_link_ == nullptr);
+        fresh = why != LeaveReason::None;
         if (why == LeaveReason::Interpret) why = interpret_one();
         if (why == LeaveReason::Exception) why = deliver_exception();
         if (why == LeaveReason::Attention) header_->attention.exchange(0, std::memory_order_seq_cst);

@@ -68,6 +68,11 @@ private:
         out_ = {why, direct};
         left_ = true;
     }
+    // Only jumps within the guest's page may be linked.
+    void jump(u64 pc) {
+        set_pc(pc);
+        go(LeaveReason::Lookup, (pc & kPageMask) == (block_.key.pc & kPageMask));
+    }
     void memory(u16 n, const Inst& i);
     void call(u16 n, const Inst& i);
     u64 integer(const Inst& i, u64 a, u64 b, u64 c) const;
@@ -176,8 +181,8 @@ void Evaluation::step(u16 n) {
             std::memcpy(reinterpret_cast<u8*>(&v) + i.aux * bytes, &args[1], bytes);
             return;
         }
-        case Op::Jump: set_pc(i.imm); return go(LeaveReason::Lookup, true);
-        case Op::Branch: set_pc(args[0].lo != 0 ? i.imm : block_.fallthrough); return go(LeaveReason::Lookup, true);
+        case Op::Jump: return jump(i.imm);
+        case Op::Branch: return jump(args[0].lo != 0 ? i.imm : block_.fallthrough);
         case Op::JumpInd: set_pc(args[0].lo); return go(LeaveReason::Lookup);
         case Op::Leave: return go(static_cast<LeaveReason>(i.imm));
         default: break;
