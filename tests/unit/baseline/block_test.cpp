@@ -76,22 +76,22 @@ void count_down(Builder& b) {
 
 TEST_CASE("direct jumps: stub, link, unlink", "[baseline]") {
     Fixture f;
-    auto a = f.block(0x1000, adds(1, 0x2000));
-    auto b = f.block(0x2000, adds(100, 0x3000));
+    auto a = f.block(0x1000, adds(1, 0x1400));
+    auto b = f.block(0x1400, adds(100, 0x1800));
     REQUIRE(a->exits.size() == 1);
-    CHECK(a->exits[0]->target_pc == 0x2000);
+    CHECK(a->exits[0]->target_pc == 0x1400);
     CHECK(reinterpret_cast<u64>(a->exits[0]->site) % 4 == 0);
     CHECK(f.enter(*a) == LeaveReason::Lookup);
-    CHECK(f.machine.pc() == 0x2000);
+    CHECK(f.machine.pc() == 0x1400);
     CHECK(f.left_through() == a->exits[0].get());
     f.backend->link(*a->exits[0], *b);
     CHECK(f.enter(*a) == LeaveReason::Lookup);
-    CHECK(f.machine.pc() == 0x3000);
+    CHECK(f.machine.pc() == 0x1800);
     CHECK(f.left_through() == b->exits[0].get());
     CHECK(f.slot(0) == 102);
     f.backend->unlink(*a->exits[0]);
     CHECK(f.enter(*a) == LeaveReason::Lookup);
-    CHECK(f.machine.pc() == 0x2000);
+    CHECK(f.machine.pc() == 0x1400);
     CHECK(f.slot(0) == 103);
 }
 
@@ -169,7 +169,7 @@ TEST_CASE("an indirect jump finds its target in the jump cache and checks the wh
     f.set_slot(8, target->key.pc);
     CHECK(f.enter(*jump) == LeaveReason::Lookup);
     CHECK(f.machine.pc() == target->key.pc);
-    CHECK(f.machine.header().leave_detail == 0);
+    CHECK(f.machine.header().leave_detail == kLeaveSameMode);
     CHECK(f.slot(0) == 0);
     JumpCacheEntry& entry = f.machine.jump_cache()[jump_cache_index(target->key.pc)];
     entry = {target->key, target->entry.load()};
@@ -206,7 +206,7 @@ TEST_CASE("hot blocks ask for the next tier before they execute", "[baseline]") 
     options.tier = Tier::Auto;
     options.llvm_threshold = 100;
     Fixture f(options);
-    auto a = f.block(0x1000, adds(1, 0x2000));
+    auto a = f.block(0x1000, adds(1, 0x1400));
     a->hot_countdown = 2;
     f.enter(*a);
     f.enter(*a);
@@ -216,6 +216,56 @@ TEST_CASE("hot blocks ask for the next tier before they execute", "[baseline]") 
     CHECK(f.slot(0) == 2);
     CHECK(f.machine.pc() == 0x1000);
     CHECK(f.machine.header().leave_detail == (reinterpret_cast<u64>(a.get()) | 1));
+}
+
+TEST_CASE("a direct jump to another page goes through the jump cache", "[baseline]") {
+    Fixture f;
+    const u64 far = GENERATE(u64{0x2000}, u64{0x123456789000}, u64{0xffffffff81000000});
+    auto jump = f.block(0x1000, adds(1, far));
+    auto target = f.block(far, adds(5, far + 8));
+    CHECK(jump->exits.empty());
+    CHECK(f.enter(*jump) == LeaveReason::Lookup);
+    CHECK(f.machine.pc() == far);
+    CHECK(f.machine.header().leave_detail == kLeaveSameMode);
+    JumpCacheEntry& entry = f.machine.jump_cache()[jump_cache_index(far)];
+    entry = {target->key, target->entry.load()};
+    CHECK(f.enter(*jump) == LeaveReason::Lookup);
+    CHECK(f.machine.pc() == far + 8);
+    CHECK(f.slot(0) == 1 + 6);
+    entry.key.mode = 6;
+    CHECK(f.enter(*jump) == LeaveReason::Lookup);
+    CHECK(f.slot(0) == 8);
+}
+
+TEST_CASE("a region runs in place of its first block and goes on as it returns", "[baseline]") {
+    Fixture f;
+    auto block = f.block(0x1000, adds(1, 0x1400));
+    auto next = f.block(0x2000, adds(5, 0x2400));
+    // Returns what slot 8 says, with pc at 0x2000.
+    const auto region = [](void* state) -> u32 {
+        const u64 pc = 0x2000;
+        std::memcpy(static_cast<u8*>(state) + kPcOffset, &pc, 8);
+        u64 reason = 0;
+        std::memcpy(&reason, static_cast<u8*>(state) + 8, 8);
+        return static_cast<u32>(reason);
+    };
+    const void* entry = f.backend->make_region_entry(region);
+    REQUIRE(entry != nullptr);
+    f.backend->redirect(*block, entry);
+    CHECK(f.enter(*block) == LeaveReason::Lookup);
+    CHECK(f.machine.header().leave_detail == kLeaveSameMode);
+    CHECK(f.machine.pc() == 0x2000);
+    CHECK(f.slot(0) == 0);
+    f.machine.header().mode = 5;
+    f.machine.jump_cache()[jump_cache_index(0x2000)] = {next->key, next->entry.load()};
+    CHECK(f.enter(*block) == LeaveReason::Lookup);
+    CHECK(f.slot(0) == 5);
+    f.set_slot(8, static_cast<u64>(LeaveReason::Halt));
+    CHECK(f.enter(*block) == LeaveReason::Halt);
+    f.backend->redirect(*block, block->code);
+    CHECK(f.enter(*block) == LeaveReason::Lookup);
+    CHECK(f.slot(0) == 6);
+    f.backend->release_region_entry(entry);
 }
 
 TEST_CASE("a full code cache says so, and room made is room to use", "[baseline]") {
