@@ -42,8 +42,8 @@ public:
     // (contracts U1..U4). Any thread, any time, async-signal-safe.
     virtual void request_exit() = 0;
 
-    // Blocks while the processor is halted or waits for SIPI and nothing wakes it: until its interrupt line is up, an NMI, INIT,
-    // SIPI or request_exit(). Spurious returns are allowed; the next run() then answers Halt again.
+    // Blocks while the processor is halted or waits for SIPI and nothing wakes it: until its interrupt line is up, an NMI,
+    // INIT, SIPI or request_exit(). Spurious returns are allowed; the next run() then answers Halt again.
     virtual void wait_for_event() = 0;
 
     // pc of the instruction that an exit belongs to, for traces. vCPU thread.
@@ -53,7 +53,8 @@ public:
     virtual Result<void> export_state(cpu::ArchState& out) = 0;
     virtual Result<void> import_state(const cpu::ArchState& in) = 0;
 
-    // Executes exactly one guest instruction, interrupts not delivered first, and returns Debug{SingleStep}, or another exit (contract D1).
+    // Executes exactly one guest instruction, interrupts not delivered first, and returns Debug{SingleStep}, or another exit
+    // (contract D1).
     virtual Exit step() = 0;
 };
 

@@ -1,5 +1,6 @@
 // Why a vCPU stopped running guest code, and what it needs before it can go on. One closed sum type for every engine.
-// Reads carry an `answer` slot: whoever handles the exit fills it in, and the engine completes the instruction on the next run.
+// Reads carry an `answer` slot: whoever handles the exit fills it in, and the engine completes the instruction on the next
+// run.
 #pragma once
 
 #include <string>
@@ -11,28 +12,28 @@ namespace tandem::accel {
 
 struct PortExit {
     u16 port = 0;
-    u8 size = 1;         // 1, 2 or 4
+    u8 size = 1;  // 1, 2 or 4
     bool write = false;
-    bool string = false; // INS/OUTS
+    bool string = false;  // INS/OUTS
     bool rep = false;
-    u32 data = 0;        // written value, or the answer
+    u32 data = 0;  // written value, or the answer
 };
 struct MmioExit {
-    u64 address = 0;     // guest-physical
-    u8 size = 1;         // 1, 2, 4 or 8
+    u64 address = 0;  // guest-physical
+    u8 size = 1;      // 1, 2, 4 or 8
     bool write = false;
     u64 data = 0;
 };
 struct MsrExit {
     u32 index = 0;
     bool write = false;
-    bool fault = true;   // answer: raise #GP(0)
+    bool fault = true;  // answer: raise #GP(0)
     u64 data = 0;
 };
 struct HypercallExit {
     u64 number = 0;
     u64 args[4] = {};
-    u64 result = 0;      // answer
+    u64 result = 0;  // answer
     bool long_mode = false;
 };
 struct HaltExit {};
@@ -43,7 +44,7 @@ struct ShutdownExit {
 struct DebugExit {
     enum class Reason : u8 { Breakpoint, Watchpoint, SingleStep } reason = Reason::SingleStep;
     u64 pc = 0;
-    u64 address = 0;     // Watchpoint: the data address
+    u64 address = 0;  // Watchpoint: the data address
 };
 // Vcpu::request_exit() was called (contract U2).
 struct RequestedExit {};

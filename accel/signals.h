@@ -1,5 +1,5 @@
-// What other threads tell a vCPU: interrupt line, NMI, INIT, SIPI and exit requests. The part of contracts U1..U4 that every engine
-// shares.
+// What other threads tell a vCPU: interrupt line, NMI, INIT, SIPI and exit requests. The part of contracts U1..U4 that every
+// engine shares.
 #pragma once
 
 #include <atomic>

@@ -28,8 +28,8 @@ struct Describe {
 
 struct Complete {
     std::string operator()(const PortExit& e) const {
-        return fmt::format("kvm_pio: pio_{} at 0x{:x} size {} count 1 val 0x{:x}", e.write ? "write" : "read", e.port, e.size,
-                           e.data);
+        return fmt::format("kvm_pio: pio_{} at 0x{:x} size {} count 1 val 0x{:x}", e.write ? "write" : "read", e.port,
+                           e.size, e.data);
     }
     std::string operator()(const MmioExit& e) const {
         return fmt::format("kvm_mmio: mmio {} len {} gpa 0x{:x} val 0x{:x}", e.write ? "write" : "read", e.size, e.address,
@@ -40,8 +40,8 @@ struct Complete {
                            e.fault ? " (#GP)" : "");
     }
     std::string operator()(const HypercallExit& e) const {
-        return fmt::format("kvm_hypercall: nr 0x{:x} a0 0x{:x} a1 0x{:x} a2 0x{:x} a3 0x{:x} result 0x{:x}", e.number, e.args[0],
-                           e.args[1], e.args[2], e.args[3], e.result);
+        return fmt::format("kvm_hypercall: nr 0x{:x} a0 0x{:x} a1 0x{:x} a2 0x{:x} a3 0x{:x} result 0x{:x}", e.number,
+                           e.args[0], e.args[1], e.args[2], e.args[3], e.result);
     }
     template <class T>
     std::string operator()(const T&) const {
@@ -58,7 +58,8 @@ u64 io_qualification(const PortExit& e) {
 
 void trace_exit(unsigned vcpu, u64 pc, const Exit& exit) {
     const Description d = std::visit(Describe{}, exit);
-    log::trace(log::Exits, "kvm_exit: vcpu {} reason {} rip 0x{:x} info1 {:x} info2 {:x}", vcpu, d.reason, pc, d.info1, d.info2);
+    log::trace(log::Exits, "kvm_exit: vcpu {} reason {} rip 0x{:x} info1 {:x} info2 {:x}", vcpu, d.reason, pc, d.info1,
+               d.info2);
 }
 
 void trace_completion(const Exit& exit) {

@@ -1,5 +1,5 @@
-// Exit traces in the form of KVM's tracepoints (contract T1), so that a trace of either engine can be compared with the other's and
-// with a recorded hardware trace. Lines go to the logger.
+// Exit traces in the form of KVM's tracepoints (contract T1), so that a trace of either engine can be compared with the
+// other's and with a recorded hardware trace. Lines go to the logger.
 #pragma once
 
 #include "accel/exit.h"

@@ -102,9 +102,8 @@ bool RateLimit::allow() {
     while (left > 0) {
         if (tokens_.compare_exchange_weak(left, left - 1, std::memory_order_relaxed)) return true;
     }
-    const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
-                         std::chrono::steady_clock::now().time_since_epoch())
-                         .count();
+    const auto now =
+        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
     i64 next = next_refill_ms_.load(std::memory_order_relaxed);
     return now >= next && next_refill_ms_.compare_exchange_strong(next, now + 1000, std::memory_order_relaxed);
 }

@@ -18,14 +18,14 @@ enum class Level : u8 { Error, Warning, Info, Debug };
 
 // `-d` categories; a bit mask. Order is the order in `-d help`.
 enum Category : u32 {
-    InAsm = 1u << 0,    // guest code as it is translated (Capstone)
-    Ir = 1u << 1,       // IR as lifted
-    IrOpt = 1u << 2,    // IR after the passes
-    Llvm = 1u << 3,     // LLVM IR of hot regions, optimised
-    OutAsm = 1u << 4,   // host code (Capstone)
-    Int = 1u << 5,      // exceptions and interrupts as they are delivered
-    Mmu = 1u << 6,      // page faults and TLB flushes
-    Exits = 1u << 7,    // `-trace exits` (contract T1)
+    InAsm = 1u << 0,        // guest code as it is translated (Capstone)
+    Ir = 1u << 1,           // IR as lifted
+    IrOpt = 1u << 2,        // IR after the passes
+    Llvm = 1u << 3,         // LLVM IR of hot regions, optimised
+    OutAsm = 1u << 4,       // host code (Capstone)
+    Int = 1u << 5,          // exceptions and interrupts as they are delivered
+    Mmu = 1u << 6,          // page faults and TLB flushes
+    Exits = 1u << 7,        // `-trace exits` (contract T1)
     GuestErrors = 1u << 8,  // what a guest did that its hardware would not define
 };
 
@@ -40,9 +40,7 @@ void set_level(Level level);
 Result<void> set_file(const std::string& path);
 
 inline std::atomic<u32> g_categories{0};
-inline bool enabled(Category category) {
-    return (g_categories.load(std::memory_order_relaxed) & category) != 0;
-}
+inline bool enabled(Category category) { return (g_categories.load(std::memory_order_relaxed) & category) != 0; }
 
 // Writes one already formatted chunk; a newline is appended when missing.
 void write(std::string_view text);

@@ -84,11 +84,11 @@ inline Error invalid(std::string message) { return {Errc::InvalidArgument, std::
 #define TANDEM_CONCAT(a, b) TANDEM_CONCAT_(a, b)
 
 // Returns the error of a Result<void> expression to the caller.
-#define TANDEM_TRY(expr)                                            \
-    do {                                                            \
-        if (auto tandem_r_ = (expr); !tandem_r_.ok()) {             \
-            return std::move(tandem_r_).error();                    \
-        }                                                           \
+#define TANDEM_TRY(expr)                                \
+    do {                                                \
+        if (auto tandem_r_ = (expr); !tandem_r_.ok()) { \
+            return std::move(tandem_r_).error();        \
+        }                                               \
     } while (false)
 
 // Declares `var` from a Result<T>, or returns its error: TANDEM_TRY_ASSIGN(auto file, open(path));

@@ -76,7 +76,8 @@ Result<void> add_drive(Options& o, std::string_view value) {
     if (d.interface != "virtio" && d.interface != "none") {
         return invalid(fmt::format("if={} is not supported (known: virtio, none)", d.interface));
     }
-    if (d.interface == "none" && d.id.empty()) return invalid("a drive with if=none needs id=NAME for a -device to refer to");
+    if (d.interface == "none" && d.id.empty())
+        return invalid("a drive with if=none needs id=NAME for a -device to refer to");
     TANDEM_TRY(p.finish("-drive", "file, id, if, format, readonly, snapshot"));
     o.drives.push_back(std::move(d));
     return {};
@@ -168,9 +169,11 @@ constexpr std::array kRows{
     OptionRow{"nographic", nullptr, "No window: ttyS0 is the terminal. Ctrl-A x ends the machine, Ctrl-A h helps.",
               set_flag<&Options::nographic>},
     OptionRow{"display", "none", "Window to show the guest's screen in; only 'none' so far.", set_display},
-    OptionRow{"no-reboot", nullptr, "A guest reset ends the program instead of starting over.", set_flag<&Options::no_reboot>},
+    OptionRow{"no-reboot", nullptr, "A guest reset ends the program instead of starting over.",
+              set_flag<&Options::no_reboot>},
     OptionRow{"d", "CATEGORY[,...]", "Logs what is named; 'help' lists the categories.", set_categories},
-    OptionRow{"dfilter", "LOW..HIGH", "Limits -d in_asm, ir, ir_opt, llvm and out_asm to code in this address range.", set_filter},
+    OptionRow{"dfilter", "LOW..HIGH", "Limits -d in_asm, ir, ir_opt, llvm and out_asm to code in this address range.",
+              set_filter},
     OptionRow{"D", "FILE", "Writes the log to a file instead of the terminal.", set_text<&Options::log_file>},
     OptionRow{"trace", "exits", "One line per exit from the engine, in the form of KVM's tracepoints.", set_trace},
     OptionRow{"version", nullptr, "Prints the version and ends.", set_action<Action::Version>},
@@ -209,10 +212,12 @@ std::string help_text() {
     for (const auto& row : kRows) {
         std::string left = fmt::format("  -{}", row.name);
         if (row.argument != nullptr) left += fmt::format(" {}", row.argument);
-        text += left.size() < 30 ? fmt::format("{:<30}{}\n", left, row.help) : fmt::format("{}\n{:<30}{}\n", left, "", row.help);
+        text +=
+            left.size() < 30 ? fmt::format("{:<30}{}\n", left, row.help) : fmt::format("{}\n{:<30}{}\n", left, "", row.help);
     }
     text +=
-        "\nExit status: 0 the guest powered off, or the user quit; 1 wrong usage or an unusable file; 3 the guest's processor shut\n"
+        "\nExit status: 0 the guest powered off, or the user quit; 1 wrong usage or an unusable file; 3 the guest's "
+        "processor shut\n"
         "down (triple fault); 4 an internal error; 130 and 143 after SIGINT and SIGTERM.\n"
         "\nExample:\n  tandem -nographic -m 512 -kernel vmlinuz -initrd initrd -append 'console=ttyS0'\n";
     return text;

@@ -13,8 +13,8 @@ namespace tandem::frontend {
 
 // "first,key=value,flag": how QEMU-style option arguments are written. ",," is a comma inside a value.
 struct PropertyList {
-    std::string head;                                          // the part before the first comma when it has no '='
-    std::vector<std::pair<std::string, std::string>> items;    // a bare "flag" becomes {"flag", "on"}
+    std::string head;                                        // the part before the first comma when it has no '='
+    std::vector<std::pair<std::string, std::string>> items;  // a bare "flag" becomes {"flag", "on"}
 
     // Removes and returns a property; `fallback` when absent.
     std::string take(std::string_view key, std::string fallback = {});

@@ -1,0 +1,48 @@
+// A running program on a pseudo-terminal, for tests that use Tandem as a person would: type, wait for text, look at the exit
+// status.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace tandem::tests {
+
+class Session {
+public:
+    // Starts `program` (argv[0] first) on a new pseudo-terminal.
+    explicit Session(const std::vector<std::string>& argv);
+    ~Session();  // kills the program if it still runs
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
+    // Waits until `text` appears in output that no earlier wait consumed. False at the time limit or when the program ended.
+    bool wait_for(const std::string& text, std::chrono::seconds limit = std::chrono::seconds(60));
+    void type(const std::string& text);
+    void signal(int number) const;
+    // Waits for the end; its exit status, 128 + signal, or -1 at the time limit (the program is killed then).
+    int wait_exit(std::chrono::seconds limit = std::chrono::seconds(60));
+    // All output so far.
+    [[nodiscard]] const std::string& output() const { return output_; }
+
+private:
+    bool read_some(std::chrono::milliseconds limit);
+
+    int terminal_ = -1;
+    int pid_ = -1;
+    std::string output_;
+    std::size_t consumed_ = 0;
+};
+
+struct Finished {
+    int status = -1;
+    std::string output;  // standard output and error together
+};
+// Runs a program without a terminal (standard input is /dev/null) to its end; status -1 after `limit`.
+Finished run_program(const std::vector<std::string>& argv, std::chrono::seconds limit = std::chrono::seconds(60));
+
+// The program under test and the directory of guest images, from the environment that ctest sets.
+std::string tandem_program();
+std::string image(const std::string& name);
+
+}  // namespace tandem::tests

@@ -1,0 +1,130 @@
+// Wrong input: one clear line and status 1, without a guest.
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/guest/session.h"
+
+using namespace tandem::tests;
+
+namespace {
+
+struct Case {
+    std::vector<std::string> arguments;
+    std::string says;  // must appear in the one line
+};
+
+// A file with the given contents, in a directory of the test's own.
+class Scratch {
+public:
+    Scratch() : directory_(std::filesystem::temp_directory_path() / ("tandem-usage-" + std::to_string(getpid()))) {
+        std::filesystem::create_directories(directory_);
+    }
+    ~Scratch() { std::filesystem::remove_all(directory_); }
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+    std::string file(const std::string& name, const std::string& contents) const {
+        const auto path = directory_ / name;
+        std::ofstream(path, std::ios::binary) << contents;
+        return path.string();
+    }
+    std::string truncated_copy(const std::string& of, std::uintmax_t size) const {
+        const auto path = directory_ / "truncated";
+        std::filesystem::copy_file(of, path, std::filesystem::copy_options::overwrite_existing);
+        std::filesystem::resize_file(path, size);
+        return path.string();
+    }
+
+private:
+    std::filesystem::path directory_;
+};
+
+void check_refused(const Case& c) {
+    std::vector<std::string> argv{tandem_program(), "-nographic"};
+    argv.insert(argv.end(), c.arguments.begin(), c.arguments.end());
+    std::string line;
+    for (const auto& a : c.arguments) line += a + " ";
+    const Finished f = run_program(argv, std::chrono::seconds(20));
+    INFO(line << "\n" << f.output);
+    CHECK(f.status == 1);
+    CHECK(f.output.find(c.says) != std::string::npos);
+    CHECK(std::count(f.output.begin(), f.output.end(), '\n') == 1);
+}
+
+}  // namespace
+
+TEST_CASE("wrong options are refused with one line that names them") {
+    const std::string kernel = image("vmlinuz");
+    for (const Case& c : std::vector<Case>{
+             {{"-frobnicate"}, "-frobnicate"},
+             {{"disk.img"}, "disk.img"},
+             {{"-m"}, "-m"},
+             {{"-m", "lots"}, "lots"},
+             {{"-kernel", kernel, "-m", "1"}, "-m"},
+             {{"-kernel", kernel, "-m", "1000000T"}, "-m"},
+             {{"-machine", "toaster"}, "toaster"},
+             {{"-machine", "pc,colour=red"}, "colour"},
+             {{"-accel", "warp"}, "warp"},
+             {{"-accel", "jit,tier=ludicrous"}, "ludicrous"},
+             {{"-accel", "jit,speed=high"}, "speed"},
+             {{"-cpu", "z80"}, "z80"},
+             {{"-cpu", "max,+frob"}, "frob"},
+             {{"-smp", "0"}, "-smp"},
+             {{"-kernel", kernel, "-device", "flux-capacitor"}, "flux-capacitor"},
+             {{"-kernel", kernel, "-device", "virtio-blk-pci,wheels=4"}, "wheels"},
+             {{"-kernel", kernel, "-device", "virtio-blk-pci,drive=nope"}, "nope"},
+             {{"-d", "everything"}, "everything"},
+             {{"-trace", "dreams"}, "dreams"},
+             {{"-display", "hologram"}, "hologram"},
+             {{"-serial", "telepathy"}, "telepathy"},
+             {{"-drive", "format=raw"}, "file="},
+             {{"-drive", "file=x,format=vdi"}, "vdi"},
+             {{"-D", "/nonexistent/log"}, "/nonexistent/log"},
+         }) {
+        check_refused(c);
+    }
+}
+
+TEST_CASE("unusable files are refused with one line that names them") {
+    const Scratch scratch;
+    const std::string kernel = image("vmlinuz");
+    const std::string text = scratch.file("text", std::string(8192, 'x'));
+    const std::string odd = scratch.file("odd.img", std::string(1000, 'x'));
+    const std::string disk = scratch.file("disk.img", std::string(1 << 20, '\0'));
+    for (const Case& c : std::vector<Case>{
+             {{"-kernel", "/nonexistent/vmlinuz"}, "/nonexistent/vmlinuz"},
+             {{"-kernel", scratch.file("empty", "")}, "empty"},
+             {{"-kernel", text}, "text"},
+             {{"-kernel", tandem_program()}, "ELF"},
+             {{"-kernel", scratch.truncated_copy(kernel, 600)}, "truncated"},
+             {{"-kernel", scratch.truncated_copy(kernel, 100000)}, "truncated"},
+             {{"-kernel", kernel, "-initrd", "/nonexistent/initrd"}, "/nonexistent/initrd"},
+             {{"-kernel", kernel, "-drive", "file=/nonexistent/disk"}, "/nonexistent/disk"},
+             {{"-kernel", kernel, "-drive", "file=" + odd}, "odd.img"},
+             {{"-kernel", kernel, "-drive", "file=" + disk, "-drive", "file=" + disk}, "disk.img"},
+             {{"-kernel", "/tmp"}, "/tmp"},
+         }) {
+        check_refused(c);
+    }
+}
+
+TEST_CASE("--help has a sentence for every option, --version a version; lists are real") {
+    const auto output = [](std::vector<std::string> arguments) {
+        arguments.insert(arguments.begin(), tandem_program());
+        const Finished f = run_program(arguments);
+        CHECK(f.status == 0);
+        return f.output;
+    };
+    CHECK(output({"--version"}).find("tandem ") == 0);
+    const std::string help = output({"--help"});
+    for (const char* option :
+         {"-machine", "-accel", "-cpu", "-m ", "-kernel", "-drive", "-device", "-serial", "-no-reboot", "-d "}) {
+        CHECK(help.find(option) != std::string::npos);
+    }
+    CHECK(output({"-machine", "help"}).find("pc") != std::string::npos);
+    CHECK(output({"-device", "help"}).find("virtio-blk-pci") != std::string::npos);
+    CHECK(output({"-cpu", "help"}).find("max") != std::string::npos);
+    CHECK(output({"-d", "help"}).find("in_asm") != std::string::npos);
+}
