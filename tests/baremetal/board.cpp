@@ -1,0 +1,148 @@
+#include "tests/baremetal/board.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <fstream>
+#include <iterator>
+#include <mutex>
+#include <thread>
+
+#include "accel/jit/jit_accelerator.h"
+#include "accel/run_loop.h"
+
+namespace tandem::tests {
+namespace {
+
+constexpr u64 kRamBytes = 64 << 20;
+constexpr u64 kLoadAddress = 0x7c00;
+
+// One pending vector at a time, no priorities.
+class InterruptPort final : public devices::CpuInterruptController {
+public:
+    [[nodiscard]] bool interrupt_pending() const override { return vector_.load() >= 0; }
+    int acknowledge() override {
+        if (cpu_ != nullptr) cpu_->set_interrupt_line(false);
+        return vector_.exchange(-1);
+    }
+    [[nodiscard]] u8 cr8() const override { return cr8_; }
+    void set_cr8(u8 value) override { cr8_ = value; }
+    void raise(u8 vector) {
+        vector_ = vector;
+        cpu_->set_interrupt_line(true);
+    }
+    void connect(devices::CpuSignals& cpu) { cpu_ = &cpu; }
+
+private:
+    std::atomic<int> vector_{-1};
+    u8 cr8_ = 0;
+    devices::CpuSignals* cpu_ = nullptr;
+};
+
+class Board final : public accel::ExitHandler {
+public:
+    void handle(accel::Vcpu& vcpu, accel::Exit& exit) override {
+        if (auto* port = std::get_if<accel::PortExit>(&exit)) return access(vcpu, *port);
+        if (auto* mmio = std::get_if<accel::MmioExit>(&exit); mmio != nullptr && !mmio->write) mmio->data = ~u64{0};
+        if (auto* call = std::get_if<accel::HypercallExit>(&exit)) call->result = call->number + call->args[0];
+    }
+    devices::CpuInterruptController& interrupt_controller(unsigned) override { return interrupts_; }
+    u64 tsc(unsigned) override { return tsc_ += 1000; }
+
+    GuestRun run(accel::Vcpu& vcpu, unsigned seconds) {
+        interrupts_.connect(vcpu);
+        std::thread watchdog([&] {
+            std::unique_lock lock(mutex_);
+            if (!done_.wait_for(lock, std::chrono::seconds(seconds), [&] { return over_; })) {
+                result_.ending = "hung";
+                over_ = true;
+                vcpu.request_exit();
+            }
+        });
+        for (;;) {
+            const accel::Exit exit = accel::run_until_event(vcpu, *this);
+            if (const auto* shutdown = std::get_if<accel::ShutdownExit>(&exit)) {
+                result_.ending = fmt::format("shutdown at {:#x}", shutdown->pc);
+            } else if (const auto* error = std::get_if<accel::InternalErrorExit>(&exit)) {
+                result_.ending = error->why;
+            } else if (std::lock_guard guard(mutex_); !over_) {
+                continue;
+            }
+            break;
+        }
+        {
+            std::lock_guard guard(mutex_);
+            over_ = true;
+        }
+        done_.notify_all();
+        watchdog.join();
+        return result_;
+    }
+
+private:
+    void access(accel::Vcpu& vcpu, accel::PortExit& port) {
+        if (!port.write) {
+            port.data = ~u32{0};
+            return;
+        }
+        switch (port.port) {
+            case 0xe9: result_.output += static_cast<char>(port.data); break;
+            case 0xe0: interrupts_.raise(static_cast<u8>(port.data)); break;
+            case 0xe1: vcpu.raise_nmi(); break;
+            case 0xf4: {
+                std::lock_guard guard(mutex_);
+                result_.status = static_cast<int>(port.data & 0xff);
+                result_.ending = "exit port";
+                over_ = true;
+                vcpu.request_exit();
+                break;
+            }
+            default: break;
+        }
+    }
+
+    InterruptPort interrupts_;
+    std::atomic<u64> tsc_{0};
+    std::mutex mutex_;
+    std::condition_variable done_;
+    bool over_ = false;
+    GuestRun result_;
+};
+
+void enter_real_mode(cpu::x86::State& s) {
+    cpu::x86::reset(s, true);
+    for (auto& segment : s.seg) segment = {0, 0xffff, 0, 0x93};
+    s.seg[cpu::x86::CS].access = 0x9b;
+    s.rip = kLoadAddress;
+}
+
+Result<GuestRun> start(const std::string& path, const jit::Options& options, unsigned seconds) {
+    std::ifstream file(path, std::ios::binary);
+    const std::string code{std::istreambuf_iterator<char>(file), {}};
+    if (code.empty()) return Error{Errc::NotFound, "cannot read " + path};
+    devices::GuestMemory memory;
+    TANDEM_TRY(memory.add("ram", 0, kRamBytes));
+    memory.write(kLoadAddress, code.data(), code.size());
+    TANDEM_TRY_ASSIGN(const auto model, cpu::x86::CpuModel::create("max"));
+    TANDEM_TRY_ASSIGN(const auto accelerator, accel::create_jit_accelerator(model, options));
+    TANDEM_TRY(accelerator->map_memory(memory));
+    Board board;
+    TANDEM_TRY_ASSIGN(const auto vcpu, accelerator->create_vcpu(0, board));
+    cpu::x86::State state;
+    enter_real_mode(state);
+    TANDEM_TRY(vcpu->import_state(state));
+    return board.run(*vcpu, seconds);
+}
+
+}  // namespace
+
+GuestRun run_guest(const std::string& path, const jit::Options& options, unsigned seconds) {
+    auto run = start(path, options, seconds);
+    if (run) return *run;
+    GuestRun failed;
+    failed.ending = run.error().message;
+    return failed;
+}
+
+}  // namespace tandem::tests

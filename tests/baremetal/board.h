@@ -1,0 +1,25 @@
+// The smallest board that can run a test guest: RAM, a debug port, an exit port and an interrupt port, on the translator.
+//   out 0xe9, al    one character of output
+//   out 0xf4, al    the guest is done (al is its status)
+//   out 0xe0, al    raises external interrupt vector al; out 0xe1, al raises an NMI
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "accel/accelerator.h"
+#include "jit/runtime/translator.h"
+
+namespace tandem::tests {
+
+struct GuestRun {
+    int status = -1;         // -1: the guest shut down, hung, or the engine failed; `ending` says which
+    std::string output;
+    std::string ending;
+};
+
+// Runs a flat binary, loaded at 0x7c00 and entered there in real mode with all segments 0, until it writes the exit port.
+// `seconds`: after that the guest counts as hung.
+GuestRun run_guest(const std::string& path, const jit::Options& options, unsigned seconds = 20);
+
+}  // namespace tandem::tests

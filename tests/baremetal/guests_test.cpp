@@ -1,0 +1,57 @@
+// Every tests/baremetal/*.asm on every tier. A guest prints "ok NAME" or "FAIL NAME: ..." per check and leaves with status 0.
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "tests/baremetal/board.h"
+
+using namespace tandem;
+using namespace tandem::tests;
+
+namespace {
+
+struct TierCase {
+    const char* name;
+    jit::Options options;
+};
+
+std::vector<TierCase> tiers() {
+    std::vector<TierCase> cases;
+    const auto add = [&](const char* name, jit::Tier tier, unsigned block, u32 baseline, u32 llvm) {
+        jit::Options o;
+        o.tier = tier;
+        o.max_block_insns = block;
+        o.baseline_threshold = baseline;
+        o.llvm_threshold = llvm;
+        o.verify_ir = true;
+        cases.push_back({name, o});
+    };
+    add("interp", jit::Tier::Interp, 64, 0, 0);
+    add("interp, one-instruction blocks", jit::Tier::Interp, 1, 0, 0);
+    add("baseline", jit::Tier::Baseline, 64, 0, 0);
+    add("baseline, one-instruction blocks", jit::Tier::Baseline, 1, 0, 0);
+    add("llvm", jit::Tier::Llvm, 64, 0, 0);
+    add("auto", jit::Tier::Auto, 64, 2, 16);
+    return cases;
+}
+
+}  // namespace
+
+TEST_CASE("bare-metal guests pass on every tier") {
+    std::vector<std::string> guests;
+    for (const auto& entry : std::filesystem::directory_iterator(TANDEM_BAREMETAL_DIR)) {
+        if (entry.path().extension() == ".bin") guests.push_back(entry.path().string());
+    }
+    std::sort(guests.begin(), guests.end());
+    REQUIRE(!guests.empty());
+    for (const auto& guest : guests) {
+        for (const auto& tier : tiers()) {
+            const GuestRun run = run_guest(guest, tier.options);
+            INFO(std::filesystem::path(guest).stem().string() << " on " << tier.name << ": " << run.ending << "\n" << run.output);
+            CHECK(run.status == 0);
+            CHECK(run.output.find("ok ") != std::string::npos);
+            CHECK(run.output.find("FAIL") == std::string::npos);
+        }
+    }
+}
