@@ -16,12 +16,12 @@ patched:
     xor ebx, ebx
     mov ecx, 2000
     mov dword [loop_immediate + 2], 0
-.again:
+again:
 loop_immediate:
     add ebx, 0x11223344             ; 81 c3 imm32
     inc dword [loop_immediate + 2]
     dec ecx
-    jnz .again
+    jnz again
     CHECK_EQ "a loop that rewrites itself", ebx, 2000 * 1999 / 2
 
     ; 3. A function on another page, rewritten between hot calls.
@@ -79,7 +79,6 @@ loop_immediate:
     mov rdx, [PT + 0x12 * 8]
     mov [PT + 0x11 * 8], rdx
     invlpg [AREA + 0x1000]
-    call_saved:
     push rax
     call rbx
     CHECK_EQ "its second page mapped elsewhere", eax, 0x55660304
