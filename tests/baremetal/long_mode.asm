@@ -14,7 +14,6 @@ main64:
     xor edx, edx
     xor ecx, ecx
     FAULTS "divide by zero", 0, 0, -1, div ecx
-    FAULTS "jump to a non-canonical address", 13, 0, -1, jmp rbx
     FAULTS "reserved bit of cr4", 13, 0, -1, mov cr4, rbx
     mov ecx, 0x12345678
     FAULTS "unknown MSR", 13, 0, -1, rdmsr

@@ -10,8 +10,8 @@
     mov sp, 0x7000
 
     ; A segment's base is its selector times 16.
-    mov word [0x8123], 0xbeef
-    mov ax, 0x0812
+    mov word [0x9123], 0xbeef
+    mov ax, 0x0912
     mov fs, ax
     CHECK_EQ "segment base", word [fs:0x0003], word 0xbeef
 
@@ -43,23 +43,23 @@ the_div:
     ; Strings backwards and forwards.
     cld
     mov si, text
-    mov di, 0x9000
+    mov di, 0xa000
     mov cx, 5
     rep movsb
-    CHECK_EQ "rep movsb", dword [0x9000], dword "ABCD"
+    CHECK_EQ "rep movsb", dword [0xa000], dword "ABCD"
     CHECK_EQ "rep movsb leaves cx", cx, 0
-    mov di, 0x9000
+    mov di, 0xa000
     mov al, "D"
     mov cx, 10
     repne scasb
     CHECK_EQ "repne scasb", cx, 6
     std
     mov si, text + 4
-    mov di, 0x9014
+    mov di, 0xa014
     mov cx, 5
     rep movsb
     cld
-    CHECK_EQ "rep movsb downwards", dword [0x9010], dword "ABCD"
+    CHECK_EQ "rep movsb downwards", dword [0xa010], dword "ABCD"
 
     ; 8086 arithmetic oddities that stayed.
     mov al, 0x15
