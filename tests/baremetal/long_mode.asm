@@ -115,6 +115,8 @@ ist_done:
     CHECK_EQ "IST1 holds the saved SS", qword [0x66000 - 8], KERNEL_DS
 
     ; Compatibility mode: 32-bit code in long mode, addresses wrap at 4 GiB.
+    mov eax, KERNEL_DS              ; the returns to user mode left DS null (Intel SDM vol. 2, IRET)
+    mov ds, eax
     push qword COMPAT_CS
     mov rax, compatibility
     push rax
