@@ -55,15 +55,21 @@ std::vector<jit::StateSlot> make_slots() {
     return slots;
 }
 
-// Whether the instruction at s.rip reaches `va` through its stack pointer or an operand in SS: in 64-bit mode its fault is
-// #SS instead of #GP. Decodes the instruction again, since nothing else needs to know.
-bool is_stack_access(TranslateState& t, u64 va) {
+// The 64-bit instruction at s.rip, as far as its first page holds it. Faults decode it again for what nothing else needs to
+// know.
+bool current_instruction(TranslateState& t, Instruction& insn) {
     std::array<u8, kMaxInstructionLength> bytes;
     const u64 room = jit::kPageSize - (t.s.rip & ~jit::kPageMask);
     const auto size = static_cast<unsigned>(std::min<u64>(room, bytes.size()));
-    Instruction insn;
     if (!jit::load_bytes(&t, t.s.rip, fetch_mmu(t.s), bytes.data(), size)) return false;
-    if (decode({bytes.data(), size}, Mode::Bits64, insn) != DecodeStatus::Ok) return false;
+    return decode({bytes.data(), size}, Mode::Bits64, insn) == DecodeStatus::Ok;
+}
+
+// Whether the instruction at s.rip reaches `va` through its stack pointer or an operand in SS: in 64-bit mode its fault is
+// #SS instead of #GP.
+bool is_stack_access(TranslateState& t, u64 va) {
+    Instruction insn;
+    if (!current_instruction(t, insn)) return false;
     for (unsigned i = 0; i < insn.operand_count; ++i) {
         if (insn.op[i].kind == OperandKind::Mem && insn.mem.segment == SS) return true;
     }
@@ -123,7 +129,11 @@ public:
 
     void alignment_fault(void* state, u64, jit::Access, unsigned) const override {
         TranslateState& t = state_of(state);
-        raise(t, ModeBits::of(t).has(ModeBits::kAlignCheck) ? kAC : kGP);
+        const ModeBits mode = ModeBits::of(t);
+        // Operands that must be aligned anyway raise #GP before alignment checking sees them (SDM volume 3, table 6-2).
+        Instruction insn;
+        const bool must_align = mode.is64() && current_instruction(t, insn) && (insn.flags & kRowAligned) != 0;
+        raise(t, mode.has(ModeBits::kAlignCheck) && !must_align ? kAC : kGP);
     }
 
     jit::ir::LeaveReason deliver_exception(void* state) const override { return x86::deliver_exception(state_of(state)); }

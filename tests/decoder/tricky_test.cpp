@@ -68,6 +68,7 @@ TEST_CASE("groups have holes") {
 TEST_CASE("NOP, PAUSE and XCHG share 90") {
     is(k64, {0x90}, Opcode::NOP);
     is(k64, {0xf3, 0x90}, Opcode::PAUSE);
+    is(k64, {0xf3, 0x49, 0x90}, Opcode::PAUSE);  // REX.B or not, as Intel's processors have it
     is(k64, {0x48, 0x90}, Opcode::NOP);
     is(k64, {0x41, 0x90}, Opcode::XCHG);
     is(k64, {0x0f, 0x1f, 0x44, 0x00, 0x00}, Opcode::NOP);

@@ -1,0 +1,293 @@
+#include "tests/instruction/compare.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/bits.h"
+#include "cpu/x86/decode/disassemble.h"
+
+namespace tandem::instruction_test {
+
+using namespace cpu::x86;
+
+namespace {
+
+constexpr u64 CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, OF = 0x800;
+constexpr u64 kAll = CF | PF | AF | ZF | SF | OF;
+// CF PF AF ZF SF TF DF OF NT AC ID. Not RF: faults set it in the saved image as they see fit.
+constexpr u64 kCompared = kAll | 0x100 | 0x400 | 0x4000 | 0x40000 | 0x200000;
+
+using O = Opcode;
+
+struct UndefinedRow {
+    std::initializer_list<Opcode> opcodes;
+    u64 flags;
+    const char* manual;  // the words of the SDM, volume 2
+};
+
+const UndefinedRow kUndefined[] = {
+    {{O::AND, O::OR, O::XOR, O::TEST}, AF, "The state of the AF flag is undefined."},
+    {{O::MUL, O::IMUL}, SF | ZF | AF | PF, "The SF, ZF, AF, and PF flags are undefined."},
+    {{O::DIV, O::IDIV}, kAll, "The CF, OF, SF, ZF, AF, and PF flags are undefined."},
+    {{O::BSF, O::BSR}, CF | OF | SF | AF | PF, "The CF, OF, SF, AF, and PF flags are undefined."},
+    {{O::BT, O::BTS, O::BTR, O::BTC}, OF | SF | AF | PF, "The OF, SF, AF, and PF flags are undefined."},
+    {{O::LZCNT, O::TZCNT}, OF | SF | PF | AF, "OF, SF, PF and AF flags are undefined."},
+    {{O::ANDN, O::BLSI, O::BLSR, O::BLSMSK}, AF | PF, "AF and PF flags are undefined."},
+    {{O::BZHI}, AF | PF, "AF and PF flags are undefined."},
+    {{O::BEXTR}, AF | SF | PF, "AF, SF, and PF are undefined."},
+};
+
+unsigned shift_count(const Instruction& insn, const CpuImage& in) {
+    const Operand& op = insn.op[insn.operand_count - 1];
+    const u64 count = op.kind == OperandKind::Gpr ? in.gpr[RCX] : static_cast<u64>(op.imm);
+    return static_cast<unsigned>(count & (insn.op[0].size == 8 ? 63 : 31));
+}
+
+u64 shift_flags(const Instruction& insn, const CpuImage& in) {
+    const unsigned count = shift_count(insn, in);
+    const unsigned width = insn.op[0].size * 8u;
+    switch (insn.opcode) {
+        case O::SHL:
+        case O::SHR:
+        case O::SAR:
+            // "The CF flag ... is undefined for SHL and SHR instructions where the count is greater than or equal to the
+            // size (in bits) of the destination operand." "The OF flag is affected only for 1-bit shifts; otherwise, it is
+            // undefined."
+            if (count == 0) return 0;
+            return AF | (count != 1 ? OF : 0) | (count >= width && insn.opcode != O::SAR ? CF : 0);
+        case O::SHLD:
+        case O::SHRD:
+            // "For shifts greater than 1 bit, the OF flag is undefined." "If the count is greater than the operand size, the
+            // flags are undefined."
+            if (count == 0) return 0;
+            return count > width ? kAll : AF | (count != 1 ? OF : 0);
+        case O::ROL:
+        case O::ROR:
+        case O::RCL:
+        case O::RCR:
+            // "The OF flag is defined only for the 1-bit rotates; it is undefined in all other cases (except RCL and RCR
+            // instructions only: a zero-bit rotate does nothing)."
+            return count > 1 ? OF : 0;
+        default: return 0;
+    }
+}
+
+// The destination is undefined (SDM volume 2, BSWAP, SHLD, SHRD).
+bool undefined_result(const Instruction& insn, const CpuImage& in) {
+    if (insn.opcode == O::BSWAP) return insn.operand_size == 2;
+    if (insn.opcode == O::SHLD || insn.opcode == O::SHRD) return shift_count(insn, in) > insn.op[0].size * 8u;
+    return false;
+}
+
+std::string hex_bytes(std::span<const u8> bytes) { return fmt::format("{:02x}", fmt::join(bytes, " ")); }
+
+constexpr const char* kNames[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                    "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+
+class Differences {
+public:
+    template <class T>
+    void check(const std::string& what, const T& host, const T& tandem) {
+        if (host != tandem) lines_.push_back(fmt::format("{:<8} host {:>18x}   Tandem {:>18x}", what, host, tandem));
+    }
+    void check(const std::string& what, std::span<const u8> host, std::span<const u8> tandem) {
+        if (!std::equal(host.begin(), host.end(), tandem.begin(), tandem.end())) {
+            lines_.push_back(fmt::format("{:<8} host {}\n{:<8} Tandem {}", what, hex_bytes(host), "", hex_bytes(tandem)));
+        }
+    }
+    std::vector<std::string> take() { return std::move(lines_); }
+
+private:
+    std::vector<std::string> lines_;
+};
+
+// Linux calls faults beyond the user's part of the address space present, whatever is there.
+constexpr u64 kLinuxUserEnd = 0x7fff'ffff'f000;
+u32 page_fault_error(const Outcome& o) { return o.vector == 14 && o.cr2 >= kLinuxUserEnd ? o.error | 1 : o.error; }
+
+bool faulted(const TestCase& test, const Outcome& host) {
+    return host.out.rip >= test.in.rip && host.out.rip < test.in.rip + test.length;
+}
+
+// Upper halves of what a string instruction with 32-bit addresses counts with: real processors clear them early, late or
+// never when it does nothing or does not finish.
+void level_strings(const TestCase& test, const Outcome& host, Outcome& tandem) {
+    for (const Instruction& insn : instructions(test)) {
+        if ((insn.flags & kRowString) == 0 || insn.address_size != 4) continue;
+        for (const Gpr reg : {RCX, RSI, RDI}) {
+            if (static_cast<u32>(host.out.gpr[reg]) == static_cast<u32>(tandem.out.gpr[reg]))
+                tandem.out.gpr[reg] = host.out.gpr[reg];
+        }
+    }
+}
+
+// SDM volume 2, MASKMOVQ: "Exceptions associated with addressing memory and page faults may still be signaled
+// (implementation dependent)" for bytes that are not selected.
+bool masked_store_faults(const TestCase& test, const Outcome& host) {
+    if (!faulted(test, host)) return false;
+    for (const Instruction& insn : instructions(test)) {
+        if (insn.opcode == O::MASKMOVQ || insn.opcode == O::MASKMOVDQU) return true;
+    }
+    return false;
+}
+
+// Differences that are the host's own way, as no manual settles them.
+struct Latitude {
+    const char* reason;
+    bool (*applies)(const Instruction& insn, const Outcome& host, const Outcome& tandem);
+    // Makes the two alike in what is open.
+    void (*level)(Outcome& host, Outcome& tandem);
+};
+
+const Latitude kOnFault[] = {
+    {"which of the two operands of CMPS faults first",
+     [](const Instruction& insn, const Outcome&, const Outcome&) { return insn.opcode == O::CMPS; },
+     [](Outcome& host, Outcome& tandem) {
+         tandem.vector = host.vector;
+         tandem.error = host.error;
+         tandem.cr2 = host.cr2;
+     }},
+    {"masked exceptions reported beside an unmasked one: precision beside underflow, denormal operands of later steps of "
+     "DPPS",
+     [](const Instruction&, const Outcome& host, const Outcome& tandem) { return host.vector == 19 && tandem.vector == 19; },
+     [](Outcome& host, Outcome& tandem) {
+         constexpr u32 kPrecision = 0x20, kDenormal = 2;
+         host.out.fx.mxcsr &= ~(kPrecision | kDenormal);
+         tandem.out.fx.mxcsr &= ~(kPrecision | kDenormal);
+     }},
+    {"whether a faulting MMX instruction has reset TOP already",
+     [](const Instruction& insn, const Outcome&, const Outcome&) { return (insn.flags & kRowMmx) != 0; },
+     [](Outcome& host, Outcome& tandem) {
+         tandem.out.fx.fsw = host.out.fx.fsw;
+         tandem.out.fx.st = host.out.fx.st;
+     }},
+    {"an operand that begins in the last bytes of the canonical half: #GP or a page fault first",
+     [](const Instruction&, const Outcome& host, const Outcome& tandem) {
+         return (host.vector == 13 || host.vector == 12) && tandem.vector == 14 && tandem.cr2 >= kLinuxUserEnd;
+     },
+     [](Outcome& host, Outcome& tandem) {
+         tandem.vector = host.vector;
+         tandem.error = host.error;
+         tandem.cr2 = host.cr2;
+     }},
+    {"a near branch to a non-canonical address: #GP before it (Intel) or at its target (AMD)",
+     [](const Instruction& insn, const Outcome& host, const Outcome& tandem) {
+         return (insn.flags & kRowBranch) != 0 && host.vector == 13 && tandem.vector == 13 &&
+                static_cast<u64>(sign_extend(tandem.out.rip, 48)) != tandem.out.rip;
+     },
+     [](Outcome& host, Outcome& tandem) {
+         tandem.out.rip = host.out.rip;
+         tandem.out.gpr[RSP] = host.out.gpr[RSP];
+         tandem.memory = host.memory;
+     }},
+};
+
+void compare_fx(Differences& d, const FxImage& host, const FxImage& tandem) {
+    d.check("fcw", host.fcw, tandem.fcw);
+    d.check("fsw", host.fsw, tandem.fsw);
+    d.check("ftw", host.ftw, tandem.ftw);
+    d.check("mxcsr", host.mxcsr, tandem.mxcsr);
+    for (unsigned i = 0; i < 8; ++i) {
+        d.check(fmt::format("st{}", i), std::span(host.st[i]).first(10), std::span(tandem.st[i]).first(10));
+    }
+    for (unsigned i = 0; i < 16; ++i) {
+        for (const unsigned half : {1u, 0u}) {
+            d.check(fmt::format("xmm{}.{}", i, half != 0 ? "hi" : "lo"), host.xmm[i][half], tandem.xmm[i][half]);
+        }
+    }
+}
+
+void append_inputs(std::string& text, const TestCase& test) {
+    const CpuImage& in = test.in;
+    for (unsigned i = 0; i < 16; ++i)
+        text += fmt::format("    {:<4} {:016x}{}", kNames[i], in.gpr[i], i % 4 == 3 ? "\n" : "");
+    text += fmt::format("    rflags {:x} mxcsr {:x} fcw {:x} fsw {:x} ftw {:x}\n", in.rflags, in.fx.mxcsr, in.fx.fcw,
+                        in.fx.fsw, in.fx.ftw);
+    bool x87 = false;
+    bool xmm = false;
+    for (const Instruction& insn : instructions(test)) {
+        x87 = x87 || (insn.flags & (kRowX87 | kRowMmx)) != 0;
+        xmm = xmm || (insn.flags & kRowSse) != 0;
+        for (const Operand& op : insn.op) {
+            if (op.kind == OperandKind::Xmm)
+                text += fmt::format("    xmm{} {:016x} {:016x}\n", op.reg, in.fx.xmm[op.reg][1], in.fx.xmm[op.reg][0]);
+        }
+    }
+    for (unsigned i = 0; x87 && i < 8; ++i)
+        text += fmt::format("    st{} {}\n", i, hex_bytes(std::span(in.fx.st[i]).first(10)));
+}
+
+}  // namespace
+
+std::vector<Instruction> instructions(const TestCase& test) {
+    std::vector<Instruction> list;
+    for (size_t at = 0; at < test.length;) {
+        Instruction insn;
+        if (decode(std::span(test.code).subspan(at, test.length - at), Mode::Bits64, insn) != DecodeStatus::Ok) break;
+        at += insn.length;
+        list.push_back(insn);
+    }
+    return list;
+}
+
+u64 undefined_flags(const Instruction& insn, const CpuImage& in) {
+    u64 flags = shift_flags(insn, in);
+    for (const UndefinedRow& row : kUndefined) {
+        if (std::find(row.opcodes.begin(), row.opcodes.end(), insn.opcode) != row.opcodes.end()) flags |= row.flags;
+    }
+    return flags;
+}
+
+std::vector<std::string> differences(const TestCase& test, const Outcome& host_in, const Outcome& tandem_in) {
+    Differences d;
+    if (masked_store_faults(test, host_in)) return {};
+    Outcome host = host_in;
+    Outcome tandem = tandem_in;
+    level_strings(test, host, tandem);
+    if (faulted(test, host)) {
+        const auto at = host.out.rip - test.in.rip;
+        Instruction insn;
+        if (decode(std::span(test.code).subspan(at, test.length - at), Mode::Bits64, insn) == DecodeStatus::Ok) {
+            for (const Latitude& l : kOnFault) {
+                if (l.applies(insn, host, tandem)) l.level(host, tandem);
+            }
+        }
+    }
+    d.check("vector", host.vector, tandem.vector);
+    d.check("error", page_fault_error(host), page_fault_error(tandem));
+    d.check("cr2", host.cr2, tandem.cr2);
+    d.check("rip", host.out.rip, tandem.out.rip);
+    u64 ignored = 0;
+    bool result_undefined = false;
+    for (const Instruction& insn : instructions(test)) {
+        ignored |= undefined_flags(insn, test.in);
+        result_undefined = result_undefined || undefined_result(insn, test.in);
+    }
+    d.check("rflags", host.out.rflags & kCompared & ~ignored, tandem.out.rflags & kCompared & ~ignored);
+    if (!result_undefined) {
+        for (unsigned i = 0; i < 16; ++i) d.check(kNames[i], host.out.gpr[i], tandem.out.gpr[i]);
+        if (host.memory.hash != tandem.memory.hash) {
+            d.check("mem.at", kData + host.memory.offset, kData + tandem.memory.offset);
+            auto shown = [](const MemoryChange& m) {
+                return std::span(m.bytes).first(std::min<size_t>(m.bytes.size(), m.end - m.offset));
+            };
+            d.check("memory", shown(host.memory), shown(tandem.memory));
+            d.check("mem.hash", host.memory.hash, tandem.memory.hash);
+        }
+    }
+    compare_fx(d, host.out.fx, tandem.out.fx);
+    return d.take();
+}
+
+std::string report(const TestCase& test, const Outcome& host, const Outcome& tandem) {
+    const std::span<const u8> code = std::span(test.code).first(test.length);
+    std::string text =
+        fmt::format("seed {}: {}\n{}", test.seed, hex_bytes(code), disassemble(code, Mode::Bits64, test.in.rip));
+    append_inputs(text, test);
+    for (const std::string& line : differences(test, host, tandem)) text += "  ! " + line + "\n";
+    return text;
+}
+
+}  // namespace tandem::instruction_test

@@ -1,0 +1,416 @@
+#include "tests/instruction/generator.h"
+
+#include <cpuid.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/bits.h"
+#include "tests/instruction/compare.h"
+
+namespace tandem::instruction_test {
+
+using namespace cpu::x86;
+using namespace cpu::x86::decode_rows;
+
+namespace {
+
+// What is not tried, and why.
+struct Exclusion {
+    const char* reason;
+    std::initializer_list<Opcode> opcodes;
+};
+const Exclusion kExclusions[] = {
+    {"enters the host's kernel, or its debugger interface",
+     {Opcode::SYSCALL, Opcode::SYSENTER, Opcode::SYSEXIT, Opcode::SYSRET, Opcode::INT, Opcode::INT1, Opcode::INT3,
+      Opcode::INTO, Opcode::VMCALL, Opcode::VMMCALL}},
+    {"answers differ from run to run, or from CPU model to CPU model",
+     {Opcode::CPUID, Opcode::RDTSC, Opcode::RDTSCP, Opcode::RDPMC, Opcode::RDRAND, Opcode::RDSEED, Opcode::RDPID,
+      Opcode::XGETBV, Opcode::RDPKRU, Opcode::WRPKRU, Opcode::SERIALIZE, Opcode::XSAVE, Opcode::XSAVEC, Opcode::XSAVEOPT,
+      Opcode::XRSTOR, Opcode::FXSAVE, Opcode::FXRSTOR}},
+    {"depends on the host kernel's descriptor tables",
+     {Opcode::SLDT, Opcode::STR, Opcode::SMSW, Opcode::SGDT, Opcode::SIDT, Opcode::LAR, Opcode::LSL, Opcode::VERR,
+      Opcode::VERW, Opcode::CALL_FAR, Opcode::JMP_FAR, Opcode::RET_FAR, Opcode::IRET, Opcode::LSS, Opcode::LFS,
+      Opcode::LGS}},
+    {"the child needs its FS and GS", {Opcode::WRFSBASE, Opcode::WRGSBASE, Opcode::RDFSBASE}},
+    {"estimates: bits differ between processors", {Opcode::RCPPS, Opcode::RCPSS, Opcode::RSQRTPS, Opcode::RSQRTSS}},
+    {"the host's hypervisor or kernel decides between #UD and #GP",
+     {Opcode::VMREAD, Opcode::VMWRITE, Opcode::INVEPT, Opcode::INVVPID, Opcode::VMRUN, Opcode::VMLOAD, Opcode::VMSAVE,
+      Opcode::STGI, Opcode::CLGI, Opcode::SKINIT, Opcode::INVLPGA, Opcode::MONITOR, Opcode::MWAIT, Opcode::XSETBV,
+      Opcode::XSAVES, Opcode::XRSTORS}},
+};
+
+bool excluded(const Row& row) {
+    for (const Exclusion& e : kExclusions) {
+        if (std::find(e.opcodes.begin(), e.opcodes.end(), row.opcode) != e.opcodes.end()) return true;
+    }
+    const bool to_segment = (row.opcode == Opcode::MOV_SEG && row.forms[0] == Form::Sw) ||
+                            (row.opcode == Opcode::POP && row.forms[0] >= Form::rES && row.forms[0] <= Form::rGS);
+    return to_segment || (row.flags & kRowNo64) != 0;
+}
+
+template <class T>
+T pick(Rng& rng, std::initializer_list<T> list) {
+    return *(list.begin() + rng() % list.size());
+}
+
+u64 integer(Rng& rng) {
+    switch (rng() % 8) {
+        case 0: return pick<u64>(rng, {0, 1, 2, ~u64{0}, ~u64{0} - 1});
+        case 1: {
+            const u64 edge = u64{1} << pick(rng, {7, 8, 15, 16, 31, 32, 63});
+            return edge + rng() % 3 - 1;
+        }
+        case 2: return (u64{1} << rng() % 64) - rng() % 2;
+        case 3: return rng() & 0xff;
+        case 4: return static_cast<u64>(-static_cast<i64>(rng() & 0xffff));
+        case 5: return rng() & 0xffffffff;
+        default: return rng();
+    }
+}
+
+u32 single(Rng& rng) {
+    const u32 sign = static_cast<u32>(rng() & 1) << 31;
+    switch (rng() % 10) {
+        case 0: return sign;
+        case 1: return sign | 0x7f800000;                                         // infinity
+        case 2: return sign | 0x7f800000 | (static_cast<u32>(rng()) & 0x7fffff);  // NaN, quiet or signalling
+        case 3: return sign | (static_cast<u32>(rng()) & 0x7fffff);               // denormal
+        case 4:
+            return sign | pick<u32>(rng, {0x3f800000, 0x40000000, 0x3f000000, 0x4b000000, 0x4f000000, 0x5f000000, 0x7f7fffff,
+                                          0x00800000});
+        case 5:
+        case 6: return sign | (static_cast<u32>(120 + rng() % 40) << 23) | (static_cast<u32>(rng()) & 0x7fffff);
+        case 7: return sign | (static_cast<u32>(127 + rng() % 8) << 23) | (static_cast<u32>(rng()) & 0x7e0000);
+        default: return static_cast<u32>(rng());
+    }
+}
+
+u64 double_precision(Rng& rng) {
+    const u64 sign = (rng() & 1) << 63;
+    const u64 fraction = rng() & mask(52);
+    switch (rng() % 10) {
+        case 0: return sign;
+        case 1: return sign | u64{0x7ff} << 52;
+        case 2: return sign | u64{0x7ff} << 52 | fraction;
+        case 3: return sign | fraction;
+        case 4:
+            return sign | pick<u64>(rng, {0x3ff0000000000000, 0x4000000000000000, 0x3fe0000000000000, 0x41e0000000000000,
+                                          0x43e0000000000000, 0x7fefffffffffffff, 0x0010000000000000, 0x3810000000000000});
+        case 5:
+        case 6: return sign | (1000 + rng() % 100) << 52 | fraction;
+        case 7: return sign | (1023 + rng() % 8) << 52 | (fraction & 0xff80000000000);
+        case 8: return sign | (880 + rng() % 300) << 52 | fraction;  // around the range of single precision
+        default: return rng();
+    }
+}
+
+u64 quadword(Rng& rng) {
+    switch (rng() % 4) {
+        case 0: return integer(rng);
+        case 1: return double_precision(rng);
+        case 2: return u64{single(rng)} << 32 | single(rng);
+        default: return rng();
+    }
+}
+
+// An extended-precision value in its 10 bytes, now and then one of the unsupported formats (SDM volume 1, 8.2.2).
+void extended(Rng& rng, std::array<u8, 16>& out) {
+    u64 significand = rng() | u64{1} << 63;
+    u64 exponent = 16383 - 40 + rng() % 80;
+    switch (rng() % 12) {
+        case 0: significand = exponent = 0; break;
+        case 1:
+            exponent = 0x7fff;
+            significand = u64{1} << 63;
+            break;
+        case 2: exponent = 0x7fff; break;
+        case 3:
+            exponent = 0;
+            significand &= mask(63);
+            break;
+        case 4: exponent = rng() & 0x7fff; break;
+        case 5: significand = rng(); break;
+        case 6:
+            significand = u64{1} << 63;
+            exponent = 16383 + rng() % 4;
+            break;
+        case 7:
+            significand &= ~mask(48);
+            exponent = 16383 + rng() % 16;
+            break;
+        case 8: exponent = pick<u64>(rng, {0, 1, 0x7ffe, 16383 + 63, 16383 - 64}); break;
+        default: break;
+    }
+    exponent |= (rng() & 1) << 15;
+    std::memcpy(out.data(), &significand, 8);
+    std::memcpy(out.data() + 8, &exponent, 2);
+}
+
+// An address for an operand of `size` bytes: mostly good, sometimes across pages, read-only, unmapped or not canonical.
+u64 address(Rng& rng, unsigned size) {
+    const unsigned s = std::max(size, 1u);
+    switch (rng() % 20) {
+        case 0: return kData + 0x1000 - rng() % (s + 1);
+        case 1: return kReadOnly - rng() % (s + 1);
+        case 2: return kReadOnly + rng() % (kReadOnlySize - 64);
+        case 3: return kReadOnly + kReadOnlySize - rng() % (s + 1);
+        case 4: return kData - rng() % (s + 2);
+        case 5:
+            return pick<u64>(rng, {0x0000'8000'0000'0000 - rng() % (s + 1), 0xffff'7fff'ffff'fff0, 0x1234'5678'9abc'def0});
+        case 6:
+        case 7:
+        case 8: return kData + rng() % (kDataSize - 64);
+        default: return kData + (rng() % (kDataSize - 64) & ~u64{15});
+    }
+}
+
+void random_state(Rng& rng, CpuImage& in) {
+    for (u64& r : in.gpr) r = integer(rng);
+    in.gpr[RSP] = kData + 0x400 + rng() % 0x1800;
+    if (rng() % 4 != 0) in.gpr[RSP] &= ~u64{7};
+    constexpr u64 kArithmetic = 0x8d5;
+    in.rflags = 0x202 | (rng() & kArithmetic) | (rng() % 10 == 0 ? 0x400 : 0);
+    FxImage& fx = in.fx;
+    for (auto& x : fx.xmm) {
+        switch (rng() % 3) {
+            case 0: x = {u64{single(rng)} << 32 | single(rng), u64{single(rng)} << 32 | single(rng)}; break;
+            case 1: x = {double_precision(rng), double_precision(rng)}; break;
+            default: x = {quadword(rng), quadword(rng)}; break;
+        }
+    }
+    for (auto& s : fx.st) extended(rng, s);
+    fx.ftw = static_cast<u8>(rng() % 3 == 0 ? rng() : 0xff);
+    const u16 top = static_cast<u16>(rng() % 8);
+    fx.fsw = static_cast<u16>(top << 11 | (rng() & 0x4700));
+    fx.fcw = static_cast<u16>(0x37f & ~(rng() % 4 == 0 ? 0x300u : 0u));
+    if (rng() % 2 == 0)
+        fx.fcw = static_cast<u16>((fx.fcw & ~0xf00u) | pick<u16>(rng, {0x000, 0x200, 0x300}) | (rng() % 4) << 10);
+    if (rng() % 8 == 0) fx.fcw = static_cast<u16>(fx.fcw & ~(rng() & 0x3f));
+    fx.fsw = static_cast<u16>(fx.fsw | (rng() & 0x3f & fx.fcw));  // only masked exceptions may be pending
+    fx.mxcsr = 0x1f80;
+    if (rng() % 3 == 0) fx.mxcsr |= static_cast<u32>(rng() & 0xe040);
+    if (rng() % 4 == 0) fx.mxcsr |= static_cast<u32>(rng() & 0x3f);
+    if (rng() % 8 == 0) fx.mxcsr &= ~static_cast<u32>(rng() & 0x1f80);
+}
+
+// Appends one encoding of the row; the tail is random.
+unsigned encode(Rng& rng, const Row& row, u8* out) {
+    unsigned at = 0;
+    auto chance = [&rng](unsigned percent) { return rng() % 100 < percent; };
+    const bool vex = row.map >= Map::Vex0F;
+    if (chance(3)) out[at++] = 0x65;
+    if (chance(5)) out[at++] = 0x67;
+    if (vex) {
+        const u8 pp = row.prefix == P66 ? 1 : row.prefix == PF3 ? 2 : row.prefix == PF2 ? 3 : 0;
+        out[at++] = 0xc4;
+        out[at++] = static_cast<u8>((rng() & 0xe0) | (static_cast<u8>(row.map) - static_cast<u8>(Map::Vex0F) + 1u));
+        out[at++] = static_cast<u8>((rng() & 0x80) | (rng() % 3 == 0 ? 0x78 : rng() & 0x78) | pp);
+    } else {
+        if (chance((row.flags & kRowLock) != 0 ? 15 : 1)) out[at++] = 0xf0;
+        if (row.prefix == Any || row.prefix == NPor66) {
+            if (chance(20)) out[at++] = 0x66;
+            if ((row.flags & kRowString) != 0 && chance(60)) out[at++] = pick<u8>(rng, {0xf2, 0xf3});
+        } else if (row.prefix != NP) {
+            out[at++] = row.prefix == P66 ? 0x66 : row.prefix == PF3 ? 0xf3 : 0xf2;
+        }
+        if (chance(40) || (row.flags & kRowRexW) != 0) {
+            u8 rex = static_cast<u8>(0x40 | (rng() & 15));
+            if ((row.flags & kRowRexW) != 0) rex |= 8;
+            if ((row.flags & kRowNoRexW) != 0) rex &= 0xf7;
+            out[at++] = rex;
+        }
+        if (row.map != Map::One) out[at++] = 0x0f;
+        if (row.map == Map::Esc38) out[at++] = 0x38;
+        if (row.map == Map::Esc3A) out[at++] = 0x3a;
+    }
+    u8 opcode = row.byte;
+    if ((row.flags & kRowPlusReg) != 0) opcode = static_cast<u8>(opcode + rng() % 8);
+    if ((row.flags & kRowPlusCond) != 0) opcode = static_cast<u8>(opcode + rng() % 16);
+    out[at++] = opcode;
+    if (row.modrm.present) {
+        u8 modrm = static_cast<u8>((rng() & ~u64{row.modrm.mask}) | row.modrm.value);
+        if (row.modrm.mod == ModRmMatch::kRegister || (row.modrm.mod == ModRmMatch::kAnyMod && chance(40))) modrm |= 0xc0;
+        if (row.modrm.mod == ModRmMatch::kMemory && modrm >= 0xc0) modrm &= 0xbf;
+        out[at++] = modrm;
+    }
+    const u64 tail[2] = {integer(rng), integer(rng)};
+    std::memcpy(out + at, tail, sizeof tail);
+    return at;
+}
+
+// Replaces the displacement of a decoded operand in its bytes; false when it cannot be found.
+bool patch_displacement(std::span<u8> code, const Instruction& insn, u64 value, unsigned bytes) {
+    for (unsigned at = 1; at + bytes <= insn.length; ++at) {
+        if (std::memcmp(&code[at], &insn.mem.disp, bytes) != 0) continue;
+        u8 saved[8];
+        std::memcpy(saved, &code[at], bytes);
+        std::memcpy(&code[at], &value, bytes);
+        Instruction again;
+        const u64 m = mask(bytes * 8);
+        if (decode(code, Mode::Bits64, again) == DecodeStatus::Ok && again.length == insn.length &&
+            again.opcode == insn.opcode && (static_cast<u64>(again.mem.disp) & m) == (value & m)) {
+            return true;
+        }
+        std::memcpy(&code[at], saved, bytes);
+    }
+    return false;
+}
+
+// Makes the memory operand point at `target`.
+void steer_memory(Rng& rng, std::span<u8> code, const Instruction& insn, CpuImage& in, u64 at_rip, u64 target) {
+    const MemoryOperand& m = insn.mem;
+    if (insn.op[0].kind == OperandKind::MOffs || insn.op[1].kind == OperandKind::MOffs) {
+        patch_displacement(code, insn, target, insn.address_size);
+        return;
+    }
+    if (m.rip_relative || m.base == MemoryOperand::kNoReg) {
+        u64 disp = m.rip_relative ? target - (at_rip + insn.length) : target;
+        if (m.index != MemoryOperand::kNoReg) {
+            in.gpr[m.index] = rng() % 256;
+            disp -= in.gpr[m.index] * m.scale;
+        }
+        patch_displacement(code, insn, disp, 4);
+        return;
+    }
+    u64 rest = target - static_cast<u64>(m.disp);
+    if (m.segment == GS) rest -= kData;
+    if (m.index != MemoryOperand::kNoReg && m.index != m.base) {
+        if (m.index != RSP) in.gpr[m.index] = rng() % 3 == 0 ? integer(rng) : rng() % 512;
+        rest -= in.gpr[m.index] * m.scale;
+    } else if (m.index == m.base) {
+        rest /= m.scale + 1u;
+    }
+    if (insn.address_size == 4) rest = (rest & 0xffffffff) | (rng() % 2 == 0 ? 0 : rng() << 32);
+    in.gpr[m.base] = rest;
+}
+
+unsigned memory_size(const Instruction& insn) {
+    for (const Operand& op : insn.op) {
+        if (op.kind == OperandKind::Mem || op.kind == OperandKind::MOffs) return op.size;
+    }
+    return 0;
+}
+
+bool has_memory(const Instruction& insn) {
+    return std::any_of(std::begin(insn.op), std::end(insn.op),
+                       [](const Operand& op) { return op.kind == OperandKind::Mem || op.kind == OperandKind::MOffs; });
+}
+
+void steer_strings(Rng& rng, const Instruction& insn, CpuImage& in) {
+    const u64 upper = insn.address_size == 4 && rng() % 2 == 0 ? rng() << 32 : 0;
+    in.gpr[RSI] = address(rng, 8) | upper;
+    in.gpr[RDI] = (rng() % 3 == 0 ? in.gpr[RSI] + rng() % 32 - 16 : address(rng, 8)) | upper;
+    if (insn.segment_prefix == GS) in.gpr[RSI] -= kData;
+    in.gpr[RCX] = (rng() % 8 == 0 ? rng() % 5000 : rng() % 40) | (insn.address_size == 4 ? rng() << 32 : 0);
+}
+
+// Sets registers so that the instruction gets somewhere. False: it must not run.
+bool steer(Rng& rng, std::span<u8> code, const Instruction& insn, CpuImage& in, u64 at_rip) {
+    if (insn.segment_prefix == FS) return false;
+    if ((insn.flags & kRowString) != 0) steer_strings(rng, insn, in);
+    if (has_memory(insn)) {
+        u64 target = address(rng, memory_size(insn));
+        // A locked access across cache lines makes the host's kernel slow the child down.
+        if (insn.lock || insn.opcode == Opcode::XCHG) target &= ~u64{15};
+        // Bit strings: the bit offset register moves the address.
+        const bool bit_string = insn.opcode >= Opcode::Invalid_ && insn.op[1].kind == OperandKind::Gpr &&
+                                (insn.opcode == Opcode::BT || insn.opcode == Opcode::BTS || insn.opcode == Opcode::BTR ||
+                                 insn.opcode == Opcode::BTC);
+        if (bit_string && rng() % 4 != 0) {
+            in.gpr[insn.op[1].reg & 15] = static_cast<u64>(sign_extend(rng(), 13));
+            target = kData + 0x800 + (rng() % 0x1000 & (insn.lock ? ~u64{15} : ~u64{0}));
+        }
+        steer_memory(rng, code, insn, in, at_rip, target);
+    }
+    switch (insn.opcode) {
+        case Opcode::LEAVE:
+        case Opcode::ENTER: in.gpr[RBP] = address(rng, 8); break;
+        case Opcode::XLAT: in.gpr[RBX] = address(rng, 1) - (in.gpr[RAX] & 0xff); break;
+        case Opcode::MASKMOVQ:
+        case Opcode::MASKMOVDQU: in.gpr[RDI] = address(rng, 16); break;
+        case Opcode::DIV:
+        case Opcode::IDIV:
+            if (rng() % 2 == 0) in.gpr[RDX] = rng() % 2 == 0 ? 0 : in.gpr[RDX] & 0xff;
+            break;
+        default: break;
+    }
+    if (rng() % 16 == 0) in.gpr[RSP] = address(rng, 8);
+    return true;
+}
+
+// A near branch into its own bytes would decode them anew, or never end.
+bool jumps_into_itself(const Instruction& insn, u64 at_rip) {
+    if (insn.op[0].kind != OperandKind::Rel) return false;
+    const u64 target = at_rip + insn.length + static_cast<u64>(insn.op[0].imm);
+    return target + kMaxCode > kCodeStart && target < kCodeStart + kMaxCode + 64;
+}
+
+}  // namespace
+
+bool host_has(Feature feature) {
+    struct Bit {
+        u32 leaf, subleaf;
+        int reg;
+        unsigned bit;
+    };
+    enum { eax, ebx, ecx, edx };
+    static constexpr Bit kBits[] = {
+#define TANDEM_X86_FEATURE(id, name, leaf, subleaf, reg, bit) {leaf, subleaf, reg, bit},
+#include "cpu/x86/models/features.inc"
+#undef TANDEM_X86_FEATURE
+    };
+    if (feature == kNoFeature) return true;
+    const Bit& b = kBits[static_cast<size_t>(feature)];
+    if (b.leaf >= 0x40000000 && b.leaf < 0x80000000) return false;
+    u32 regs[4] = {};
+    if (__get_cpuid_count(b.leaf, b.subleaf, &regs[0], &regs[1], &regs[2], &regs[3]) == 0) return false;
+    return bit(regs[b.reg], b.bit);
+}
+
+Generator::Generator(std::span<const std::string> only) {
+    for (const Row& row : decode_rows::rows()) {
+        if (excluded(row) || !host_has(row.feature)) continue;
+        if (!only.empty() && std::find(only.begin(), only.end(), opcode_name(row.opcode)) == only.end()) continue;
+        rows_.push_back(&row);
+    }
+}
+
+void Generator::fill_memory(Rng& rng, std::span<u8> memory) {
+    for (size_t at = 0; at + 8 <= memory.size(); at += 8) {
+        u64 value = quadword(rng);
+        if (rng() % 16 == 0) value = kCodePage + rng() % 0x1000;
+        if (rng() % 16 == 0) value = address(rng, 8);
+        std::memcpy(&memory[at], &value, 8);
+    }
+}
+
+TestCase Generator::make(u64 seed, bool sequences) const {
+    Rng rng(seed * 0x9e3779b97f4a7c15 + 1);
+    for (;;) {
+        TestCase test;
+        test.seed = seed;
+        random_state(rng, test.in);
+        unsigned wanted = sequences && rng() % 4 == 0 ? 2 + static_cast<unsigned>(rng() % 2) : 1;
+        bool ok = true;
+        while (wanted-- > 0 && ok) {
+            u8 bytes[48] = {};
+            encode(rng, *rows_[rng() % rows_.size()], bytes);
+            const u64 rip = test.in.rip + test.length;
+            Instruction insn;
+            ok = decode({bytes, kMaxInstructionLength}, Mode::Bits64, insn) == DecodeStatus::Ok &&
+                 test.length + insn.length <= kMaxCode && !(insn.lock && (wanted != 0 || test.length != 0)) &&
+                 steer(rng, {bytes, kMaxInstructionLength}, insn, test.in, rip) && !jumps_into_itself(insn, rip);
+            if (!ok) break;
+            // What an instruction leaves undefined must not reach the next one; nor may FNSTENV show pointers that the host
+            // keeps without selectors (CPUID.7.EBX[13]).
+            const bool shows_pointers = insn.opcode == Opcode::FNSTENV || insn.opcode == Opcode::FNSAVE;
+            ok = (wanted == 0 || undefined_flags(insn, test.in) == 0) && (test.length == 0 || !shows_pointers);
+            std::memcpy(&test.code[test.length], bytes, insn.length);
+            test.length = static_cast<u8>(test.length + insn.length);
+        }
+        if (ok && test.length != 0) return test;
+    }
+}
+
+}  // namespace tandem::instruction_test

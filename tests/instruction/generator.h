@@ -1,0 +1,33 @@
+// Seeded experiments made from the decoder's rows: every instruction that may run in user mode, with operands that matter.
+#pragma once
+
+#include <random>
+#include <span>
+#include <vector>
+
+#include "cpu/x86/decode/rows.h"
+#include "tests/instruction/test_case.h"
+
+namespace tandem::instruction_test {
+
+using Rng = std::mt19937_64;
+
+class Generator {
+public:
+    // `only`: mnemonics to take (all when empty). Rows whose CPUID feature this host lacks are left out.
+    explicit Generator(std::span<const std::string> only);
+
+    // Data memory to start from: integers, floating-point values and addresses.
+    static void fill_memory(Rng& rng, std::span<u8> memory);
+    // The experiment of this seed: one instruction, or with `sequences` sometimes a few.
+    TestCase make(u64 seed, bool sequences) const;
+    [[nodiscard]] size_t rows() const { return rows_.size(); }
+
+private:
+    std::vector<const cpu::x86::decode_rows::Row*> rows_;
+};
+
+// True when the processor that this runs on has the feature.
+bool host_has(cpu::x86::Feature feature);
+
+}  // namespace tandem::instruction_test

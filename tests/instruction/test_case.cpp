@@ -1,0 +1,24 @@
+#include "tests/instruction/test_case.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace tandem::instruction_test {
+
+MemoryChange memory_change(const u8* before, const u8* now) {
+    MemoryChange change;
+    if (std::memcmp(before, now, kDataSize) == 0) return change;
+    u64 first = 0;
+    while (before[first] == now[first]) ++first;
+    u64 end = kDataSize;
+    while (before[end - 1] == now[end - 1]) --end;
+    change.offset = static_cast<u16>(first);
+    change.end = static_cast<u16>(end);
+    std::memcpy(change.bytes.data(), now + first, std::min<u64>(end - first, change.bytes.size()));
+    u64 hash = 0xcbf29ce484222325;
+    for (u64 i = first; i < end; ++i) hash = (hash ^ now[i]) * 0x100000001b3;
+    change.hash = hash | 1;
+    return change;
+}
+
+}  // namespace tandem::instruction_test
