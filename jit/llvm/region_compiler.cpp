@@ -20,9 +20,11 @@
 namespace tandem::jit::llvm_tier {
 namespace {
 
+// instcombine would end the process where one round is not enough (its default is meant for LLVM's own tests).
 // No loop unrolling or vectorising: guest loops carry memory checks, and compile time is the guest's waiting time.
 constexpr const char* kPipeline =
-    "function(sroa,early-cse<memssa>,instcombine,simplifycfg,loop-mssa(loop-rotate,licm),gvn,dse,instcombine,simplifycfg)";
+    "function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(loop-rotate,licm),gvn,dse,"
+    "instcombine<no-verify-fixpoint>,simplifycfg)";
 
 Error to_error(llvm::Error e) { return {Errc::Internal, "LLVM: " + llvm::toString(std::move(e))}; }
 
