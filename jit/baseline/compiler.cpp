@@ -127,12 +127,9 @@ void Compiler::emit_tail() {
 }
 
 void Compiler::store_pc(u64 pc) {
-    if (fits_i32(pc)) {
-        code_.mov(frame(pc_offset_, 8), static_cast<i64>(pc));
-        return;
-    }
-    code_.mov(frame(pc_offset_, 4), static_cast<i32>(static_cast<u32>(pc)));
-    code_.mov(frame(pc_offset_ + 4, 4), static_cast<i32>(static_cast<u32>(pc >> 32)));
+    const i32 offset = static_cast<i32>(pc_offset_);
+    code_.store_imm(fits_i32(pc), kRbp, offset, static_cast<i32>(static_cast<u32>(pc)));
+    if (!fits_i32(pc)) code_.store_imm(false, kRbp, offset + 4, static_cast<i32>(static_cast<u32>(pc >> 32)));
 }
 
 void Compiler::flush_state() {
@@ -179,7 +176,7 @@ void Compiler::emit_inst(Value v, const Inst& inst) {
         case Op::Sub: return sub(v, inst);
         case Op::Mul: return mul(v, inst);
         case Op::MulHiU:
-        case Op::MulHiS: return mul_high(v, inst);
+        case Op::MulHiS: return mul_high(v, inst, find_partner(v, Op::Mul, 2));
         case Op::And:
         case Op::Or:
         case Op::Xor: return logic(v, inst);

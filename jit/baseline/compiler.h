@@ -98,7 +98,7 @@ private:
     void logic(Value v, const ir::Inst& inst);
     bool and_mask(Value v, const ir::Inst& inst);
     void mul(Value v, const ir::Inst& inst);
-    void mul_high(Value v, const ir::Inst& inst);
+    void mul_high(Value v, const ir::Inst& inst, Value low);
     void unary(Value v, const ir::Inst& inst);
     void shift(Value v, const ir::Inst& inst);
     void carry(Value v, const ir::Inst& inst);

@@ -112,6 +112,70 @@ void HostCode::align_link(bool conditional) {
 
 void HostCode::entry_nop() { pad(5); }
 
+void HostCode::rex(bool wide, u8 reg, u8 base) {
+    const u8 prefix = static_cast<u8>(0x40 | (wide ? 8 : 0) | (reg >> 3) << 2 | base >> 3);
+    if (prefix != 0x40) byte(prefix);
+}
+
+// ModRM, SIB and displacement (Intel SDM vol. 2, 2.1.5): rsp and r12 as base need a SIB byte, rbp and r13 a displacement.
+void HostCode::memory_operand(u8 reg, u8 base, i32 displacement) {
+    const bool none = displacement == 0 && (base & 7) != 5;
+    const bool small = displacement == static_cast<i8>(displacement);
+    const unsigned mod = none ? 0 : small ? 1 : 2;
+    byte(static_cast<u8>(mod << 6 | (reg & 7u) << 3 | (base & 7u)));
+    if ((base & 7) == 4) byte(0x24);
+    if (none) return;
+    if (small) {
+        byte(static_cast<u8>(displacement));
+    } else {
+        dword(static_cast<u32>(displacement));
+    }
+}
+
+void HostCode::op(Opcode opcode, bool wide, u8 reg, u8 base, i32 displacement) {
+    rex(wide, reg, base);
+    byte(static_cast<u8>(opcode));
+    memory_operand(reg, base, displacement);
+}
+
+void HostCode::op(Opcode opcode, bool wide, u8 reg, u8 other) {
+    rex(wide, reg, other);
+    byte(static_cast<u8>(opcode));
+    byte(static_cast<u8>(0xc0 | (reg & 7) << 3 | (other & 7)));
+}
+
+void HostCode::store_imm(bool wide, u8 base, i32 displacement, i32 imm) {
+    rex(wide, 0, base);
+    byte(0xc7);
+    memory_operand(0, base, displacement);
+    dword(static_cast<u32>(imm));
+}
+
+void HostCode::load_imm32(u8 reg, u32 imm) {
+    rex(false, 0, reg);
+    byte(static_cast<u8>(0xb8 | (reg & 7)));
+    dword(imm);
+}
+
+void HostCode::and_imm(bool wide, u8 reg, i32 imm) {
+    const bool small = imm == static_cast<i8>(imm);
+    rex(wide, 0, reg);
+    byte(small ? 0x83 : 0x81);
+    byte(static_cast<u8>(0xe0 | (reg & 7)));
+    if (small) {
+        byte(static_cast<u8>(imm));
+    } else {
+        dword(static_cast<u32>(imm));
+    }
+}
+
+void HostCode::shr_imm(bool wide, u8 reg, u8 count) {
+    rex(wide, 0, reg);
+    byte(0xc1);
+    byte(static_cast<u8>(0xe8 | (reg & 7)));
+    byte(count);
+}
+
 void HostCode::copy_to(u8* write, const u8* execute) const {
     std::memcpy(write, _bufferData, position());
     for (const Outside& o : outside_) {

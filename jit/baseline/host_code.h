@@ -15,6 +15,9 @@ namespace tandem::jit::baseline {
 enum class Cc : u8 { O, NO, B, AE, E, NE, BE, A, S, NS, P, NP, L, GE, LE, G };
 constexpr Cc negate(Cc c) { return static_cast<Cc>(static_cast<u8>(c) ^ 1); }
 
+// Opcodes of the general-register forms that HostCode encodes itself (Intel SDM vol. 2): reg, r/m; Store: r/m, reg.
+enum class Opcode : u8 { Add = 0x03, And = 0x23, Sub = 0x2b, Cmp = 0x3b, Store = 0x89, Load = 0x8b, Lea = 0x8d };
+
 class HostCode : public asmjit::x86::Assembler {
 public:
     static constexpr u32 kMaxBytes = 1u << 20;
@@ -42,6 +45,15 @@ public:
     // Pads so that the rel32 field of the next jump() or jump(Cc) is 4-byte aligned.
     void align_link(bool conditional);
     void entry_nop();  // 5 bytes
+
+    // The general-register forms that most of the code consists of, at a fraction of the assembler's cost. Registers by
+    // hardware number; `wide`: 64-bit operands, else 32-bit.
+    void op(Opcode opcode, bool wide, u8 reg, u8 base, i32 displacement);  // with [base + displacement]
+    void op(Opcode opcode, bool wide, u8 reg, u8 other);                   // with a register
+    void store_imm(bool wide, u8 base, i32 displacement, i32 imm);
+    void load_imm32(u8 reg, u32 imm);  // zero-extended
+    void and_imm(bool wide, u8 reg, i32 imm);
+    void shr_imm(bool wide, u8 reg, u8 count);
     void byte(u8 b) { *_bufferPtr++ = b; }
     void qword(u64 v);
     void pad(u32 bytes);  // with NOPs
@@ -55,6 +67,8 @@ private:
         const void* to;
     };
     void rel32_outside(const void* to);
+    void rex(bool wide, u8 reg, u8 base);
+    void memory_operand(u8 reg, u8 base, i32 displacement);
     void dword(u32 v);
 
     asmjit::CodeHolder code_;

@@ -161,6 +161,7 @@ bool Compiler::and_mask(Value v, const Inst& inst) {
 }
 
 void Compiler::logic(Value v, const Inst& inst) {
+    if (inst.op != Op::Xor && regs_.root(inst.args[0]) == regs_.root(inst.args[1])) return regs_.alias(v, inst.args[0]);
     if (and_mask(v, inst)) return;
     const InstId id = inst.op == Op::And ? x86::Inst::kIdAnd : inst.op == Op::Or ? x86::Inst::kIdOr : x86::Inst::kIdXor;
     Value a = inst.args[0], b = inst.args[1];
@@ -180,7 +181,7 @@ void Compiler::mul(Value v, const Inst& inst) {
     for (const Op high : {Op::MulHiU, Op::MulHiS}) {
         const Value other = word_sized(t) ? find_partner(v, high, 2) : kNone;
         if (other == kNone) continue;
-        mul_high(other, inst_of(other));
+        mul_high(other, inst_of(other), v);
         return;
     }
     Value a = inst.args[0], b = inst.args[1];
@@ -198,25 +199,9 @@ void Compiler::mul(Value v, const Inst& inst) {
     regs_.info(v).clean = t == Type::I32;
 }
 
-// High half of a product, and the low half with it when something wants that too.
-void Compiler::mul_high(Value v, const Inst& inst) {
+// High half of a product, and the low half with it when something wants that too (`low`).
+void Compiler::mul_high(Value v, const Inst& inst, Value low) {
     const Type t = inst.type;
-    Value low = kNone;
-    // `v` may itself be the partner of an earlier Mul that is being emitted now.
-    for (Value n = 0; n < 12 && low == kNone; ++n) {
-        const int candidates[] = {static_cast<int>(v) - n, static_cast<int>(v) + n};
-        for (const int c : candidates) {
-            if (c < 0 || c >= static_cast<int>(block_->insts.size())) continue;
-            const Inst& i = block_->insts[static_cast<size_t>(c)];
-            const ValueInfo& info = regs_.info(static_cast<Value>(c));
-            if (i.op == Op::Mul && !info.skip && !info.done && info.reg == kNoReg && info.home == Home::None &&
-                i.type == t && regs_.root(i.args[0]) == regs_.root(inst.args[0]) &&
-                regs_.root(i.args[1]) == regs_.root(inst.args[1])) {
-                low = static_cast<Value>(c);
-                break;
-            }
-        }
-    }
     Value a = inst.args[0], b = inst.args[1];
     if (regs_.reg_of(b) == (inst.op == Op::MulHiU && host_.bmi2 ? kRdx : kRax)) std::swap(a, b);
     if (inst.op == Op::MulHiU && host_.bmi2) {

@@ -57,26 +57,26 @@ Compiler::SlowAccess Compiler::translate(const Inst& inst, Type type, bool write
     if (displacement == 0 && host_.bmi2) {
         code_.rorx(gp64(entry), gp64(base), kEntryShift);  // what is rotated in at the top, the mask takes away
     } else {
-        code_.lea(gp64(entry), x86::ptr(gp64(base), displacement));
-        code_.shr(gp64(entry), kEntryShift);
+        code_.op(Opcode::Lea, true, entry, base, displacement);
+        code_.shr_imm(true, entry, kEntryShift);
     }
-    code_.and_(gp64(entry), frame(view + static_cast<i32>(offsetof(TlbView, mask_bytes))));
-    code_.add(gp64(entry), frame(view + static_cast<i32>(offsetof(TlbView, entries))));
+    code_.op(Opcode::And, true, entry, kRbp, view + static_cast<i32>(offsetof(TlbView, mask_bytes)));
+    code_.op(Opcode::Add, true, entry, kRbp, view + static_cast<i32>(offsetof(TlbView, entries)));
     const bool aligned = (inst.aux & MemFlags::kAligned) != 0 && size > 1;
     const i32 reach = displacement + (aligned ? 0 : size - 1);
     if (reach == 0) {
-        code_.mov(gp64(host), gp64(base));
+        code_.op(Opcode::Load, true, host, base);
     } else {
-        code_.lea(gp64(host), x86::ptr(gp64(base), reach));
+        code_.op(Opcode::Lea, true, host, base, reach);
     }
     if (aligned) {
         code_.test(gp_exact(host, Type::I8), size - 1);
         access.jump_misaligned = code_.jump(Cc::NE);
     }
-    code_.and_(gp64(host), static_cast<i32>(kPageMask));
+    code_.and_imm(true, host, static_cast<i32>(kPageMask));
     const bool for_write = write || (inst.aux & MemFlags::kForWrite) != 0;
     const size_t tag = for_write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag);
-    code_.cmp(gp64(host), x86::ptr(gp64(entry), static_cast<i32>(tag)));
+    code_.op(Opcode::Cmp, true, host, entry, static_cast<i32>(tag));
     access.dirty_begin = static_cast<u32>(dirty_.size());
     regs_.snapshot_dirty(dirty_);
     access.dirty_end = static_cast<u32>(dirty_.size());
@@ -84,7 +84,7 @@ Compiler::SlowAccess Compiler::translate(const Inst& inst, Type type, bool write
     access.store_pc = pc_pending_;
     access.pc = pc_;
     access.jump = code_.jump(Cc::NE);
-    code_.mov(gp64(host), x86::ptr(gp64(entry), static_cast<i32>(offsetof(TlbEntry, addend))));
+    code_.op(Opcode::Load, true, host, entry, static_cast<i32>(offsetof(TlbEntry, addend)));
     return access;
 }
 
@@ -212,10 +212,17 @@ void Compiler::emit_dirty_stores(const SlowAccess& access) {
         if (d.from == DirtySlot::From::Register) {
             if (d.type == Type::V128) {
                 code_.movups(m, xmm(d.reg));
+            } else if (d.type == Type::I64 || d.type == Type::I32) {
+                code_.op(Opcode::Store, d.type == Type::I64, d.reg, kRbp, static_cast<i32>(d.offset));
             } else {
                 code_.mov(m, gp_exact(d.reg, d.type));
             }
         } else if (d.from == DirtySlot::From::Constant) {
+            if (d.type == Type::I32 || (d.type == Type::I64 && fits_i32(d.imm))) {
+                code_.store_imm(d.type == Type::I64, kRbp, static_cast<i32>(d.offset),
+                                static_cast<i32>(static_cast<u32>(d.imm)));
+                continue;
+            }
             code_.mov(gp64(scratch), static_cast<i64>(d.imm));
             code_.mov(m, gp_exact(scratch, d.type));
         } else {
@@ -235,10 +242,10 @@ void Compiler::emit_slow_access(const SlowAccess& access) {
     code_.bind(access.jump);
     if (access.jump_misaligned != 0) code_.bind(access.jump_misaligned);
     if (access.address.displacement != 0) {
-        code_.lea(gp64(scratch), x86::ptr(gp64(access.address.base), access.address.displacement));
-        code_.mov(stack(kArgumentArea), gp64(scratch));
+        code_.op(Opcode::Lea, true, scratch, access.address.base, access.address.displacement);
+        code_.op(Opcode::Store, true, scratch, kRsp, kArgumentArea);
     } else {
-        code_.mov(stack(kArgumentArea), gp64(access.address.base));
+        code_.op(Opcode::Store, true, access.address.base, kRsp, kArgumentArea);
     }
     for (i32 n = 0; n < 2; ++n) {
         const Reg r = access.operand[n];
@@ -249,9 +256,11 @@ void Compiler::emit_slow_access(const SlowAccess& access) {
         } else if (t == Type::I8 || t == Type::I16) {
             code_.movzx(gp32(scratch), gp_exact(r, t));
             code_.mov(stack(to), gp64(scratch));
+        } else if (t == Type::I64) {
+            code_.op(Opcode::Store, true, r, kRsp, to);
         } else {
-            code_.mov(gp_op(scratch, t), gp_op(r, t));
-            code_.mov(stack(to), gp64(scratch));
+            code_.op(Opcode::Load, false, scratch, r);
+            code_.op(Opcode::Store, true, scratch, kRsp, to);
         }
     }
     if (access.constant) {
@@ -269,7 +278,7 @@ void Compiler::emit_slow_access(const SlowAccess& access) {
         } else if (t == Type::I8 || t == Type::I16) {
             code_.movzx(gp32(access.result), result);
         } else {
-            code_.mov(gp_op(access.result, t), result);
+            code_.op(Opcode::Load, t == Type::I64, access.result, kRbp, TANDEM_HEADER(scratch));
         }
     }
     code_.jump_back(access.resume);

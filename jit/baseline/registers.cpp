@@ -142,7 +142,7 @@ void Registers::give_home(u16 v) {
     if (vector(v)) {
         code_.movaps(cell(i.home_index, true), xmm(i.reg));
     } else {
-        code_.mov(cell(i.home_index, false), gp64(i.reg));
+        code_.op(Opcode::Store, true, i.reg, kRsp, kGeneralSpill + i.home_index * 8);
     }
 }
 
@@ -164,7 +164,7 @@ void Registers::copy(Reg to, Reg from, Type t) {
     if (t == Type::V128) {
         code_.movaps(xmm(to), xmm(from));
     } else {
-        code_.mov(gp_op(to, t), gp_op(from, t));
+        code_.op(Opcode::Load, t == Type::I64, to, from);
     }
 }
 
@@ -174,7 +174,7 @@ void Registers::load(u16 v, Reg r) {
     switch (i.home) {
         case Home::Const:
             if (i.imm <= ~u32{0}) {
-                code_.mov(gp32(r), static_cast<u32>(i.imm));
+                code_.load_imm32(r, static_cast<u32>(i.imm));
             } else {
                 code_.mov(gp64(r), static_cast<i64>(i.imm));
             }
@@ -184,14 +184,16 @@ void Registers::load(u16 v, Reg r) {
                 case Type::V128: code_.movups(xmm(r), frame(slots_[i.home_index].offset)); break;
                 case Type::I8: code_.movzx(gp32(r), home_of(i, 1)); break;
                 case Type::I16: code_.movzx(gp32(r), home_of(i, 2)); break;
-                default: code_.mov(gp_op(r, t), home_of(i, 0)); break;
+                default:
+                    code_.op(Opcode::Load, t == Type::I64, r, kRbp, static_cast<i32>(slots_[i.home_index].offset));
+                    break;
             }
             break;
         case Home::Spill:
             if (t == Type::V128) {
                 code_.movaps(xmm(r), cell(i.home_index, true));
             } else {
-                code_.mov(gp64(r), cell(i.home_index, false));
+                code_.op(Opcode::Load, true, r, kRsp, kGeneralSpill + i.home_index * 8);
             }
             break;
         case Home::None: ok_ = false; break;
@@ -424,16 +426,19 @@ void Registers::store_slot(Slot& slot) {
     slot.dirty = false;
     --i.dirty;
     const Mem m = frame(slot.offset, ir::size_of(slot.type));
+    const i32 offset = static_cast<i32>(slot.offset);
+    const bool wide = slot.type == Type::I64;
+    const bool word = wide || slot.type == Type::I32;
     if (slot.type == Type::V128) {
         code_.movups(m, xmm(i.reg));
-    } else if (i.home == Home::Const && (slot.type != Type::I64 || fits_i32(i.imm) || i.reg == kNoReg)) {
-        if (slot.type != Type::I64 || fits_i32(i.imm)) {
-            code_.mov(m, static_cast<i64>(slot.type == Type::I32 ? static_cast<i32>(static_cast<u32>(i.imm))
-                                                                 : static_cast<i64>(truncate(i.imm, slot.type))));
-        } else {
-            code_.mov(frame(slot.offset, 4), static_cast<i32>(static_cast<u32>(i.imm)));
-            code_.mov(frame(slot.offset + 4, 4), static_cast<i32>(static_cast<u32>(i.imm >> 32)));
-        }
+    } else if (i.home == Home::Const && word && (!wide || fits_i32(i.imm) || i.reg == kNoReg)) {
+        code_.store_imm(wide && fits_i32(i.imm), kRbp, offset, static_cast<i32>(static_cast<u32>(i.imm)));
+        if (wide && !fits_i32(i.imm))
+            code_.store_imm(false, kRbp, offset + 4, static_cast<i32>(static_cast<u32>(i.imm >> 32)));
+    } else if (i.home == Home::Const && !word) {
+        code_.mov(m, static_cast<i64>(truncate(i.imm, slot.type)));
+    } else if (word) {
+        code_.op(Opcode::Store, wide, i.reg, kRbp, offset);
     } else {
         code_.mov(m, gp_exact(i.reg, slot.type));
     }
