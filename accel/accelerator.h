@@ -26,6 +26,9 @@ public:
     // The interrupt controller's side of this vCPU, and its clock.
     virtual devices::CpuInterruptController& interrupt_controller(unsigned vcpu_index) = 0;
     virtual u64 tsc(unsigned vcpu_index) = 0;
+    // What CPUID tells of the machine: ticks of tsc() per second (0: not told), and the number of processors.
+    virtual u64 tsc_hz() { return 0; }
+    virtual unsigned cpu_count() { return 1; }
 };
 
 // One virtual processor. It is also the sink for its local interrupt controller: the sink functions may be called from any

@@ -46,6 +46,9 @@ public:
     int acknowledge_interrupt() override;
     bool take_nmi() override;
     u64 tsc() override;
+    u32 apic_id() override { return index_; }
+    u32 cpu_count() override { return handler_.cpu_count(); }
+    u32 tsc_khz() override { return static_cast<u32>(handler_.tsc_hz() / 1000); }
     u64 hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3) override;
     void shutdown(u64 rip) override;
 

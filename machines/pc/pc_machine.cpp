@@ -103,6 +103,8 @@ private:
     }
     devices::CpuInterruptController& interrupt_controller(unsigned vcpu) override { return *board_->lapics[vcpu]; }
     u64 tsc(unsigned) override { return board_->clock->tsc(); }
+    u64 tsc_hz() override { return board_->clock->tsc_hz(); }
+    unsigned cpu_count() override { return static_cast<unsigned>(vcpus_.size()); }
 
     void handle_port(accel::PortExit& e) {
         if (e.write) {
