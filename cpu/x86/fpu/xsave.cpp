@@ -88,13 +88,6 @@ bool sse_in_use(const State& s) {
     return false;
 }
 
-// XINUSE (SDM volume 1, 13.6).
-u64 components_in_use(const State& s) {
-    u64 used = (s.x87 == X87{} ? 0 : kX87) | (sse_in_use(s) ? kSse : 0);
-    for (const Component& c : kComponents) used |= in_use(c, s) ? u64{1} << c.number : 0;
-    return used;
-}
-
 // Offset of a component in an area whose format is `layout` (XCOMP_BV; 0: standard).
 u32 offset_of(const Component& c, u64 layout) {
     if ((layout & kCompacted) == 0) return c.place.offset;
@@ -212,7 +205,7 @@ LeaveReason xsave(TranslateState* t, u32 spec, u64 va) {
     const bool compacts = how.form() == XsaveForm::Xsavec || how.form() == XsaveForm::Xsaves;
     const u64 enabled = s.xcr0 | (how.form() == XsaveForm::Xsaves ? s.msr.xss : 0);
     const u64 requested = enabled & instruction_mask(s);
-    u64 used = components_in_use(s) & requested;
+    u64 used = xsave_in_use(s) & requested;
     if (compacts && (requested & kSse) != 0 && read_mxcsr(*t) != mxcsr::Default) used |= kSse;
 
     Area area(*t, va, how.mmu());
@@ -258,6 +251,12 @@ LeaveReason xrstor(TranslateState* t, u32 spec, u64 va) {
         write_mxcsr(*t, mxcsr::Default);
     }
     return LeaveReason::None;
+}
+
+u64 xsave_in_use(const State& s) {
+    u64 used = (s.x87 == X87{} ? 0 : kX87) | (sse_in_use(s) ? kSse : 0);
+    for (const Component& c : kComponents) used |= in_use(c, s) ? u64{1} << c.number : 0;
+    return used;
 }
 
 u64 xsave_components(const CpuModel& model) {

@@ -31,6 +31,8 @@ LeaveReason xrstor(TranslateState* t, u32 spec, u64 va);
 
 // State components (bits of XCR0) that the model offers.
 u64 xsave_components(const CpuModel& model);
+// XINUSE: the components that are not in their initial state (SDM volume 1, 13.6).
+u64 xsave_in_use(const State& s);
 // Offset in the standard format and size of component 2..62; both 0 when there is no such component.
 struct XsavePlace {
     u32 offset = 0;

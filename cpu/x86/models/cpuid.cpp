@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "base/bits.h"
+#include "cpu/x86/fpu/xsave.h"
 #include "cpu/x86/models/feature_table.h"
 
 namespace tandem::cpu::x86 {
@@ -34,35 +35,6 @@ constexpr CacheRow kCaches[] = {
     {3, 2, 16, 2048, false},  // 2 MiB
     {3, 3, 16, 16384, true},  // 16 MiB
 };
-
-// Extended state components (leaf 0xd): offset and size in the standard format.
-struct XsaveRow {
-    u8 component;
-    u32 size;
-    u32 offset;
-};
-constexpr XsaveRow kXsave[] = {{2, 256, 576}, {5, 64, 1088}, {6, 512, 1152}, {7, 1024, 1664}};
-constexpr u32 kXsaveLegacyAndHeader = 576;
-
-u32 standard_size(u64 components) {
-    u32 size = kXsaveLegacyAndHeader;
-    for (const XsaveRow& row : kXsave) {
-        if (bit(components, row.component)) size = std::max(size, row.offset + row.size);
-    }
-    return size;
-}
-
-u32 compact_size(u64 components) {
-    u32 size = kXsaveLegacyAndHeader;
-    for (const XsaveRow& row : kXsave) {
-        if (bit(components, row.component)) size += row.size;
-    }
-    return size;
-}
-
-u64 supported_components(const CpuModel& model) {
-    return 3u | (model.has(Feature::AVX) ? 4u : 0) | (model.has(Feature::AVX512F) ? 0xe0u : 0);
-}
 
 // Bits of an APIC id below the package.
 unsigned package_shift(u32 cpus) { return static_cast<unsigned>(std::bit_width(std::max(cpus, 1u) - 1)); }
@@ -161,17 +133,16 @@ private:
             r = {};
             return;
         }
-        const u64 supported = supported_components(m_);
+        const u64 supported = xsave_components(m_);
         if (subleaf == 0) {
-            r = {static_cast<u32>(supported), standard_size(d_.xcr0), standard_size(supported),
+            r = {static_cast<u32>(supported), xsave_area_size(d_.xcr0, false), xsave_area_size(supported, false),
                  static_cast<u32>(supported >> 32)};
         } else if (subleaf == 1) {
-            r.ebx = m_.has(Feature::XSAVEC) ? compact_size(d_.xcr0 | d_.xss) : 0;
+            r.ebx = m_.has(Feature::XSAVEC) ? xsave_area_size(d_.xcr0 | d_.xss, true) : 0;
         } else {
-            const auto* row = std::find_if(std::begin(kXsave), std::end(kXsave),
-                                           [=](const XsaveRow& x) { return x.component == subleaf; });
+            const XsavePlace place = xsave_place(subleaf);
             r = {};
-            if (row != std::end(kXsave) && bit(supported, subleaf)) r = {row->size, row->offset, 0, 0};
+            if (bit(supported, subleaf)) r = {place.size, place.offset, 0, 0};
         }
     }
 

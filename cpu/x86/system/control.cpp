@@ -1,5 +1,6 @@
 // Control registers: SDM volume 3, 2.5, 4.10.4 and 9.8; volume 2 "MOV - Move to/from Control Registers".
 #include "base/log.h"
+#include "cpu/x86/fpu/xsave.h"
 #include "cpu/x86/system/internal.h"
 
 namespace tandem::cpu::x86 {
@@ -119,13 +120,6 @@ bool check_cr_access(TranslateState& t, u32 index) {
 
 bool require_cpl0(TranslateState& t) { return !protected_mode(t.s) || cpl(t.s) == 0 || fault(t, kGP); }
 
-u64 xcr0_supported(const CpuModel& model) {
-    u64 value = 3;
-    if (model.has(Feature::AVX)) value |= 4;
-    if (model.has(Feature::AVX512F)) value |= 0xe0;
-    return value;
-}
-
 LeaveReason mov_to_cr(TranslateState* t, u32 index, u64 value) {
     State& s = t->s;
     if (!check_cr_access(*t, index)) return failed(*t);
@@ -176,8 +170,9 @@ LeaveReason xgetbv(TranslateState* t) {
     const auto index = static_cast<u32>(s.gpr[RCX]);
     const bool in_use = index == 1 && t->model->has(Feature::XGETBV1);
     if (index != 0 && !in_use) return raise(*t, kGP);
-    s.gpr[RAX] = s.xcr0 & 0xffffffff;
-    s.gpr[RDX] = s.xcr0 >> 32;
+    const u64 value = in_use ? s.xcr0 & xsave_in_use(s) : s.xcr0;
+    s.gpr[RAX] = value & 0xffffffff;
+    s.gpr[RDX] = value >> 32;
     return LeaveReason::None;
 }
 
@@ -187,7 +182,7 @@ LeaveReason xsetbv(TranslateState* t) {
     if (!require_cpl0(*t)) return failed(*t);
     constexpr u64 kX87 = 1, kSse = 2, kAvx = 4, kAvx512 = 0xe0;
     const u64 value = (s.gpr[RDX] << 32) | (s.gpr[RAX] & 0xffffffff);
-    const bool valid = static_cast<u32>(s.gpr[RCX]) == 0 && (value & ~xcr0_supported(*t->model)) == 0 &&
+    const bool valid = static_cast<u32>(s.gpr[RCX]) == 0 && (value & ~xsave_components(*t->model)) == 0 &&
                        (value & kX87) != 0 && ((value & kAvx) == 0 || (value & kSse) != 0) &&
                        ((value & kAvx512) == 0 || (value & (kAvx512 | kAvx)) == (kAvx512 | kAvx));
     if (!valid) return raise(*t, kGP);

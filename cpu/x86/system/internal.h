@@ -171,8 +171,6 @@ bool require_cpl0(TranslateState& t);
 // Loads s.pdpte from `cr3`: #GP(0) for reserved bits in a present entry.
 bool load_pdptes(TranslateState& t, u64 cr3);
 
-// XCR0 bits that the model has.
-u64 xcr0_supported(const CpuModel& model);
 // Notes I/O breakpoint hits (CR4.DE).
 void debug_port(TranslateState& t, u16 port, unsigned size);
 
