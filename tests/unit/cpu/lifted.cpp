@@ -4,27 +4,15 @@
 
 #include "cpu/x86/fpu/mxcsr.h"
 #include "cpu/x86/guest.h"
+#include "cpu/x86/mode.h"
+#include "cpu/x86/system/system.h"
 #include "jit/ir/verifier.h"
 
 namespace tandem::test {
 
 using namespace cpu::x86;
 
-namespace {
-
-constexpr u64 kPc = 0x100;
-
-const LiftRow* find(Opcode opcode) {
-#define TANDEM_X86_LIFT_TABLE(name)            \
-    for (const LiftRow& row : name##_rows()) { \
-        if (row.opcode == opcode) return &row; \
-    }
-#include "cpu/x86/lift/tables.inc"
-#undef TANDEM_X86_LIFT_TABLE
-    return nullptr;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 LiftedRunner::LiftedRunner()
     : model_(std::move(CpuModel::create("max")).value()), guest_(create_guest(model_)), interpreter_(*guest_) {
@@ -39,21 +27,12 @@ LiftedRunner::LiftedRunner()
     s.seg[SS].access = access::P | access::S | access::Writable;
 }
 
-LiftedRunner::Outcome LiftedRunner::run(std::span<const u8> bytes, ModeBits mode) {
+LiftedRunner::Outcome LiftedRunner::run(std::span<const u8> bytes) {
     Outcome out;
-    Instruction insn;
-    if (decode(bytes, mode.code(), insn) != DecodeStatus::Ok || insn.length != bytes.size()) return {"does not decode", {}};
-    const LiftRow* row = find(insn.opcode);
-    if (row == nullptr) return {"no lift function for " + std::string(opcode_name(insn.opcode)), {}};
     jit::ir::Block block;
-    block.key = {kPc, 0, mode.value()};
-    Lifter l(block, model_, mode);
-    l.begin_instruction(insn, kPc);
-    l.arg = row->arg;
-    row->lift(l);
-    if (!l.ended()) l.fall_through(l.next);
-    block.guest_insns = 1;
-    block.guest_bytes = insn.length;
+    const jit::ir::BlockKey key{kPc, 0, ModeBits::of(vcpu.state()).value()};
+    if (guest_->lift(key, {bytes, {}}, 1, block) != jit::LiftStatus::Ok) return {"is not lifted", {}};
+    if (block.guest_bytes != bytes.size()) return {"has another length", {}};
     if (auto valid = jit::ir::verify(block, guest_.get()); !valid) return {valid.error().message, {}};
 
     TranslateState& t = vcpu.state();
@@ -68,12 +47,6 @@ LiftedRunner::Outcome LiftedRunner::run(std::span<const u8> bytes, ModeBits mode
     mxcsr_from_frame(t);
     export_flags(t);
     return out;
-}
-
-ModeBits mode64() {
-    ModeBits m;
-    m.put(ModeBits::kCodeSize, static_cast<u64>(Mode::Bits64)).put(ModeBits::kProtected, 1).put(ModeBits::kLongMode, 1);
-    return m.put(ModeBits::kOsFxsr, 1).put(ModeBits::kOsXmmExcpt, 1).put(ModeBits::kOsXsave, 1).put(ModeBits::kNe, 1);
 }
 
 }  // namespace tandem::test

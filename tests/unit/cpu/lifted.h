@@ -4,8 +4,6 @@
 #include <span>
 #include <string>
 
-#include "cpu/x86/decode/instruction.h"
-#include "cpu/x86/lift/lifter.h"
 #include "cpu/x86/model.h"
 #include "flat_memory.h"
 #include "jit/guest/guest.h"
@@ -17,13 +15,14 @@ class LiftedRunner {
 public:
     LiftedRunner();
 
-    // 64-bit mode at CPL `cpl`, vector extensions enabled; `mode` adds bits. The result's `error` tells what went wrong in
-    // decoding, lifting or verifying; `leave` how the block was left.
+    // The instruction at kPc, in the mode that the state says (64-bit at CPL 0 with all of SSE enabled at first). The
+    // result's `error` tells what went wrong in lifting or verifying; `leave` how the block was left.
+    static constexpr u64 kPc = 0x100;
     struct Outcome {
         std::string error;
         jit::ir::LeaveReason leave = jit::ir::LeaveReason::None;
     };
-    Outcome run(std::span<const u8> instruction, cpu::x86::ModeBits mode);
+    Outcome run(std::span<const u8> instruction);
 
     FlatVcpu vcpu;
     cpu::x86::State& state() { return vcpu.state().s; }
@@ -34,8 +33,5 @@ private:
     jit::interp::Interpreter interpreter_;
     jit::TlbEntry empty_;  // a soft TLB that misses always
 };
-
-// 64-bit mode, CPL 0, everything enabled.
-cpu::x86::ModeBits mode64();
 
 }  // namespace tandem::test
