@@ -12,6 +12,8 @@ unsigned dest(const Lifter& l) { return l.op(0).reg; }
 // Integer and bitwise forms, by operands of the IR operation. Those with an MMX twin ask for it.
 void binary(Lifter& l) {
     if (is_mm(l, 0)) return mmx_binary(l, op_of(l));
+    const bool same = is_xmm(l, 1) && l.op(1).reg == dest(l);
+    if (same && op_of(l) == Op::PXor) return set_xmm(l, dest(l), l.b.konst_v({0, 0}));  // how registers are cleared
     const Value src = vector_operand(l, 1);
     set_xmm(l, dest(l), l.b.v_op(op_of(l), {xmm(l, dest(l)), src}));
 }

@@ -251,3 +251,25 @@ TEST_CASE("sizes and places of components") {
     CHECK(xsave_place(2).offset == 576);
     CHECK(xsave_place(3).size == 0);
 }
+
+TEST_CASE("outside 64-bit mode only the first eight vector registers are saved and loaded") {
+    Xsaver x;
+    State& s = x.state().s;
+    s.msr.efer = 0;
+    for (unsigned i = 0; i < 16; ++i) s.vec[i].lane = {i + 1, 0, i + 1, 0};
+    for (const bool extended : {false, true}) {
+        CAPTURE(extended);
+        std::memset(&x.memory[kArea], 0xee, 1024);
+        poke<u64>(x, 512, 0);
+        const u32 spec = XsaveSpec::make(XsaveForm::Xsave, false, kMmuSupervisor).value;
+        REQUIRE((extended ? xsave : fxsave)(&x.state(), spec, kArea) == LeaveReason::None);
+        CHECK(peek<u64>(x, 160 + 7 * 16) == 8);
+        CHECK(peek<u64>(x, 160 + 8 * 16) == 0xeeeeeeeeeeeeeeee);
+        if (extended) CHECK(peek<u64>(x, 576 + 8 * 16) == 0xeeeeeeeeeeeeeeee);
+        poke<u64>(x, 520, 0);
+        poke<u64>(x, 528, 0);
+        REQUIRE((extended ? xrstor : fxrstor)(&x.state(), spec, kArea) == LeaveReason::None);
+        CHECK(s.vec[8].lane[0] == 9);
+        CHECK(s.vec[8].lane[2] == 9);
+    }
+}
