@@ -9,8 +9,8 @@
 
 namespace tandem::instruction_test {
 
-// EFLAGS bits that an instruction leaves undefined.
-u64 undefined_flags(const cpu::x86::Instruction& insn, const CpuImage& in);
+// EFLAGS bits that an instruction leaves undefined. `first`: `in` is the state it starts from.
+u64 undefined_flags(const cpu::x86::Instruction& insn, const CpuImage& in, bool first);
 
 // The instructions of an experiment in order.
 std::vector<cpu::x86::Instruction> instructions(const TestCase& test);

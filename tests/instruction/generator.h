@@ -27,6 +27,9 @@ private:
     std::vector<const cpu::x86::decode_rows::Row*> rows_;
 };
 
+// Bytes that the decoder calls #UD, though they are neither VEX nor EVEX nor an extension that Tandem never offers.
+TestCase undefined_encoding(Rng& rng);
+
 // True when the processor that this runs on has the feature.
 bool host_has(cpu::x86::Feature feature);
 

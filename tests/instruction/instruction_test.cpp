@@ -1,6 +1,6 @@
 // Every user-mode instruction, on the host's processor and on Tandem's tiers, bit for bit.
 //
-// TANDEM_INSTRUCTION_COUNT   experiments for each tier (default: a sample of some seconds)
+// TANDEM_INSTRUCTION_COUNT   experiments for each test (default: a sample of some seconds; ten million with TANDEM_FULL)
 // TANDEM_INSTRUCTION_SEED    first seed; a report's seed with a count of 1 repeats it
 // TANDEM_INSTRUCTION_ONLY    mnemonics, separated by commas
 #include <fmt/format.h>
@@ -48,6 +48,11 @@ struct Failures {
     }
 };
 
+// Experiments of a test: the environment's, or the sample, or ten million in a full campaign.
+u64 sample(u64 usual) {
+    return number("TANDEM_INSTRUCTION_COUNT", std::getenv("TANDEM_FULL") != nullptr ? 10'000'000 : usual);
+}
+
 void compare_with_host(jit::Tier tier, u64 default_count) {
     auto host = HostCpu::create();
     if (!host) FAIL(host.error().message);
@@ -58,7 +63,7 @@ void compare_with_host(jit::Tier tier, u64 default_count) {
     }
     const Generator generator(only());
     const u64 first = number("TANDEM_INSTRUCTION_SEED", 1);
-    const u64 count = number("TANDEM_INSTRUCTION_COUNT", default_count);
+    const u64 count = sample(default_count);
     std::vector<TestCase> cases(HostCpu::kBatch);
     std::vector<Outcome> expected(HostCpu::kBatch);
     std::vector<Outcome> actual(HostCpu::kBatch);
@@ -93,5 +98,25 @@ void compare_with_host(jit::Tier tier, u64 default_count) {
 
 TEST_CASE("interpreter agrees with the host's processor", "[interp]") { compare_with_host(jit::Tier::Interp, 150000); }
 TEST_CASE("baseline tier agrees with the host's processor", "[baseline]") { compare_with_host(jit::Tier::Baseline, 100000); }
+
+TEST_CASE("what the decoder calls undefined is undefined on the host", "[decoder]") {
+    auto host = HostCpu::create();
+    if (!host) FAIL(host.error().message);
+    std::vector<TestCase> cases(HostCpu::kBatch);
+    std::vector<Outcome> outcomes(HostCpu::kBatch);
+    std::vector<u8> memory(kDataSize + kReadOnlySize);
+    const u64 batches = sample(100000) / HostCpu::kBatch;
+    for (u64 batch = 0; batch < batches; ++batch) {
+        Rng rng(batch);
+        Generator::fill_memory(rng, memory);
+        for (TestCase& test : cases) test = undefined_encoding(rng);
+        const auto ran = (*host)->run(cases, memory, outcomes);
+        if (!ran) FAIL(ran.error().message);
+        for (size_t i = 0; i < cases.size(); ++i) {
+            INFO(fmt::format("{:02x}", fmt::join(cases[i].code, " ")));
+            if (outcomes[i].vector != 6) CHECK(outcomes[i].vector == 6);
+        }
+    }
+}
 
 }  // namespace tandem::instruction_test
