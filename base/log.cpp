@@ -33,7 +33,7 @@ struct FileCloser {
 struct Sink {
     std::mutex lock;
     std::unique_ptr<std::FILE, FileCloser> file;
-    std::atomic<Level> level{Level::Info};
+    std::atomic<Level> level{Level::Warning};
 };
 
 Sink& sink() {

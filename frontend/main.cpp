@@ -131,6 +131,7 @@ int report(const machines::Outcome& outcome) {
 Result<int> run(const Options& options) {
     if (!options.log_file.empty()) TANDEM_TRY(log::set_file(options.log_file));
     log::set_categories(options.log_categories);
+    if (options.log_categories != 0 || !options.log_file.empty()) log::set_level(log::Level::Info);
     Running running;
     SignalWatcher signals([&](int) { running.quit(); });
     devices::ConsoleEvents events;

@@ -1,0 +1,223 @@
+// Contracts U1 to U6 (leaving the guest) on every engine: the same bodies, once per tier of the translator.
+#include <catch2/catch.hpp>
+
+#include <sys/time.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <functional>
+#include <thread>
+
+#include "accel/jit/jit_accelerator.h"
+#include "accel/trace.h"
+
+using namespace tandem;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr u64 kCode = 0x1000;
+
+// Answers reads of port 0x10 with 0x5a; calls `on_port` first.
+class Handler final : public accel::ExitHandler, devices::CpuInterruptController {
+public:
+    std::function<void(accel::Vcpu&)> on_port;
+
+    void handle(accel::Vcpu& vcpu, accel::Exit& exit) override {
+        auto* port = std::get_if<accel::PortExit>(&exit);
+        if (port == nullptr) return;
+        if (on_port) on_port(vcpu);
+        if (!port->write) port->data = 0x5a;
+    }
+    devices::CpuInterruptController& interrupt_controller(unsigned) override { return *this; }
+    u64 tsc(unsigned) override { return 0; }
+    [[nodiscard]] bool interrupt_pending() const override { return false; }
+    int acknowledge() override { return -1; }
+    [[nodiscard]] u8 cr8() const override { return 0; }
+    void set_cr8(u8) override {}
+};
+
+// A vCPU in real mode at kCode with interrupts off.
+struct Bench {
+    devices::GuestMemory memory;
+    Handler handler;
+    std::unique_ptr<accel::Accelerator> accelerator;
+    std::unique_ptr<accel::Vcpu> vcpu;
+
+    Bench(jit::Tier tier, std::initializer_list<u8> code) {
+        REQUIRE(memory.add("ram", 0, 1 << 20).ok());
+        REQUIRE(memory.write(kCode, std::data(code), code.size()));
+        auto model = cpu::x86::CpuModel::create("max");
+        REQUIRE(model.ok());
+        jit::Options options;
+        options.tier = tier;
+        auto made = accel::create_jit_accelerator(*model, options);
+        INFO((made ? "" : made.error().message));
+        REQUIRE(made.ok());
+        accelerator = std::move(made).value();
+        REQUIRE(accelerator->map_memory(memory).ok());
+        auto created = accelerator->create_vcpu(0, handler);
+        REQUIRE(created.ok());
+        vcpu = std::move(created).value();
+        cpu::x86::State s;
+        cpu::x86::reset(s, true);
+        for (auto& segment : s.seg) segment = {0, 0xffff, 0, 0x93};
+        s.seg[cpu::x86::CS].access = 0x9b;
+        s.rip = kCode;
+        REQUIRE(vcpu->import_state(s).ok());
+    }
+    [[nodiscard]] cpu::x86::State state() const {
+        cpu::ArchState out;
+        REQUIRE(vcpu->export_state(out).ok());
+        return std::get<cpu::x86::State>(out);
+    }
+};
+
+bool requested(const accel::Exit& e) { return std::holds_alternative<accel::RequestedExit>(e); }
+bool halted(const accel::Exit& e) { return std::holds_alternative<accel::HaltExit>(e); }
+
+#define FOR_EACH_TIER const jit::Tier tier = GENERATE(jit::Tier::Interp, jit::Tier::Baseline)
+
+}  // namespace
+
+TEST_CASE("a request before the first run ends that run at once, and only that one", "[U1][U2]") {
+    FOR_EACH_TIER;
+    Bench b(tier, {0xf4});  // hlt
+    b.vcpu->request_exit();
+    b.vcpu->request_exit();
+    CHECK(requested(b.vcpu->run()));
+    CHECK(b.state().rip == kCode);
+    CHECK(halted(b.vcpu->run()));
+}
+
+TEST_CASE("a request from another thread stops an endless loop", "[U1][U2]") {
+    FOR_EACH_TIER;
+    Bench b(tier, {0xeb, 0xfe});  // jmp .
+    for (int round = 0; round < 5; ++round) {
+        std::thread other([&] {
+            std::this_thread::sleep_for(2ms);
+            b.vcpu->request_exit();
+        });
+        const accel::Exit exit = b.vcpu->run();
+        other.join();
+        CHECK(requested(exit));
+        CHECK(b.state().rip == kCode);
+    }
+}
+
+TEST_CASE("a vCPU that was leaving for another reason keeps it, and the request is spent", "[U3]") {
+    FOR_EACH_TIER;
+    Bench b(tier, {0xe4, 0x10, 0xf4, 0xeb, 0xfb});  // in al, 0x10; hlt; jmp start
+    // The request comes while the vCPU is on its way to HLT.
+    b.handler.on_port = [](accel::Vcpu& v) { v.request_exit(); };
+    const accel::Exit first = b.vcpu->run();
+    REQUIRE((halted(first) || requested(first)));
+    b.handler.on_port = nullptr;
+    // Either way it is answered now: the next exit is the guest's own.
+    CHECK(halted(b.vcpu->run()));
+}
+
+TEST_CASE("a storm of requests is neither lost nor counted twice", "[U4]") {
+    FOR_EACH_TIER;
+    Bench b(tier, {0xe4, 0x10, 0xf4, 0xeb, 0xfb});
+    constexpr unsigned kThreads = 4;
+    constexpr unsigned kEach = 2000;
+    std::atomic<unsigned> running{kThreads};
+    std::vector<std::thread> threads;
+    for (unsigned t = 0; t < kThreads; ++t) {
+        threads.emplace_back([&] {
+            for (unsigned i = 0; i < kEach; ++i) {
+                b.vcpu->request_exit();
+                if (i % 16 == 0) std::this_thread::yield();
+            }
+            --running;
+        });
+    }
+    unsigned answered = 0;
+    unsigned own = 0;
+    unsigned others = 0;
+    while (running != 0) {
+        const accel::Exit exit = b.vcpu->run();
+        if (requested(exit)) {
+            ++answered;
+        } else if (halted(exit)) {
+            ++own;
+        } else {
+            ++others;
+        }
+    }
+    for (auto& t : threads) t.join();
+    CHECK(others == 0);
+    CHECK(answered >= 1);
+    CHECK(answered <= kThreads * kEach);
+    // At most one request is left over, and it is answered once.
+    const bool left = requested(b.vcpu->run());
+    CHECK(halted(b.vcpu->run()));
+    INFO("left over: " << left << ", own exits: " << own);
+    b.vcpu->request_exit();
+    CHECK(requested(b.vcpu->run()));
+    CHECK(halted(b.vcpu->run()));
+}
+
+TEST_CASE("state is complete after an exit: a port read has reached its register", "[U5]") {
+    FOR_EACH_TIER;
+    Bench b(tier, {0xe4, 0x10, 0xf4});  // in al, 0x10; hlt
+    CHECK(halted(b.vcpu->run()));
+    CHECK((b.state().gpr[cpu::x86::RAX] & 0xff) == 0x5a);
+    CHECK(b.state().rip == kCode + 3);
+    // A request in the middle of the access is answered after it.
+    Bench c(tier, {0xe4, 0x10, 0xeb, 0xfc});  // in al, 0x10; jmp start
+    c.handler.on_port = [](accel::Vcpu& v) { v.request_exit(); };
+    CHECK(requested(c.vcpu->run()));
+    CHECK((c.state().gpr[cpu::x86::RAX] & 0xff) == 0x5a);
+}
+
+TEST_CASE("signals, masks and timers of the embedding process are left alone", "[U6]") {
+    struct Snapshot {
+        std::array<struct sigaction, 64> actions{};
+        sigset_t mask{};
+        itimerval timer{};
+        Snapshot() {
+            for (int n = 1; n < 64; ++n) sigaction(n, nullptr, &actions[static_cast<std::size_t>(n)]);
+            pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+            getitimer(ITIMER_REAL, &timer);
+        }
+    };
+    FOR_EACH_TIER;
+    const Snapshot before;
+    {
+        Bench b(tier, {0xe4, 0x10, 0xf4, 0xeb, 0xfb});
+        std::thread other([&] { b.vcpu->request_exit(); });
+        for (int i = 0; i < 100; ++i) (void)b.vcpu->run();
+        other.join();
+    }
+    const Snapshot after;
+    for (std::size_t n = 1; n < 64; ++n) {
+        CAPTURE(n);
+        CHECK(before.actions[n].sa_handler == after.actions[n].sa_handler);
+        CHECK(before.actions[n].sa_flags == after.actions[n].sa_flags);
+    }
+    for (int n = 1; n < 64; ++n) CHECK(sigismember(&before.mask, n) == sigismember(&after.mask, n));
+    CHECK(before.timer.it_value.tv_sec == after.timer.it_value.tv_sec);
+    CHECK(before.timer.it_value.tv_usec == after.timer.it_value.tv_usec);
+}
+
+TEST_CASE("a vCPU is created once", "[I5]") {
+    Bench b(jit::Tier::Interp, {0xf4});
+    auto again = b.accelerator->create_vcpu(0, b.handler);
+    REQUIRE_FALSE(again.ok());
+    CHECK(again.error().code == Errc::Busy);
+    CHECK(again.error().message.find("exists already") != std::string::npos);
+}
+
+TEST_CASE("exit traces have KVM's form and the hardware's exit qualification", "[T1]") {
+    // Intel SDM vol. 3, table 28-5; the example of the contract: REP INSW from port 0x1f0.
+    accel::PortExit insw;
+    insw.port = 0x1f0;
+    insw.size = 2;
+    insw.string = insw.rep = true;
+    CHECK(accel::io_qualification(insw) == 0x1f00039);
+}
