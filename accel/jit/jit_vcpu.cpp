@@ -47,9 +47,10 @@ Exit JitVcpu::run() {
         if ((signals & SignalWord::ExitRequest) != 0) return RequestedExit{};
         take_init_and_sipi();
         if (state_->s.activity == Activity::Shutdown) return finish(ShutdownExit{state_->s.rip});
-        if (asleep()) return finish(HaltExit{});
+        // A halt is no answer to a request: the sleep that follows it ends at once, and the next run reports the request.
+        if (asleep()) return HaltExit{};
         switch (translator_->run()) {
-            case jit::ir::LeaveReason::Halt: return finish(HaltExit{});
+            case jit::ir::LeaveReason::Halt: return HaltExit{};
             case jit::ir::LeaveReason::Exit:
                 // Only a shutdown ends run() from inside: everything else is dispatched where it happens.
                 if (state_->s.activity == Activity::Shutdown) return finish(ShutdownExit{state_->s.rip});
