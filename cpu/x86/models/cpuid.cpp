@@ -55,9 +55,7 @@ public:
                 if (!m_.amd()) r = {0x00feff01, 0, 0, 0};
                 break;
             case 4: r = cache(subleaf); break;
-            case 7:
-                if (subleaf == 0) r.eax = has_leaf(7, 1) ? 1 : 0;
-                break;
+            case 7: structured_features(subleaf, r); break;
             case 0xb: r = topology(subleaf); break;
             case 0xd: xsave(subleaf, r); break;
             case 0x16: r = {d_.tsc_khz / 1000, d_.tsc_khz / 1000, d_.tsc_khz != 0 ? 100u : 0u, 0}; break;
@@ -91,6 +89,14 @@ private:
     [[nodiscard]] bool has_leaf(u32 leaf, u32 subleaf) const {
         const CpuidResult r = features(leaf, subleaf);
         return (r.eax | r.ebx | r.ecx | r.edx) != 0;
+    }
+
+    // BHI_CTRL comes with SPEC_CTRL: without it kernels empty the branch history by hand on every system call.
+    void structured_features(u32 subleaf, CpuidResult& r) const {
+        constexpr u32 kBhiCtrl = 1u << 4;
+        const bool bhi = m_.has(Feature::SPEC_CTRL);
+        if (subleaf == 0) r.eax = bhi ? 2 : has_leaf(7, 1) ? 1 : 0;
+        if (subleaf == 2 && bhi) r.edx |= kBhiCtrl;
     }
 
     void version(CpuidResult& r) const {

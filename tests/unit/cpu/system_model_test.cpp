@@ -93,6 +93,15 @@ TEST_CASE("identification leaves", "[system][model]") {
     CHECK(model.cpuid(0x80000000, 0, d).eax == 0x80000008);
 }
 
+TEST_CASE("only leaves that have subleaves look at ECX", "[system][model]") {
+    const CpuModel model = make("max");
+    for (const u32 leaf : {0u, 1u, 0x40000001u, 0x80000001u, 0x80000008u}) {
+        CHECK(model.cpuid(leaf, 0x12345, {}).edx == model.cpuid(leaf, 0, {}).edx);
+        CHECK(model.cpuid(leaf, 0x12345, {}).ebx == model.cpuid(leaf, 0, {}).ebx);
+    }
+    CHECK(model.cpuid(7, 1, {}).ebx != model.cpuid(7, 0, {}).ebx);
+}
+
 TEST_CASE("what depends on the processor's state", "[system][model]") {
     const CpuModel model = make("max");
     CpuModel::Dynamic d;
