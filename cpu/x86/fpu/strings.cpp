@@ -136,8 +136,10 @@ u64 compare_strings(TranslateState* t, u32 control, u64 length1, u64 length2) {
     const u32 result = apply_polarity(aggregate(a, b, c), b, c);
     write_mask(t->scratch_vec[2], result, c);
     unsigned index = c.count();
-    if (result != 0)
-        index = static_cast<unsigned>(c.most_significant() ? std::bit_width(result) - 1 : std::countr_zero(result));
+    if (result != 0) {
+        const int place = c.most_significant() ? static_cast<int>(std::bit_width(result)) - 1 : std::countr_zero(result);
+        index = static_cast<unsigned>(place);
+    }
     const u64 flags = (result != 0 ? eflags::CF : 0) | (b.length < c.count() ? eflags::ZF : 0) |
                       (a.length < c.count() ? eflags::SF : 0) | (bit(result, 0) ? eflags::OF : 0);
     return flags | u64{index} << 32;
