@@ -30,34 +30,41 @@ struct StoreOutcome {
     u16 status = 0;
 };
 
+// The guest's control word, and the exception flags that it has set already: those need not be told apart from newly raised
+// ones, which saves an expensive FNCLEX in the ordinary case. `known` must be 0 unless all exceptions are masked.
+struct Control {
+    u16 fcw = 0x37f;
+    u16 known = 0;
+};
+
 // In the encoding order of ModRM.reg (SDM volume 2, tables ). Com and ComP only set condition codes.
 enum class Arith : u8 { Add, Mul, Com, ComP, Sub, SubR, Div, DivR };
 enum class Source : u8 { Register, Real32, Real64, Int32, Int16 };
 
 // ST(0) `op` a register / a memory operand of `source`'s format in the low bytes of `operand`.
-Outcome arith(Arith op, u16 fcw, const X87Reg& st0, const X87Reg& operand);
-Outcome arith(Arith op, u16 fcw, const X87Reg& st0, Source source, u64 operand);
+Outcome arith(Arith op, Control control, const X87Reg& st0, const X87Reg& operand);
+Outcome arith(Arith op, Control control, const X87Reg& st0, Source source, u64 operand);
 
 enum class Unary : u8 { Tst, Xam, Sqrt, RndInt, F2xm1, Sin, Cos };
-Outcome unary(Unary op, u16 fcw, const X87Reg& st0);
+Outcome unary(Unary op, Control control, const X87Reg& st0);
 
 // Operations on ST(0) and ST(1); the value belongs to ST(0) for the first three, to ST(1) after a pop for the others.
 enum class Binary : u8 { Prem, Prem1, Scale, Atan, Yl2x, Yl2xp1 };
-Outcome binary(Binary op, u16 fcw, const X87Reg& st0, const X87Reg& st1);
+Outcome binary(Binary op, Control control, const X87Reg& st0, const X87Reg& st1);
 
 enum class Pushing : u8 { SinCos, Tan, Extract };
-PairOutcome pushing(Pushing op, u16 fcw, const X87Reg& st0);
+PairOutcome pushing(Pushing op, Control control, const X87Reg& st0);
 
 // FUCOM: condition codes in status.
-Outcome unordered_compare(u16 fcw, const X87Reg& st0, const X87Reg& operand);
+Outcome unordered_compare(Control control, const X87Reg& st0, const X87Reg& operand);
 
 enum class Constant : u8 { One, L2T, L2E, Pi, Lg2, Ln2, Zero };
-Outcome constant(Constant which, u16 fcw);
+Outcome constant(Constant which, Control control);
 
 enum class Format : u8 { Real32, Real64, Int16, Int32, Int64, Bcd };
-Outcome load(Format format, u16 fcw, const std::array<u64, 2>& bits);
-StoreOutcome store(Format format, u16 fcw, const X87Reg& st0);
+Outcome load(Format format, Control control, const std::array<u64, 2>& bits);
+StoreOutcome store(Format format, Control control, const X87Reg& st0);
 // FISTTP: Int16, Int32 and Int64 only.
-StoreOutcome store_truncated(Format format, u16 fcw, const X87Reg& st0);
+StoreOutcome store_truncated(Format format, Control control, const X87Reg& st0);
 
 }  // namespace tandem::cpu::x86::host_x87

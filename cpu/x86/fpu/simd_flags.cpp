@@ -49,7 +49,7 @@ bool is_denormal(u64 v, bool single) {
 
 X87Reg widen(u64 v, bool single, u32 control) {
     if ((control & mxcsr::DAZ) != 0 && is_denormal(v, single)) v &= u64{1} << (single ? 31 : 63);
-    constexpr u16 kMasked = 0x37f;
+    constexpr host_x87::Control kMasked{};
     return host_x87::load(single ? host_x87::Format::Real32 : host_x87::Format::Real64, kMasked, {v, 0}).value;
 }
 
@@ -67,7 +67,7 @@ bool inexact_unbounded(const Pair& p, bool single, u32 control) {
                                                             host_x87::Arith::Div};
     const host_x87::Arith op =
         narrows ? host_x87::Arith::Mul : kOps[static_cast<unsigned>(p.arith) - static_cast<unsigned>(SimdArith::Add)];
-    return (host_x87::arith(op, fcw, a, b).status & fsw::PE) != 0;
+    return (host_x87::arith(op, host_x87::Control{fcw, 0}, a, b).status & fsw::PE) != 0;
 }
 
 Element evaluate(const Pair& p, bool single, u32 control) {

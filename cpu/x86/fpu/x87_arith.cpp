@@ -49,7 +49,7 @@ LeaveReason arith_memory(TranslateState* t, u32 spec, u64 va, host_x87::Source s
         compares ? compare_underflow(fpu, pops) : arith_underflow(fpu, 0, 0);
         return LeaveReason::None;
     }
-    const host_x87::Outcome o = host_x87::arith(op, fpu.fcw(), fpu.st(0), source, operand);
+    const host_x87::Outcome o = host_x87::arith(op, fpu.control(), fpu.st(0), source, operand);
     compares ? finish_compare(fpu, o.status, pops) : finish_arith(fpu, o, 0, 0);
     return LeaveReason::None;
 }
@@ -63,8 +63,8 @@ LeaveReason compare(TranslateState* t, u32 spec, unsigned pops, bool unordered) 
         compare_underflow(fpu, pops);
         return LeaveReason::None;
     }
-    const u16 status = unordered ? host_x87::unordered_compare(fpu.fcw(), fpu.st(0), fpu.st(i)).status
-                                 : host_x87::arith(Arith::Com, fpu.fcw(), fpu.st(0), fpu.st(i)).status;
+    const u16 status = unordered ? host_x87::unordered_compare(fpu.control(), fpu.st(0), fpu.st(i)).status
+                                 : host_x87::arith(Arith::Com, fpu.control(), fpu.st(0), fpu.st(i)).status;
     finish_compare(fpu, status, pops);
     return LeaveReason::None;
 }
@@ -119,7 +119,7 @@ void math_unary(X87Unit& fpu, const MathRow& row) {
         return arith_underflow(fpu, 0, 0);
     }
     const auto op = static_cast<host_x87::Unary>(row.operation);
-    const host_x87::Outcome o = host_x87::unary(op, fpu.fcw(), fpu.st(0));
+    const host_x87::Outcome o = host_x87::unary(op, fpu.control(), fpu.st(0));
     fpu.merge(o.status, row.conditions);
     if (!fpu.blocked(o.status)) fpu.set(0, o.value);
 }
@@ -131,7 +131,7 @@ void math_binary(X87Unit& fpu, const MathRow& row) {
         return arith_underflow(fpu, pops ? 1 : 0, pops ? 1 : 0);
     }
     const auto op = static_cast<host_x87::Binary>(row.operation);
-    const host_x87::Outcome o = host_x87::binary(op, fpu.fcw(), fpu.st(0), fpu.st(1));
+    const host_x87::Outcome o = host_x87::binary(op, fpu.control(), fpu.st(0), fpu.st(1));
     // FPREM leaves the quotient bits C0 and C3 alone when it has no quotient.
     const bool no_result = (o.value.sign_exponent & 0x7fff) == 0x7fff || fpu.blocked(o.status);
     fpu.merge(o.status, no_result ? static_cast<u16>(row.conditions & kC1C2) : row.conditions);
@@ -150,7 +150,7 @@ void math_pushing(X87Unit& fpu, const MathRow& row) {
         return;
     }
     const auto op = static_cast<host_x87::Pushing>(row.operation);
-    const host_x87::PairOutcome o = host_x87::pushing(op, fpu.fcw(), fpu.st(0));
+    const host_x87::PairOutcome o = host_x87::pushing(op, fpu.control(), fpu.st(0));
     fpu.merge(o.status, row.conditions);
     const bool out_of_range = (o.status & row.conditions & fsw::C2) != 0;
     if (fpu.blocked(o.status) || out_of_range) return;
@@ -160,7 +160,7 @@ void math_pushing(X87Unit& fpu, const MathRow& row) {
 
 void examine(X87Unit& fpu) {
     if (!fpu.empty(0)) {
-        fpu.merge(host_x87::unary(host_x87::Unary::Xam, fpu.fcw(), fpu.st(0)).status & fsw::Conditions, fsw::Conditions);
+        fpu.merge(host_x87::unary(host_x87::Unary::Xam, fpu.control(), fpu.st(0)).status & fsw::Conditions, fsw::Conditions);
         return;
     }
     const u16 sign = bit(fpu.st(0).sign_exponent, 15) ? fsw::C1 : 0;
@@ -169,7 +169,7 @@ void examine(X87Unit& fpu) {
 
 void test(X87Unit& fpu) {
     if (fpu.empty(0)) return compare_underflow(fpu, 0);
-    finish_compare(fpu, host_x87::unary(host_x87::Unary::Tst, fpu.fcw(), fpu.st(0)).status, 0);
+    finish_compare(fpu, host_x87::unary(host_x87::Unary::Tst, fpu.control(), fpu.st(0)).status, 0);
 }
 
 }  // namespace
@@ -185,7 +185,7 @@ LeaveReason x87_arith(TranslateState* t, u32 spec) {
         arith_underflow(fpu, dest, pops);
         return LeaveReason::None;
     }
-    finish_arith(fpu, host_x87::arith(arith_of(fpu), fpu.fcw(), fpu.st(0), fpu.st(i)), dest, pops);
+    finish_arith(fpu, host_x87::arith(arith_of(fpu), fpu.control(), fpu.st(0), fpu.st(i)), dest, pops);
     return LeaveReason::None;
 }
 
@@ -213,8 +213,8 @@ LeaveReason x87_compare_flags(TranslateState* t, u32 spec, u32 how) {
     u16 status = fsw::IE | fsw::SF | fsw::C0 | fsw::C2 | fsw::C3;
     u16 conditions = fsw::C1;  // cleared by a stack fault only
     if (!fpu.empty(0) && !fpu.empty(i)) {
-        status = bit(how, 1) ? host_x87::unordered_compare(fpu.fcw(), fpu.st(0), fpu.st(i)).status
-                             : host_x87::arith(Arith::Com, fpu.fcw(), fpu.st(0), fpu.st(i)).status;
+        status = bit(how, 1) ? host_x87::unordered_compare(fpu.control(), fpu.st(0), fpu.st(i)).status
+                             : host_x87::arith(Arith::Com, fpu.control(), fpu.st(0), fpu.st(i)).status;
         conditions = 0;
     }
     fpu.merge(status, conditions);

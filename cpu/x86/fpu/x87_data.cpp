@@ -42,7 +42,7 @@ LeaveReason load(TranslateState* t, u32 spec, u64 va, Format format) {
         push_or_overflow(fpu, kIndefinite);
         return LeaveReason::None;
     }
-    const host_x87::Outcome o = host_x87::load(format, fpu.fcw(), bits);
+    const host_x87::Outcome o = host_x87::load(format, fpu.control(), bits);
     fpu.merge(o.status, fsw::C1);
     // An unmasked denormal operand is reported, and loaded all the same.
     if (!fpu.blocked(o.status, fsw::IE)) fpu.push(o.value);
@@ -63,7 +63,7 @@ LeaveReason store_with(TranslateState* t, u32 spec, u64 va, Format format, u32 p
         o.status = fsw::IE | fsw::SF;
         o.bits = row.indefinite;
     } else {
-        o = run(fpu.fcw(), fpu.st(0));
+        o = run(fpu.control(), fpu.st(0));
     }
     const bool blocked = fpu.blocked(o.status, kStoreBlockers);
     if (!blocked && !fpu.store(va, o.bits.data(), row.bytes)) return fpu.fault();
@@ -74,8 +74,9 @@ LeaveReason store_with(TranslateState* t, u32 spec, u64 va, Format format, u32 p
 }
 
 LeaveReason store(TranslateState* t, u32 spec, u64 va, Format format, u32 pop) {
-    return store_with(t, spec, va, format, pop,
-                      [format](u16 fcw, const X87Reg& st0) { return host_x87::store(format, fcw, st0); });
+    return store_with(t, spec, va, format, pop, [format](host_x87::Control control, const X87Reg& st0) {
+        return host_x87::store(format, control, st0);
+    });
 }
 
 }  // namespace
@@ -114,7 +115,7 @@ LeaveReason x87_load_constant(TranslateState* t, u32 spec) {
     X87Unit fpu(*t, spec);
     if (const LeaveReason r = x87_wait(t); r != LeaveReason::None) return r;
     fpu.track();
-    push_or_overflow(fpu, host_x87::constant(static_cast<host_x87::Constant>(fpu.spec().rm()), fpu.fcw()).value);
+    push_or_overflow(fpu, host_x87::constant(static_cast<host_x87::Constant>(fpu.spec().rm()), fpu.control()).value);
     return LeaveReason::None;
 }
 
@@ -127,7 +128,7 @@ LeaveReason x87_store_bcd(TranslateState* t, u32 spec, u64 va) { return store(t,
 
 LeaveReason x87_store_m80(TranslateState* t, u32 spec, u64 va) {
     // A store of all 80 bits cannot raise anything but a stack underflow.
-    return store_with(t, spec, va, Format::Bcd, 1, [](u16, const X87Reg& st0) {
+    return store_with(t, spec, va, Format::Bcd, 1, [](host_x87::Control, const X87Reg& st0) {
         return host_x87::StoreOutcome{{st0.significand, st0.sign_exponent}, 0};
     });
 }
@@ -135,8 +136,9 @@ LeaveReason x87_store_m80(TranslateState* t, u32 spec, u64 va) {
 LeaveReason x87_store_truncated(TranslateState* t, u32 spec, u64 va) {
     const unsigned escape = X87Spec{spec}.escape();  // DB m32, DD m64, DF m16
     const Format format = escape == 3 ? Format::Int32 : escape == 5 ? Format::Int64 : Format::Int16;
-    return store_with(t, spec, va, format, 1,
-                      [format](u16 fcw, const X87Reg& st0) { return host_x87::store_truncated(format, fcw, st0); });
+    return store_with(t, spec, va, format, 1, [format](host_x87::Control control, const X87Reg& st0) {
+        return host_x87::store_truncated(format, control, st0);
+    });
 }
 
 LeaveReason x87_store_sti(TranslateState* t, u32 spec, u32 pop) {

@@ -2,6 +2,7 @@
 // (SDM volume 1, 8.1 and 8.5.)
 #pragma once
 
+#include "cpu/x86/fpu/host_x87.h"
 #include "cpu/x86/fpu/x87.h"
 #include "jit/guest/memory.h"
 
@@ -15,7 +16,11 @@ public:
     X87Unit(TranslateState& t, u32 spec) : t_(t), x_(t.s.x87), spec_{spec} {}
 
     [[nodiscard]] const X87Spec& spec() const { return spec_; }
-    [[nodiscard]] u16 fcw() const { return x_.fcw; }
+    // What an operation runs under.
+    [[nodiscard]] host_x87::Control control() const {
+        const bool all_masked = (x_.fcw & fsw::Exceptions) == fsw::Exceptions;
+        return {x_.fcw, all_masked ? static_cast<u16>(x_.fsw & (fsw::Exceptions | fsw::SF)) : u16{0}};
+    }
     [[nodiscard]] TranslateState& state() { return t_; }
 
     // Operand access; false: return jit::leave_status().
