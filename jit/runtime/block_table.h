@@ -24,6 +24,7 @@ struct BlockNode : TranslatedBlock {
     std::atomic<const ir::Block*> interpretable{nullptr};  // `ir` while the interpreter may run it
     std::atomic<u32> executions{0};                        // on the interpreter
     std::atomic<bool> uncompilable{false};
+    bool warm = false;                // has been hot once, outside a loop
     std::vector<HotRegion*> regions;  // that it is part of
     u64 retired = 0;                  // epoch after which no vCPU can be in the block
 

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kPooledIr = 64;
 constexpr i32 kNeverHot = std::numeric_limits<i32>::max();
+constexpr u64 kStraightFactor = 64;
 constexpr std::size_t kMaxRegionBlocks = 48;
 constexpr std::size_t kMaxRegionInsts = 3000;
 constexpr u64 kMaxIrBytes = u64{256} << 20;
@@ -25,7 +26,9 @@ u64 now_ns() {
         std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
 }
 
-i32 hot_threshold(const Options& options) { return static_cast<i32>(std::min<u32>(options.llvm_threshold, kNeverHot)); }
+i32 hot_threshold(const Options& options, u64 factor = 1) {
+    return static_cast<i32>(std::min<u64>(options.llvm_threshold * factor, kNeverHot));
+}
 
 u64 bytes_of(const ir::Block& block) {
     return block.insts.capacity() * sizeof(ir::Inst) + block.vector_constants.capacity() * sizeof(ir::Vec128);
@@ -314,7 +317,9 @@ bool Core::add_to_region(Region& region, std::vector<BlockNode*>& members, Block
 
 void Core::heat(BlockNode& block) {
     block.hot_countdown.store(kNeverHot, std::memory_order_relaxed);
-    if (!hot_ || block.invalid || block.spans_pages() || !block.code || !block.regions.empty()) return;
+    const auto enters = [&block](const HotRegion* r) { return r->members[0] == &block; };
+    if (!hot_ || block.invalid || block.spans_pages() || !block.code) return;
+    if (std::any_of(block.regions.begin(), block.regions.end(), enters)) return;
     if (!hot_->wants_more()) {
         block.hot_countdown.store(hot_threshold(options_), std::memory_order_relaxed);
         return;
@@ -323,6 +328,7 @@ void Core::heat(BlockNode& block) {
     std::vector<BlockNode*> members;
     if (!add_to_region(region, members, block)) return;
     std::size_t insts = 0;
+    bool loops = false;
     // Breadth first along direct jumps to blocks of the same page that have run compiled.
     for (std::size_t at = 0; at < region.blocks.size() && insts < kMaxRegionInsts; ++at) {
         const ir::Inst last = region.blocks[at].insts.back();
@@ -331,13 +337,22 @@ void Core::heat(BlockNode& block) {
         const u64 fallthrough = last.op == ir::Op::Branch ? region.blocks[at].fallthrough : last.imm;
         for (const u64 pc : {last.imm, fallthrough}) {
             const ir::BlockKey key{pc, block.key.base, block.key.mode};
+            const auto same_pc = [pc](const BlockNode* member) { return member->key.pc == pc; };
+            if (std::any_of(members.begin(), members.end(), same_pc)) {
+                loops |= pc <= region.blocks[at].key.pc;
+                continue;
+            }
             if ((key.address() & kPageMask) != (block.key.address() & kPageMask)) continue;
             BlockNode* next = table_.find((block.phys[0] & kPageMask) | (key.address() & ~kPageMask), key);
             if (next == nullptr || next->spans_pages() || next->code == nullptr) continue;
-            if (members.size() >= kMaxRegionBlocks || std::find(members.begin(), members.end(), next) != members.end())
-                continue;
-            add_to_region(region, members, *next);
+            if (members.size() < kMaxRegionBlocks) add_to_region(region, members, *next);
         }
+    }
+    // Without a loop there is less to gain, so it has to be hotter.
+    if (!loops && !block.warm) {
+        block.warm = true;
+        block.hot_countdown.store(hot_threshold(options_, kStraightFactor), std::memory_order_relaxed);
+        return;
     }
     hot_->request(std::move(region), std::move(members));
 }

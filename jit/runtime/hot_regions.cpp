@@ -102,8 +102,9 @@ void HotRegions::work() {
         for (const u64 handle : releases_) compiler_->release(handle);
         releases_.clear();
         if (jobs_.empty()) continue;
-        Job job = std::move(jobs_.front());
-        jobs_.pop_front();
+        // The latest first: what waits longest may be over.
+        Job job = std::move(jobs_.back());
+        jobs_.pop_back();
         lock.unlock();
         const auto start = std::chrono::steady_clock::now();
         Result<CompiledRegion> result = Error{Errc::Unsupported, "no LLVM tier"};
