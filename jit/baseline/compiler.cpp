@@ -72,7 +72,7 @@ void Compiler::emit_block(TranslatedBlock& block) {
         const Inst& inst = block_->insts[n];
         const ValueInfo& info = regs_.info(static_cast<Value>(n));
         if (info.skip) continue;
-        regs_.begin_inst(static_cast<Value>(n));
+        regs_.begin_inst(now_ = static_cast<Value>(n));
         if (info.done) {
             for (unsigned a = 0; a < inst.nargs; ++a) regs_.note_use(inst.args[a]);
         } else {

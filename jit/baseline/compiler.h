@@ -48,6 +48,19 @@ private:
         Reg base = 0;
         i32 displacement = 0;
     };
+    // The bytes [low, high] from a root value on, in guest-virtual memory.
+    struct Span {
+        Value root = kNone;
+        i64 low = 0, high = 0;
+    };
+    // The last check that may serve again: registers that hold the page it found (all ones after a slow path) and what to
+    // add to guest addresses on it, and the bytes known to be on that page when they do.
+    struct PageMemo {
+        Reg page = kNoReg, host = kNoReg;
+        Span span;
+        u32 mmu = 0;
+        bool writable = false;
+    };
     // A memory access whose fast path has been emitted; its slow path follows the block.
     struct SlowAccess {
         SlowPath path = SlowPath::Load;
@@ -57,6 +70,7 @@ private:
         u8 atomic = 0;
         Reg scratch = 0;  // free at the jump to the slow path
         Reg result = kNoReg;
+        Reg forget = kNoReg;  // PageMemo::page, when the slow path makes the memo wrong
         Reg operand[2] = {kNoReg, kNoReg};
         bool constant = false;  // Store of `imm`
         Address address;
@@ -119,6 +133,11 @@ private:
     // memory.cpp
     Address address(const ir::Inst& inst);
     SlowAccess translate(const ir::Inst& inst, Type type, bool write, Reg host);
+    void check_page(SlowAccess& access, bool for_write, Reg host);
+    bool check_again(SlowAccess& access, const Span& span, bool for_write);
+    [[nodiscard]] bool span_of(const ir::Inst& inst, Span& out) const;
+    [[nodiscard]] bool used_again(const Span& span, u32 mmu, bool writable) const;
+    void slow_when(SlowAccess& access, Cc condition);
     void finish_access(SlowAccess& access);
     void load(Value v, const ir::Inst& inst);
     void store(const ir::Inst& inst);
@@ -176,6 +195,8 @@ private:
     bool first_insn_ = true;
     // The host's ZF and SF describe this root value (in its own type) until an instruction changes them.
     Value flags_of_ = kNone;
+    PageMemo memo_;
+    Value now_ = 0;  // the instruction being emitted
     u64 hot_block_ = 0;
     u32 hot_jump_ = 0;
 };

@@ -39,19 +39,114 @@ Compiler::Address Compiler::address(const Inst& inst) {
     return {r, 0};
 }
 
-// Emits the check for an access of `type`; afterwards `host` holds what to add to the guest address.
+// The bytes that an access touches, relative to a value that other accesses' addresses may also be made from.
+bool Compiler::span_of(const Inst& inst, Span& out) const {
+    constexpr i64 kLimit = i64{1} << 30;
+    Value v = regs_.root(inst.args[0]);
+    i64 displacement = static_cast<i64>(inst.imm);
+    while (inst_of(v).op == Op::Add && is_const(*block_, inst_of(v).args[1]) && type_of(v) == Type::I64) {
+        if (displacement < -kLimit || displacement > kLimit) return false;
+        const i64 imm = static_cast<i64>(inst_of(inst_of(v).args[1]).imm);
+        if (imm < -kLimit || imm > kLimit) return false;
+        displacement += imm;
+        v = regs_.root(inst_of(v).args[0]);
+    }
+    const u32 size = ir::size_of(inst.op == Op::Store ? type_of(inst.args[1]) : inst.type);
+    out = {v, displacement, displacement + static_cast<i64>(size) - 1};
+    return inst_of(v).op != Op::Const && displacement >= -kLimit && displacement <= kLimit;
+}
+
+// Whether a load or store that follows soon is likely to be on the same page, so that keeping what is known pays.
+bool Compiler::used_again(const Span& span, u32 mmu, bool writable) const {
+    constexpr size_t kWindow = 32;
+    constexpr i64 kNear = 1024;
+    const size_t end = std::min(block_->insts.size(), size_t{now_} + kWindow);
+    for (size_t n = size_t{now_} + 1; n < end; ++n) {
+        const Inst& i = block_->insts[n];
+        if (i.op == Op::Call) return false;
+        if ((i.op != Op::Load && i.op != Op::Store) || (i.aux & MemFlags::kMmuMask) != mmu) continue;
+        Span other;
+        if ((i.op == Op::Store && !writable) || !span_of(i, other) || other.root != span.root) continue;
+        if (other.low - span.low < kNear && span.low - other.low < kNear) return true;
+    }
+    return false;
+}
+
+// Jumps to the slow path, which finds the state as it is here.
+void Compiler::slow_when(SlowAccess& access, Cc condition) {
+    access.dirty_begin = static_cast<u32>(dirty_.size());
+    regs_.snapshot_dirty(dirty_);
+    access.dirty_end = static_cast<u32>(dirty_.size());
+    access.vectors = regs_.vectors_live();
+    access.store_pc = pc_pending_;
+    access.pc = pc_;
+    access.jump = code_.jump(condition);
+}
+
+// Emits the check for an access of `type`; afterwards access.result holds what to add to the guest address (`host`, if the
+// caller gave one and it is not kept for later accesses).
 Compiler::SlowAccess Compiler::translate(const Inst& inst, Type type, bool write, Reg host) {
     SlowAccess access;
-    access.address = address(inst);
     access.type = type;
     access.mem_flags = inst.aux;
+    const bool for_write = write || (inst.aux & MemFlags::kForWrite) != 0;
+    const u32 mmu = inst.aux & MemFlags::kMmuMask;
+    Span span;
+    const bool spanned = span_of(inst, span) && (inst.aux & MemFlags::kAligned) == 0;
+    if (spanned && regs_.has_pair() && memo_.span.root == span.root && memo_.mmu == mmu && (memo_.writable || !for_write)) {
+        regs_.lock_pair();
+        access.address = address(inst);
+        if (check_again(access, span, for_write)) return access;
+    } else {
+        access.address = address(inst);
+    }
+    const bool plain = inst.op == Op::Load || inst.op == Op::Store;
+    const bool keep = spanned && plain && used_again(span, mmu, for_write);
+    if (keep) regs_.drop_pair();
     access.scratch = regs_.temp();
-    if (host == kNoReg) host = regs_.temp();
-    access.result = host;
+    if (keep || host == kNoReg) host = regs_.temp();
+    check_page(access, for_write, host);
+    access.result = keep ? access.scratch : host;
+    code_.op(Opcode::Load, true, access.result, access.scratch, static_cast<i32>(offsetof(TlbEntry, addend)));
+    if (keep) {
+        memo_ = {host, access.scratch, span, mmu, for_write};
+        access.forget = host;
+        regs_.keep_pair(host, access.scratch);
+    }
+    return access;
+}
+
+// The check when the page may be the one that was found last. False: nothing emitted, it cannot be told from that.
+bool Compiler::check_again(SlowAccess& access, const Span& span, bool for_write) {
+    Span& known = memo_.span;
+    const bool above = span.low >= known.low, below = span.high <= known.high;
+    if ((!above && !below) || for_write > memo_.writable) return false;
+    access.scratch = regs_.temp();
+    access.result = memo_.host;
     const auto [base, displacement] = access.address;
-    const i32 size = static_cast<i32>(ir::size_of(type));
+    if (above && below) {
+        code_.cmp(gp64(memo_.page), -1);
+        slow_when(access, Cc::E);
+        return true;
+    }
+    // One end of the access is on the known page; the other one decides.
+    const i32 far = displacement + (above ? static_cast<i32>(span.high - span.low) : 0);
+    code_.op(Opcode::Lea, true, access.scratch, base, far);
+    code_.and_imm(true, access.scratch, static_cast<i32>(kPageMask));
+    code_.op(Opcode::Cmp, true, access.scratch, memo_.page);
+    slow_when(access, Cc::NE);
+    (above ? known.high : known.low) = above ? span.high : span.low;
+    access.forget = memo_.page;
+    return true;
+}
+
+// The whole check: access.scratch becomes the TLB entry, `host` the page of the access's last byte.
+void Compiler::check_page(SlowAccess& access, bool for_write, Reg host) {
+    const auto [base, displacement] = access.address;
+    const i32 size = static_cast<i32>(ir::size_of(access.type));
     const Reg entry = access.scratch;
-    const i32 view = TANDEM_HEADER(tlb) + static_cast<i32>((inst.aux & MemFlags::kMmuMask) % kMmuModes * sizeof(TlbView));
+    const i32 view =
+        TANDEM_HEADER(tlb) + static_cast<i32>((access.mem_flags & MemFlags::kMmuMask) % kMmuModes * sizeof(TlbView));
     constexpr u8 kEntryShift = 7;  // page number times sizeof(TlbEntry)
     static_assert(kPageBits - kEntryShift == 5 && sizeof(TlbEntry) == 1u << 5);
     if (displacement == 0 && host_.bmi2) {
@@ -62,7 +157,7 @@ Compiler::SlowAccess Compiler::translate(const Inst& inst, Type type, bool write
     }
     code_.op(Opcode::And, true, entry, kRbp, view + static_cast<i32>(offsetof(TlbView, mask_bytes)));
     code_.op(Opcode::Add, true, entry, kRbp, view + static_cast<i32>(offsetof(TlbView, entries)));
-    const bool aligned = (inst.aux & MemFlags::kAligned) != 0 && size > 1;
+    const bool aligned = (access.mem_flags & MemFlags::kAligned) != 0 && size > 1;
     const i32 reach = displacement + (aligned ? 0 : size - 1);
     if (reach == 0) {
         code_.op(Opcode::Load, true, host, base);
@@ -74,18 +169,9 @@ Compiler::SlowAccess Compiler::translate(const Inst& inst, Type type, bool write
         access.jump_misaligned = code_.jump(Cc::NE);
     }
     code_.and_imm(true, host, static_cast<i32>(kPageMask));
-    const bool for_write = write || (inst.aux & MemFlags::kForWrite) != 0;
     const size_t tag = for_write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag);
     code_.op(Opcode::Cmp, true, host, entry, static_cast<i32>(tag));
-    access.dirty_begin = static_cast<u32>(dirty_.size());
-    regs_.snapshot_dirty(dirty_);
-    access.dirty_end = static_cast<u32>(dirty_.size());
-    access.vectors = regs_.vectors_live();
-    access.store_pc = pc_pending_;
-    access.pc = pc_;
-    access.jump = code_.jump(Cc::NE);
-    code_.op(Opcode::Load, true, host, entry, static_cast<i32>(offsetof(TlbEntry, addend)));
-    return access;
+    slow_when(access, Cc::NE);
 }
 
 void Compiler::finish_access(SlowAccess& access) {
@@ -281,6 +367,7 @@ void Compiler::emit_slow_access(const SlowAccess& access) {
             code_.op(Opcode::Load, t == Type::I64, access.result, kRbp, TANDEM_HEADER(scratch));
         }
     }
+    if (access.forget != kNoReg) code_.or_(gp64(access.forget), -1);
     code_.jump_back(access.resume);
 }
 

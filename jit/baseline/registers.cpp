@@ -15,7 +15,7 @@ void Registers::begin(const ir::Block& block) {
     slots_.clear();
     free_ = kGeneralMask | kVectorMask;
     general_cells_ = vector_cells_ = ~u64{0};
-    locked_ = temps_ = 0;
+    locked_ = temps_ = pair_ = 0;
     now_ = 0;
     ok_ = true;
 }
@@ -75,6 +75,7 @@ Reg Registers::allocate(u32 candidates) {
         reg_bit(kRax) | reg_bit(kR14) | reg_bit(kR15),
         ~u32{0},
     };
+    if ((free_ & candidates & ~locked_) == 0 && (pair_ & locked_) == 0) drop_pair();
     const u32 available = free_ & candidates & ~locked_;
     if (available != 0) {
         for (const u32 group : kGroups) {
@@ -222,6 +223,17 @@ Reg Registers::temp(bool is_vector) {
     return r;
 }
 
+void Registers::keep_pair(Reg first, Reg second) {
+    drop_pair();
+    pair_ = reg_bit(first) | reg_bit(second);
+    temps_ &= ~pair_;
+}
+
+void Registers::drop_pair() {
+    free_ |= pair_;
+    pair_ = 0;
+}
+
 void Registers::define_in(u16 v, Reg r) {
     temps_ &= ~reg_bit(r);
     locked_ |= reg_bit(r);
@@ -271,6 +283,7 @@ void Registers::alias(u16 v, u16 source) {
 }
 
 void Registers::vacate(Reg r) {
+    if ((pair_ & reg_bit(r)) != 0) drop_pair();
     if ((free_ & reg_bit(r)) != 0) return;
     const u16 v = owner_[r];
     if (v == kNone) {
@@ -488,6 +501,7 @@ void Registers::snapshot_dirty(std::vector<DirtySlot>& out) const {
 }
 
 void Registers::save_for_call() {
+    drop_pair();
     const u32 caller_saved = ~free_ & (kGeneralMask | kVectorMask) & ~kCalleeSaved & ~temps_;
     for (u32 rest = caller_saved; rest != 0; rest &= rest - 1) {
         const Reg r = static_cast<Reg>(std::countr_zero(rest));

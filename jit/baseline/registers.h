@@ -96,6 +96,12 @@ public:
     void alias(u16 v, u16 source);       // v is a view of source
     Reg claim(Reg r);                    // a fixed register as scratch; its content moves elsewhere
     Reg claim_with(Reg r, u16 v);        // a fixed register holding a copy of v that may be changed
+    // A pair of scratch registers (temp()) that stays beyond end_inst as long as nobody needs the room: forgotten when the
+    // registers run out and at calls.
+    void keep_pair(Reg first, Reg second);
+    void drop_pair();
+    [[nodiscard]] bool has_pair() const { return pair_ != 0; }
+    void lock_pair() { locked_ |= pair_; }
     void note_use(u16 v) { touched_.push_back(root(v)); }
     void detach_temp(Reg r) { temps_ &= ~reg_bit(r); }
 
@@ -162,6 +168,7 @@ private:
     u32 free_ = 0;
     u32 locked_ = 0;
     u32 temps_ = 0;
+    u32 pair_ = 0;
     u64 general_cells_ = 0;  // free spill cells
     u64 vector_cells_ = 0;
     u16 now_ = 0;

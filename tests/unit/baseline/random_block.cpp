@@ -196,15 +196,27 @@ void RandomBlock::integer() {
     emit(kPlain[pick(std::size(kPlain))], p, {value(p), value(p)});
 }
 
+// Mostly within the toy's memory; often near another access, sometimes near the end of a page.
 u16 RandomBlock::address(u64& displacement) {
+    if (last_address_ != 0xffff && chance(60)) {
+        displacement = last_displacement_ + pick(64) - 32;
+        if (chance(30)) return emit(Op::Add, Type::I64, {last_address_, emit(Op::Const, Type::I64, {}, pick(100) - 50)});
+        if (chance(20)) displacement = last_displacement_;
+        return last_address_;
+    }
     const u16 limit = emit(Op::Const, Type::I64, {}, chance(80) ? 0x3fff8 : 0x3ffff);
-    const u16 offset = emit(Op::And, Type::I64, {value(Type::I64), limit});
+    u16 offset = emit(Op::And, Type::I64, {value(Type::I64), limit});
+    if (chance(30)) offset = emit(Op::Or, Type::I64, {offset, emit(Op::Const, Type::I64, {}, 0xfd0)});
     const u16 base = emit(Op::Const, Type::I64, {}, chance(30) ? kMemoryBase - 64 : kMemoryBase);
     displacement = block_.insts[base].imm == kMemoryBase ? 0 : 64;
-    const u16 sum = emit(Op::Add, Type::I64, {offset, base});
-    if (!chance(40)) return sum;
-    displacement += 16;
-    return emit(Op::Add, Type::I64, {sum, emit(Op::Const, Type::I64, {}, ~u64{15})});
+    u16 sum = emit(Op::Add, Type::I64, {offset, base});
+    if (chance(40)) {
+        displacement += 16;
+        sum = emit(Op::Add, Type::I64, {sum, emit(Op::Const, Type::I64, {}, ~u64{15})});
+    }
+    last_address_ = sum;
+    last_displacement_ = displacement;
+    return sum;
 }
 
 void RandomBlock::memory() {

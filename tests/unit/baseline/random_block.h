@@ -52,6 +52,8 @@ private:
     std::vector<u16> by_type_[6];
     std::vector<u16> booleans_;
     u64 pc_ = 0;
+    u16 last_address_ = 0xffff;
+    u64 last_displacement_ = 0;
 };
 
 }  // namespace tandem::jit::test

@@ -91,6 +91,15 @@ TEST_CASE("random blocks with memory and faults", "[baseline]") {
     compare(bench, shape, 100000, 1500 * scale(), 4);
 }
 
+TEST_CASE("random blocks of little but memory accesses", "[baseline]") {
+    Bench bench;
+    BlockShape shape;
+    shape.operations = 40;
+    shape.vector_percent = 10;
+    shape.memory_percent = 60;
+    compare(bench, shape, 500000, 2000 * scale(), 6);
+}
+
 TEST_CASE("random blocks of vectors", "[baseline]") {
     Bench bench;
     BlockShape shape;
