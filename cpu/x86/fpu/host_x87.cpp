@@ -1,7 +1,6 @@
 #include "cpu/x86/fpu/host_x87.h"
 
 #include <array>
-#include <cstring>
 
 namespace tandem::cpu::x86::host_x87 {
 

@@ -116,6 +116,17 @@ void x87_update_summary(X87& x) {
     x.fsw = static_cast<u16>(pending ? x.fsw | fsw::ES | fsw::B : x.fsw & ~(fsw::ES | fsw::B));
 }
 
+bool X87Unit::aligned(u64 va, unsigned size) {
+    const State& s = t_.s;
+    if ((s.rflags & eflags::AC) == 0 || (s.cr0 & cr0::AM) == 0 || cpl(s) != 3) return true;
+    // 80-bit values ask for 8 bytes, environments for their fields' size.
+    const u64 alignment = size == 10 || size == 8 ? 8 : size % 4 == 0 ? 4 : 2;
+    if (is_aligned(va, alignment)) return true;
+    misaligned_ = true;
+    raise(t_, kAC);
+    return false;
+}
+
 void X87Unit::track() {
     x_.fop = spec_.fop();
     x_.fip = t_.s.rip;

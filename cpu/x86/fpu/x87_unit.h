@@ -23,10 +23,14 @@ public:
     }
     [[nodiscard]] TranslateState& state() { return t_; }
 
-    // Operand access; false: return jit::leave_status().
-    bool load(u64 va, void* out, unsigned size) { return jit::load_bytes(&t_, va, spec_.mmu(), out, size); }
-    bool store(u64 va, const void* in, unsigned size) { return jit::store_bytes(&t_, va, spec_.mmu(), in, size); }
-    [[nodiscard]] LeaveReason fault() const { return jit::leave_status(&t_); }
+    // Operand access; false: return fault().
+    bool load(u64 va, void* out, unsigned size) {
+        return aligned(va, size) && jit::load_bytes(&t_, va, spec_.mmu(), out, size);
+    }
+    bool store(u64 va, const void* in, unsigned size) {
+        return aligned(va, size) && jit::store_bytes(&t_, va, spec_.mmu(), in, size);
+    }
+    [[nodiscard]] LeaveReason fault() const { return misaligned_ ? LeaveReason::Exception : jit::leave_status(&t_); }
 
     // Records FOP, FIP and, for memory operands, FDP: once nothing can fault any more.
     void track();
@@ -66,6 +70,8 @@ public:
     bool overflow() { return stack_fault(fsw::C1); }
 
 private:
+    // Raises #AC where alignment is checked (SDM volume 3, table 6-7).
+    bool aligned(u64 va, unsigned size);
     [[nodiscard]] unsigned top() const { return (x_.fsw >> 11) & 7u; }
     [[nodiscard]] unsigned physical(unsigned i) const { return (top() + i) & 7; }
     bool stack_fault(u16 c1) {
@@ -76,6 +82,7 @@ private:
     TranslateState& t_;
     X87& x_;
     X87Spec spec_;
+    bool misaligned_ = false;
 };
 
 }  // namespace tandem::cpu::x86

@@ -216,3 +216,18 @@ TEST_CASE("MASKMOVDQU touches the selected bytes only") {
     CHECK(p.execute(maskmovdqu) == kPF);
     CHECK(p.vcpu.memory[FlatVcpu::kSize - 8] == 0x55);
 }
+
+TEST_CASE("alignment of x87 operands is checked at CPL 3 when asked for") {
+    const std::vector<u8> fld_m64 = {0xdd, 0x06}, fld_m80 = {0xdb, 0x2e}, fldenv = {0xd9, 0x26};
+    for (const bool checked : {false, true}) {
+        Processor p;
+        p.state().seg[SS].access |= 3 << 5;
+        p.state().cr0 |= cr0::AM;
+        p.state().rflags |= checked ? eflags::AC : 0;
+        p.state().gpr[RSI] = kData + 4;
+        CAPTURE(checked);
+        CHECK(p.execute(fld_m64) == (checked ? kAC : kNoException));
+        CHECK(p.execute(fld_m80) == (checked ? kAC : kNoException));
+        CHECK(p.execute(fldenv) == kNoException);
+    }
+}
