@@ -39,7 +39,9 @@ public:
     void stop();
 
     // --- Under the translator's lock
-    [[nodiscard]] bool wants_more() const { return !unavailable_.load(std::memory_order_relaxed) && queued_ < kMaxQueued; }
+    [[nodiscard]] bool wants_more() const {
+        return !unavailable_.load(std::memory_order_relaxed) && queued_ < kMaxQueued && regions_.size() < kMaxRegions;
+    }
     void request(Region region, std::vector<BlockNode*> members);
     // A block leaves the table: so do its regions. `epoch` is the one after which they are free.
     void drop(BlockNode& block, u64 epoch);
@@ -51,6 +53,7 @@ public:
 
 private:
     static constexpr unsigned kMaxQueued = 64;
+    static constexpr std::size_t kMaxRegions = 8192;  // bounds the memory of their code
     struct Job {
         Region source;
         HotRegion* region = nullptr;

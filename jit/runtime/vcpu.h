@@ -84,9 +84,10 @@ private:
     BlockNode* find(const ir::BlockKey& key, ir::LeaveReason& why);
     ir::LeaveReason execute(BlockNode& block);
     ir::LeaveReason interpret(const ir::Block& block);
-    // One instruction at the guest's pc, all checks made; exceptions stay pending.
+    // The guest's callbacks, whose stores into translated code are carried out.
     ir::LeaveReason deliver_exception();
     void poll_interrupts();
+    // One instruction at the guest's pc, all checks made; exceptions stay pending.
     ir::LeaveReason interpret_one();
     ir::LeaveReason lift_one(const ir::BlockKey& key);
     void link_pending(BlockNode& target);
