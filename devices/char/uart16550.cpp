@@ -32,6 +32,7 @@ Uart16550::~Uart16550() {
 void Uart16550::reset() {
     std::lock_guard guard(lock_);
     s_ = {};
+    s_.lsr = kLsrThre | kLsrTemt;
     s_.msr = kNullModem;
     timeout_at_ns_ = Timer::kNever;
     timer_->arm(Timer::kNever);

@@ -16,7 +16,7 @@ namespace tandem::devices {
 
 struct UartState {
     static constexpr u32 kVersion = 1;
-    u8 ier = 0, lcr = 0, mcr = 0, lsr = 0x60, msr = 0, scr = 0, fcr = 0;
+    u8 ier = 0, lcr = 0, mcr = 0, lsr = 0, msr = 0, scr = 0, fcr = 0;
     u16 divisor = 12;
     std::array<u8, 16> fifo{};   // received, oldest at fifo_head
     std::array<u8, 16> flags{};  // LSR error bits of each

@@ -110,7 +110,7 @@ void PitChannel::write_count(u8 value, i64 tick) {
         if (mode() == 0) s.running = false;
         return;
     }
-    const unsigned raw = format == 1 ? value : format == 2 ? value << 8 : value << 8 | s.write_low;
+    const int raw = format == 1 ? value : format == 2 ? value << 8 : value << 8 | s.write_low;
     s.write_high_next = false;
     complete_count(static_cast<u16>(raw), tick);
 }
