@@ -12,6 +12,10 @@ namespace tandem::instruction_test {
 // EFLAGS bits that an instruction leaves undefined. `first`: `in` is the state it starts from.
 u64 undefined_flags(const cpu::x86::Instruction& insn, const CpuImage& in, bool first);
 
+inline cpu::x86::Mode mode_of(const TestCase& test) {
+    return test.compatibility ? cpu::x86::Mode::Bits32 : cpu::x86::Mode::Bits64;
+}
+
 // The instructions of an experiment in order.
 std::vector<cpu::x86::Instruction> instructions(const TestCase& test);
 

@@ -30,8 +30,8 @@ const Exclusion kExclusions[] = {
       Opcode::XRSTOR, Opcode::FXSAVE, Opcode::FXRSTOR}},
     {"depends on the host kernel's descriptor tables",
      {Opcode::SLDT, Opcode::STR, Opcode::SMSW, Opcode::SGDT, Opcode::SIDT, Opcode::LAR, Opcode::LSL, Opcode::VERR,
-      Opcode::VERW, Opcode::CALL_FAR, Opcode::JMP_FAR, Opcode::RET_FAR, Opcode::IRET, Opcode::LSS, Opcode::LFS,
-      Opcode::LGS}},
+      Opcode::VERW, Opcode::CALL_FAR, Opcode::JMP_FAR, Opcode::RET_FAR, Opcode::IRET, Opcode::LSS, Opcode::LFS, Opcode::LGS,
+      Opcode::LES, Opcode::LDS}},
     {"the child needs its FS and GS", {Opcode::WRFSBASE, Opcode::WRGSBASE, Opcode::RDFSBASE}},
     {"estimates: bits differ between processors", {Opcode::RCPPS, Opcode::RCPSS, Opcode::RSQRTPS, Opcode::RSQRTSS}},
     {"the host's hypervisor or kernel decides between #UD and #GP",
@@ -40,13 +40,13 @@ const Exclusion kExclusions[] = {
       Opcode::XSAVES, Opcode::XRSTORS}},
 };
 
-bool excluded(const Row& row) {
+bool excluded(const Row& row, Mode mode) {
     for (const Exclusion& e : kExclusions) {
         if (std::find(e.opcodes.begin(), e.opcodes.end(), row.opcode) != e.opcodes.end()) return true;
     }
     const bool to_segment = (row.opcode == Opcode::MOV_SEG && row.forms[0] == Form::Sw) ||
                             (row.opcode == Opcode::POP && row.forms[0] >= Form::rES && row.forms[0] <= Form::rGS);
-    return to_segment || (row.flags & kRowNo64) != 0;
+    return to_segment || (row.flags & (mode == Mode::Bits64 ? kRowNo64 : kRowOnly64)) != 0;
 }
 
 template <class T>
@@ -195,16 +195,18 @@ void random_state(Rng& rng, CpuImage& in) {
 }
 
 // Appends one encoding of the row; the tail is random.
-unsigned encode(Rng& rng, const Row& row, u8* out) {
+unsigned encode(Rng& rng, const Row& row, Mode mode, u8* out) {
     unsigned at = 0;
     auto chance = [&rng](unsigned percent) { return rng() % 100 < percent; };
     const bool vex = row.map >= Map::Vex0F;
-    if (chance(3)) out[at++] = 0x65;
+    const bool wide = mode == Mode::Bits64;
+    if (wide && chance(3)) out[at++] = 0x65;  // in 32-bit code GS is a null segment
     if (chance(5)) out[at++] = 0x67;
     if (vex) {
         const u8 pp = row.prefix == P66 ? 1 : row.prefix == PF3 ? 2 : row.prefix == PF2 ? 3 : 0;
         out[at++] = 0xc4;
-        out[at++] = static_cast<u8>((rng() & 0xe0) | (static_cast<u8>(row.map) - static_cast<u8>(Map::Vex0F) + 1u));
+        out[at++] =
+            static_cast<u8>((wide ? rng() & 0xe0 : 0xe0) | (static_cast<u8>(row.map) - static_cast<u8>(Map::Vex0F) + 1u));
         out[at++] = static_cast<u8>((rng() & 0x80) | (rng() % 3 == 0 ? 0x78 : rng() & 0x78) | pp);
     } else {
         if (chance((row.flags & kRowLock) != 0 ? 15 : 1)) out[at++] = 0xf0;
@@ -214,7 +216,7 @@ unsigned encode(Rng& rng, const Row& row, u8* out) {
         } else if (row.prefix != NP) {
             out[at++] = row.prefix == P66 ? 0x66 : row.prefix == PF3 ? 0xf3 : 0xf2;
         }
-        if (chance(40) || (row.flags & kRowRexW) != 0) {
+        if (wide && (chance(40) || (row.flags & kRowRexW) != 0)) {
             u8 rex = static_cast<u8>(0x40 | (rng() & 15));
             if ((row.flags & kRowRexW) != 0) rex |= 8;
             if ((row.flags & kRowNoRexW) != 0) rex &= 0xf7;
@@ -248,7 +250,7 @@ bool patch_displacement(std::span<u8> code, const Instruction& insn, u64 value, 
         std::memcpy(&code[at], &value, bytes);
         Instruction again;
         const u64 m = mask(bytes * 8);
-        if (decode(code, Mode::Bits64, again) == DecodeStatus::Ok && again.length == insn.length &&
+        if (decode(code, insn.mode, again) == DecodeStatus::Ok && again.length == insn.length &&
             again.opcode == insn.opcode && (static_cast<u64>(again.mem.disp) & m) == (value & m)) {
             return true;
         }
@@ -281,6 +283,7 @@ void steer_memory(Rng& rng, std::span<u8> code, const Instruction& insn, CpuImag
     } else if (m.index == m.base) {
         rest /= m.scale + 1u;
     }
+    if (insn.address_size == 2) return;  // nothing is mapped that low
     if (insn.address_size == 4) rest = (rest & 0xffffffff) | (rng() % 2 == 0 ? 0 : rng() << 32);
     in.gpr[m.base] = rest;
 }
@@ -411,9 +414,9 @@ bool host_has(Feature feature) {
     return bit(regs[b.reg], b.bit);
 }
 
-Generator::Generator(std::span<const std::string> only) {
+Generator::Generator(std::span<const std::string> only, Mode mode) : mode_(mode) {
     for (const Row& row : decode_rows::rows()) {
-        if (excluded(row) || !host_has(row.feature)) continue;
+        if (excluded(row, mode) || !host_has(row.feature)) continue;
         if (!only.empty() && std::find(only.begin(), only.end(), opcode_name(row.opcode)) == only.end()) continue;
         rows_.push_back(&row);
     }
@@ -433,15 +436,16 @@ TestCase Generator::make(u64 seed, bool sequences) const {
     for (;;) {
         TestCase test;
         test.seed = seed;
+        test.compatibility = mode_ == Mode::Bits32;
         random_state(rng, test.in);
         unsigned wanted = sequences && rng() % 4 == 0 ? 2 + static_cast<unsigned>(rng() % 2) : 1;
         bool ok = true;
         while (wanted-- > 0 && ok) {
             u8 bytes[48] = {};
-            encode(rng, *rows_[rng() % rows_.size()], bytes);
+            encode(rng, *rows_[rng() % rows_.size()], mode_, bytes);
             const u64 rip = test.in.rip + test.length;
             Instruction insn;
-            ok = decode({bytes, kMaxInstructionLength}, Mode::Bits64, insn) == DecodeStatus::Ok &&
+            ok = decode({bytes, kMaxInstructionLength}, mode_, insn) == DecodeStatus::Ok &&
                  test.length + insn.length <= kMaxCode && !(insn.lock && (wanted != 0 || test.length != 0)) &&
                  steer(rng, {bytes, kMaxInstructionLength}, insn, test.in, rip) && !jumps_into_itself(insn, rip);
             if (!ok) break;
@@ -455,6 +459,7 @@ TestCase Generator::make(u64 seed, bool sequences) const {
             std::memcpy(&test.code[test.length], bytes, insn.length);
             test.length = static_cast<u8>(test.length + insn.length);
         }
+        if (test.compatibility) truncate(test.in);
         if (ok && test.length != 0) return test;
     }
 }

@@ -14,8 +14,9 @@ using Rng = std::mt19937_64;
 
 class Generator {
 public:
-    // `only`: mnemonics to take (all when empty). Rows whose CPUID feature this host lacks are left out.
-    explicit Generator(std::span<const std::string> only);
+    // `mode`: Bits32 or Bits64. `only`: mnemonics to take (all when empty). Rows whose CPUID feature this host lacks are
+    // left out.
+    Generator(std::span<const std::string> only, cpu::x86::Mode mode);
 
     // Data memory to start from: integers, floating-point values and addresses.
     static void fill_memory(Rng& rng, std::span<u8> memory);
@@ -24,6 +25,7 @@ public:
     [[nodiscard]] size_t rows() const { return rows_.size(); }
 
 private:
+    cpu::x86::Mode mode_;
     std::vector<const cpu::x86::decode_rows::Row*> rows_;
 };
 

@@ -29,6 +29,10 @@ namespace {
 constexpr int kGregs[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                             REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 
+// Linux's user segments.
+constexpr u64 kCode32 = 0x23, kCode64 = 0x33;
+constexpr u16 kUserData = 0x2b;
+
 constexpr unsigned kAltStackSize = 128 * 1024;
 constexpr suseconds_t kHangMicroseconds = 200000;
 
@@ -69,6 +73,8 @@ void enter(ucontext_t& context, const TestCase& test) {
     for (unsigned i = 0; i < 16; ++i) gregs[kGregs[i]] = static_cast<greg_t>(test.in.gpr[i]);
     gregs[REG_RIP] = static_cast<greg_t>(test.in.rip);
     gregs[REG_EFL] = static_cast<greg_t>(test.in.rflags);
+    gregs[REG_CSGSFS] =
+        static_cast<greg_t>((static_cast<u64>(gregs[REG_CSGSFS]) & ~u64{0xffff}) | (test.compatibility ? kCode32 : kCode64));
     copy_fx(fx_of(context), test.in.fx);
 }
 
@@ -115,6 +121,7 @@ void on_exception(int, siginfo_t*, void* raw) {
     } else {
         const u32 index = child.shared->index;
         leave(context, static_cast<u32>(context.uc_mcontext.gregs[REG_TRAPNO]), child.shared->outcomes[index]);
+        if (child.shared->cases[index].compatibility) truncate(child.shared->outcomes[index].out);
         child.shared->index = index + 1;
     }
     next(context);
@@ -145,6 +152,8 @@ bool map_pages() {
     if (writable == MAP_FAILED || code == MAP_FAILED || data == MAP_FAILED) return false;
     // Experiments use GS; the C library does not.
     if (syscall(SYS_arch_prctl, ARCH_SET_GS, kData) != 0) return false;
+    // 32-bit code needs usable data segments; 64-bit processes start with none.
+    asm volatile("movw %0, %%ds\n\tmovw %0, %%es" ::"r"(kUserData));
     g_child.code = static_cast<u8*>(writable);
     std::memset(writable, kStop, 0x1000);
     return true;

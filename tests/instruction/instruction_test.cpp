@@ -53,7 +53,7 @@ u64 sample(u64 usual) {
     return number("TANDEM_INSTRUCTION_COUNT", std::getenv("TANDEM_FULL") != nullptr ? 10'000'000 : usual);
 }
 
-void compare_with_host(jit::Tier tier, u64 default_count) {
+void compare_with_host(jit::Tier tier, cpu::x86::Mode mode, u64 default_count) {
     auto host = HostCpu::create();
     if (!host) FAIL(host.error().message);
     auto tandem = TandemCpu::create(tier);
@@ -61,7 +61,7 @@ void compare_with_host(jit::Tier tier, u64 default_count) {
         WARN("skipped: " << tandem.error().message);
         return;
     }
-    const Generator generator(only());
+    const Generator generator(only(), mode);
     const u64 first = number("TANDEM_INSTRUCTION_SEED", 1);
     const u64 count = sample(default_count);
     std::vector<TestCase> cases(HostCpu::kBatch);
@@ -96,8 +96,20 @@ void compare_with_host(jit::Tier tier, u64 default_count) {
 
 }  // namespace
 
-TEST_CASE("interpreter agrees with the host's processor", "[interp]") { compare_with_host(jit::Tier::Interp, 150000); }
-TEST_CASE("baseline tier agrees with the host's processor", "[baseline]") { compare_with_host(jit::Tier::Baseline, 100000); }
+using cpu::x86::Mode;
+
+TEST_CASE("interpreter agrees with the host's processor", "[interp]") {
+    compare_with_host(jit::Tier::Interp, Mode::Bits64, 100000);
+}
+TEST_CASE("baseline tier agrees with the host's processor", "[baseline]") {
+    compare_with_host(jit::Tier::Baseline, Mode::Bits64, 70000);
+}
+TEST_CASE("interpreter agrees with the host's processor in 32-bit code", "[interp32]") {
+    compare_with_host(jit::Tier::Interp, Mode::Bits32, 50000);
+}
+TEST_CASE("baseline tier agrees with the host's processor in 32-bit code", "[baseline32]") {
+    compare_with_host(jit::Tier::Baseline, Mode::Bits32, 40000);
+}
 
 TEST_CASE("what the decoder calls undefined is undefined on the host", "[decoder]") {
     auto host = HostCpu::create();

@@ -75,6 +75,14 @@ public:
     void shutdown(u64) override {}
 };
 
+constexpr u16 kUserData = access::P | access::S | 3 << 5 | access::Writable | access::Accessed;
+
+Segment code_segment(bool compatibility) {
+    const u16 selector = compatibility ? 0x23 : 0x33;
+    return {0, ~0u, selector,
+            static_cast<u16>(kUserData | access::Code | access::G | (compatibility ? access::DB : access::L))};
+}
+
 // As Linux runs a 64-bit process.
 void user_mode(State& s) {
     s = State();
@@ -82,11 +90,8 @@ void user_mode(State& s) {
     s.cr3 = kPml4;
     s.cr4 = cr4::PAE | cr4::PGE | cr4::OSFXSR | cr4::OSXMMEXCPT | cr4::UMIP | cr4::FSGSBASE | cr4::OSXSAVE;
     s.msr.efer = efer::SCE | efer::LME | efer::LMA | efer::NXE;
-    constexpr u16 kUserData = access::P | access::S | 3 << 5 | access::Writable | access::Accessed;
-    s.seg[CS] = {0, ~0u, 0x33, static_cast<u16>(kUserData | access::Code | access::L | access::G)};
-    s.seg[SS] = {0, ~0u, 0x2b, static_cast<u16>(kUserData | access::DB | access::G)};
-    for (const SegReg seg : {ES, DS, FS, GS}) s.seg[seg] = Segment{};
-    s.seg[GS].base = kData;
+    for (const SegReg seg : {SS, DS, ES}) s.seg[seg] = {0, ~0u, 0x2b, static_cast<u16>(kUserData | access::DB | access::G)};
+    for (const SegReg seg : {FS, GS}) s.seg[seg] = Segment{};
 }
 
 void load_fx(State& s, const FxImage& fx) {
@@ -181,6 +186,7 @@ void TandemCpu::Impl::run_one(const TestCase& test, std::span<const u8> memory, 
     s.rflags = test.in.rflags;
     load_fx(s, test.in.fx);
     s.pending = {};
+    s.seg[CS] = code_segment(test.compatibility);
     s.seg[GS].base = kData;
     s.seg[FS].base = 0;
     import_flags(*state);
@@ -196,6 +202,7 @@ void TandemCpu::Impl::run_one(const TestCase& test, std::span<const u8> memory, 
     outcome.out.rip = s.rip;
     outcome.out.rflags = s.rflags;
     store_fx(s, outcome.out.fx);
+    if (test.compatibility) truncate(outcome.out);
     outcome.vector = s.pending.valid ? s.pending.vector : Outcome::kHang;
     outcome.error = s.pending.has_error ? s.pending.error : 0;
     outcome.cr2 = outcome.vector == 14 ? s.pending.payload : 0;

@@ -5,6 +5,11 @@
 
 namespace tandem::instruction_test {
 
+void truncate(CpuImage& image) {
+    for (unsigned i = 0; i < 16; ++i) image.gpr[i] = i < 8 ? image.gpr[i] & 0xffffffff : 0;
+    image.rip &= 0xffffffff;
+}
+
 MemoryChange memory_change(const u8* before, const u8* now) {
     MemoryChange change;
     if (std::memcmp(before, now, kDataSize) == 0) return change;

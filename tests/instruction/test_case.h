@@ -16,7 +16,7 @@ constexpr u64 kData = 0x2000'0000;  // two pages, readable and writable
 constexpr u64 kDataSize = 0x2000;
 constexpr u64 kReadOnly = kData + kDataSize;  // one page; what follows is not mapped
 constexpr u64 kReadOnlySize = 0x1000;
-constexpr u8 kStop = 0x06;  // #UD in 64-bit mode; fills the code page and so ends every experiment
+constexpr u8 kStop = 0xf4;  // HLT: #GP(0) in user mode; fills the code page and so ends every experiment
 constexpr unsigned kMaxCode = 32;
 
 // FXSAVE64 image (SDM volume 1, table 10-2).
@@ -45,6 +45,7 @@ struct CpuImage {
 
 struct TestCase {
     CpuImage in;
+    bool compatibility = false;  // 32-bit code segment
     u64 seed = 0;
     u8 length = 0;  // of the code
     std::array<u8, kMaxCode> code{};
@@ -66,6 +67,9 @@ struct Outcome {
     MemoryChange memory;
     static constexpr u32 kHang = 0xfe;
 };
+
+// 32-bit code knows the low halves of eight registers only.
+void truncate(CpuImage& image);
 
 // What `now` changed of `before` (kDataSize bytes each).
 MemoryChange memory_change(const u8* before, const u8* now);

@@ -299,7 +299,6 @@ DecodeStatus Decoder::vex(u8 byte, Map& map) {
     insn_.vex_vvvv = static_cast<u8>((~last >> 3) & 15);
     if (mode_ != Mode::Bits64) {
         rex_ = 0;
-        insn_.vex_vvvv &= 7;
     }
     constexpr Rep kRep[4] = {Rep::None, Rep::None, Rep::Rep, Rep::Repne};
     insn_.prefix_66 = (last & 3) == 1;
@@ -474,7 +473,9 @@ DecodeStatus Decoder::operand(const FormInfo& form, u8 access, Operand& out) {
             break;
         case Source::RegField: ok = reg_operand(form.kind, size_of(form.size), insn_.modrm_reg(), rex(kRexR), out); break;
         case Source::Vvvv:
-            ok = reg_operand(form.kind, size_of(form.size), insn_.vex_vvvv & 7, insn_.vex_vvvv & 8, out);
+            // Outside 64-bit mode the top bit of a register in vvvv is ignored (SDM volume 2, 2.3.5.6).
+            ok = reg_operand(form.kind, size_of(form.size), insn_.vex_vvvv & 7,
+                             mode_ == Mode::Bits64 ? insn_.vex_vvvv & 8 : 0, out);
             break;
         case Source::OpcodeReg:
             ok = reg_operand(form.kind, size_of(form.size), insn_.opcode_byte & 7, rex(kRexB), out);
