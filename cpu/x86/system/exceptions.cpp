@@ -73,6 +73,8 @@ LeaveReason shut_down(TranslateState& t) {
     State& s = t.s;
     log::trace(log::Int, "int: triple fault at {:04x}:{:#x}, processor shuts down", s.seg[CS].selector, s.rip);
     s.activity = Activity::Shutdown;
+    // An interrupt's delivery has no result that would end the run.
+    jit::header_of(&t).attention.store(1, std::memory_order_relaxed);
     t.platform->shutdown(s.rip);
     return LeaveReason::Exit;
 }
@@ -166,9 +168,21 @@ LeaveReason software_interrupt(TranslateState* t, u32 vector, u32 kind, u64 next
     return failed(*t);
 }
 
-bool poll_interrupts(TranslateState& t) {
+namespace {
+
+bool deliver_asynchronous(TranslateState& t, EventSource source, u8 vector) {
+    Event event;
+    event.source = source;
+    event.vector = vector;
+    event.return_rip = t.s.rip;
+    export_flags(t);
+    deliver_with_nesting(t, event);
+    return true;
+}
+
+// NMI before external interrupts (SDM volume 3, 6.9).
+bool deliver_next(TranslateState& t) {
     State& s = t.s;
-    if (s.activity == Activity::WaitForSipi || s.activity == Activity::Shutdown || s.pending.valid) return false;
     if (t.platform->take_nmi()) s.nmi_pending = true;
     // Both last for one instruction, whose block ends in the dispatcher, which polls again. A waiting #DB trap is reported
     // first, by debug_begin().
@@ -176,24 +190,23 @@ bool poll_interrupts(TranslateState& t) {
     if (s.nmi_pending && !s.nmi_blocked) {
         s.nmi_pending = false;
         s.nmi_blocked = true;
-        Event event;
-        event.source = EventSource::Nmi;
-        event.vector = kNMI;
-        event.return_rip = s.rip;
-        export_flags(t);
-        deliver_with_nesting(t, event);
-        return true;
+        return deliver_asynchronous(t, EventSource::Nmi, kNMI);
     }
     if ((s.rflags & eflags::IF) == 0 || !t.platform->interrupt_pending()) return false;
     const int vector = t.platform->acknowledge_interrupt();
-    if (vector < 0) return false;
-    Event event;
-    event.source = EventSource::External;
-    event.vector = static_cast<u8>(vector);
-    event.return_rip = s.rip;
-    export_flags(t);
-    deliver_with_nesting(t, event);
-    return true;
+    return vector >= 0 && deliver_asynchronous(t, EventSource::External, static_cast<u8>(vector));
+}
+
+}  // namespace
+
+bool poll_interrupts(TranslateState& t) {
+    State& s = t.s;
+    if (s.activity == Activity::WaitForSipi || s.activity == Activity::Shutdown || s.pending.valid) return false;
+    if (deliver_next(t)) return true;
+    // Who polls is about to execute. A halt whose wake-up event has gone away again ends all the same; it must not be taken
+    // for asleep while it runs.
+    if (s.activity == Activity::Halted) s.activity = Activity::Running;
+    return false;
 }
 
 void deliver_init(TranslateState& t, bool bsp) {

@@ -177,7 +177,9 @@ bool translate(TranslateState& t, u64 va, Access kind, unsigned mmu, jit::Transl
         Walk w;
         const Outcome outcome = walk(t, va, w);
         if (outcome != Outcome::Mapped || !allowed(s, w, kind, mmu)) {
-            return fault(t, kPF, error_code(s, kind, mmu, outcome), va);
+            const u32 error = error_code(s, kind, mmu, outcome);
+            log::trace(log::Mmu, "mmu: page fault at {:#x}, error {:#x}, rip {:#x}, cr3 {:#x}", va, error, s.rip, s.cr3);
+            return fault(t, kPF, error, va);
         }
         if (!update_entries(t, w, kind == Access::Write) && attempt < kAttempts) continue;
         out.phys = w.phys;

@@ -369,6 +369,13 @@ TEST_CASE("interrupts: priority, masking, shadows, wake-up", "[system][int]") {
         CHECK(poll_interrupts(cpu.t()));
         CHECK(cpu.s().rip == 0x7000);
     }
+    SECTION("a halt whose event went away ends too") {
+        cpu.platform.irq = -1;
+        hlt(&cpu.t(), 0x101);
+        CHECK_FALSE(poll_interrupts(cpu.t()));
+        CHECK(cpu.s().activity == Activity::Running);
+        CHECK(cpu.s().rip == 0x101);
+    }
     SECTION("HLT waits behind itself and wakes") {
         cpu.s().rflags |= 0x200;
         CHECK(hlt(&cpu.t(), 0x101) == LeaveReason::Halt);
