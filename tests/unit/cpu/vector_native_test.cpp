@@ -194,8 +194,9 @@ std::string hex(std::span<const u8> bytes) {
 class Comparison {
 public:
     // Empty, or a description of the difference.
-    std::string run(const std::vector<u8>& bytes, Case c, bool pointers = false) {
-        const State before = c.state;
+    std::string run(const std::vector<u8>& bytes, const Case& original, bool pointers = false) {
+        Case c = original;
+        const State& before = original.state;
         keep_environment(c.state);
         runner.vcpu.state().s.pending = {};
         std::memcpy(&runner.vcpu.memory[kData], c.data.data(), kDataSize);
