@@ -1,6 +1,7 @@
 #include "cpu/x86/lift/helpers.h"
 
 #include "cpu/x86/mode.h"
+#include "jit/guest/frame.h"
 
 namespace tandem::cpu::x86 {
 namespace {
@@ -21,6 +22,17 @@ bool holds(u32 cc, u64 flags) {
     }
 }
 
+// Whether the dispatcher would find an event to deliver now.
+bool event_waits(const TranslateState& t) {
+    const State& s = t.s;
+    return (s.nmi_pending && !s.nmi_blocked) || ((s.rflags & eflags::IF) != 0 && t.platform->interrupt_pending());
+}
+
+LeaveReason leave_at(TranslateState& t, u64 rip) {
+    t.s.rip = rip;
+    return LeaveReason::Lookup;
+}
+
 }  // namespace
 
 u32 lazy_flags(TranslateState*, u32 cc_op, u64 dst, u64 src, u64 src2) { return compute_flags(cc_op, dst, src, src2); }
@@ -34,6 +46,23 @@ u8 lazy_condition(TranslateState*, u32 selector, u64 dst, u64 src, u64 src2) {
 LeaveReason check_branch_target(TranslateState* t, u64 target) {
     const bool inside = code64(t->s) ? canonical(target) : target <= t->s.seg[CS].limit;
     return inside ? LeaveReason::None : raise(*t, kGP);
+}
+
+LeaveReason continue_at(TranslateState* t, u64 next) {
+    const jit::FrameHeader& header = jit::header_of(t);
+    const ModeBits mode = ModeBits::of(*t);
+    const u64 base = mode.is64() ? 0 : t->s.seg[CS].base;
+    const bool same = mode.value() == header.mode && base == header.base;
+    return same && !mode.single() && !event_waits(*t) ? LeaveReason::None : leave_at(*t, next);
+}
+
+LeaveReason enable_interrupts(TranslateState* t, u64 next) {
+    State& s = t->s;
+    if ((s.rflags & eflags::IF) != 0) return LeaveReason::None;
+    s.rflags |= eflags::IF;
+    if (!event_waits(*t)) return LeaveReason::None;
+    s.sti_shadow = true;
+    return leave_at(*t, next);
 }
 
 }  // namespace tandem::cpu::x86

@@ -73,4 +73,11 @@ struct StringSpec {
 // Runs the iterations that are left; Attention or Lookup between two of them when something else is due first.
 LeaveReason repeat_string(TranslateState* t, u32 spec);
 
+// After an instruction that seldom changes the mode: None while the block's own mode still holds and no event waits to be
+// delivered, else Lookup with rip at `next`.
+LeaveReason continue_at(TranslateState* t, u64 next);
+// STI where IOPL allows it: None while no event waits, so that the shadow need not be seen; else Lookup at `next` with the
+// shadow.
+LeaveReason enable_interrupts(TranslateState* t, u64 next);
+
 }  // namespace tandem::cpu::x86

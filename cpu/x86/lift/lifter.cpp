@@ -24,6 +24,7 @@ void Lifter::begin_instruction(const Instruction& i, u64 at) {
     if (mode.code() != Mode::Bits64) next &= mask(32);
     address_ = {};
     sp_bias = 0;
+    shadow_open_ = false;
     b.insn_start(pc, i.length);
     if (mode.has(ModeBits::kDebug)) call(HelperId::debug_begin);
     if (mode.has(ModeBits::kShadow)) {
@@ -258,6 +259,15 @@ void Lifter::leave(LeaveReason why) {
     ended_ = true;
 }
 
-void Lifter::fall_through(u64 at) { jump(at); }
+void Lifter::continue_in_mode() {
+    if (mode.single()) return leave_next();
+    call(HelperId::continue_at, {imm64(next)});
+}
+
+void Lifter::fall_through(u64 at) {
+    if (!shadow_open_) return jump(at);
+    set(offsetof(State, sti_shadow), konst(Type::I8, 1));
+    finish(imm64(at));
+}
 
 }  // namespace tandem::cpu::x86

@@ -151,6 +151,10 @@ public:
     void check_direct(u64 target);
     // The instruction is complete and translation inputs may have changed: continue at the next one through the dispatcher.
     void leave_next();
+    // The same, but the block goes on when the mode turns out to be the old one.
+    void continue_in_mode();
+    // STI: the next instruction runs before any interrupt is taken, in this block or under the shadow.
+    void open_shadow() { shadow_open_ = true; }
     // The helper has set rip (far transfers).
     void leave(LeaveReason why = LeaveReason::Lookup);
     // Straight on into a block at `at` (block limits).
@@ -186,7 +190,8 @@ private:
     void finish(Value rip);
 
     bool ended_ = false;
-    Address address_;  // of the current instruction's memory operand
+    bool shadow_open_ = false;  // the instruction before was an STI that left its shadow to this block
+    Address address_;           // of the current instruction's memory operand
     KnownFlags flags_;
     std::optional<u32> cc_op_;  // what the cc_op slot holds, where known
 };

@@ -19,7 +19,8 @@ void load_segment_register(Lifter& l, unsigned seg, Value selector) {
     l.call(HelperId::load_segment, {l.imm32(seg), l.b.zext_or_trunc(Type::I32, selector), l.imm32(seg == SS ? 1 : 0)});
 }
 void end_after_segment(Lifter& l, unsigned seg) {
-    if (!l.mode.is64() || seg == SS) l.leave_next();
+    if (seg == SS) return l.leave_next();
+    if (!l.mode.is64()) l.continue_in_mode();
 }
 
 // A pushed selector is zero-extended to 64 bits, but a 16-bit store into a slot of 32 bits, as on current processors.
@@ -88,7 +89,7 @@ void lift_popf(Lifter& l) {
     const Value image = l.pop(int_type(bytes));
     l.call(HelperId::popf, {l.zext64(image), l.imm32(bytes)});
     l.drop(bytes);
-    l.leave_next();
+    l.continue_in_mode();
 }
 
 // The frame's own pushes go to memory first; rBP and rSP change when nothing can fault any more.

@@ -9,16 +9,33 @@ namespace {
 using jit::ir::int_type;
 
 // arg of the tables below: a HelperId, and what follows the call.
-enum After : u32 { kGoOn = 0, kEndBlock = 1u << 16 };
+enum After : u32 { kGoOn = 0, kEndBlock = 1u << 16, kSameMode = 2u << 16, kAfterMask = 3u << 16 };
 
 HelperId helper_of(const Lifter& l) { return static_cast<HelperId>(l.arg & 0xffff); }
 void after(Lifter& l) {
-    if ((l.arg & kEndBlock) != 0) l.leave_next();
+    switch (l.arg & kAfterMask) {
+        case kEndBlock: return l.leave_next();
+        case kSameMode: return l.continue_in_mode();
+        default: return;
+    }
 }
 
 void lift_plain(Lifter& l) {
     l.call(helper_of(l));
     after(l);
+}
+
+// CLI and STI where IOPL allows them outright.
+void lift_cli(Lifter& l) {
+    if (!l.mode.has(ModeBits::kIoplOk)) return lift_plain(l);
+    const Value flags = l.get(Type::I64, offsetof(State, rflags));
+    l.set(offsetof(State, rflags), l.b.andi(flags, ~eflags::IF));
+}
+
+void lift_sti(Lifter& l) {
+    if (!l.mode.has(ModeBits::kIoplOk) || l.mode.single()) return lift_plain(l);
+    l.call(HelperId::enable_interrupts, {l.imm64(l.next)});
+    l.open_shadow();
 }
 
 // One 16-bit selector or machine-status word.
@@ -129,28 +146,29 @@ void lift_nop(Lifter&) {}
 
 constexpr u32 go_on(HelperId id) { return static_cast<u32>(id) | kGoOn; }
 constexpr u32 end_block(HelperId id) { return static_cast<u32>(id) | kEndBlock; }
+constexpr u32 same_mode(HelperId id) { return static_cast<u32>(id) | kSameMode; }
 constexpr u32 table(HelperId id, u32 which) { return static_cast<u32>(id) | which << 16; }
 
 constexpr auto kRows = std::to_array<LiftRow>({
-    {Opcode::CLI, lift_plain, go_on(HelperId::cli)},
-    {Opcode::STI, lift_plain, end_block(HelperId::sti)},
+    {Opcode::CLI, lift_cli, go_on(HelperId::cli)},
+    {Opcode::STI, lift_sti, end_block(HelperId::sti)},
     {Opcode::CLAC, lift_plain, end_block(HelperId::clac)},
     {Opcode::STAC, lift_plain, end_block(HelperId::stac)},
-    {Opcode::CLTS, lift_plain, end_block(HelperId::clts)},
+    {Opcode::CLTS, lift_plain, same_mode(HelperId::clts)},
     {Opcode::CPUID, lift_plain, go_on(HelperId::cpuid)},
     {Opcode::RDTSC, lift_plain, go_on(HelperId::rdtsc)},
     {Opcode::RDTSCP, lift_plain, go_on(HelperId::rdtscp)},
     {Opcode::RDPMC, lift_plain, go_on(HelperId::rdpmc)},
     {Opcode::RDMSR, lift_plain, go_on(HelperId::rdmsr)},
-    {Opcode::WRMSR, lift_plain, end_block(HelperId::wrmsr)},
+    {Opcode::WRMSR, lift_plain, same_mode(HelperId::wrmsr)},
     {Opcode::XGETBV, lift_plain, go_on(HelperId::xgetbv)},
     {Opcode::XSETBV, lift_plain, end_block(HelperId::xsetbv)},
     {Opcode::SWAPGS, lift_plain, go_on(HelperId::swapgs)},
     {Opcode::INVD, lift_plain, go_on(HelperId::privileged)},
     {Opcode::WBINVD, lift_plain, go_on(HelperId::privileged)},
     {Opcode::WBNOINVD, lift_plain, go_on(HelperId::privileged)},
-    {Opcode::VMCALL, lift_plain, end_block(HelperId::hypercall)},
-    {Opcode::VMMCALL, lift_plain, end_block(HelperId::hypercall)},
+    {Opcode::VMCALL, lift_plain, same_mode(HelperId::hypercall)},
+    {Opcode::VMMCALL, lift_plain, same_mode(HelperId::hypercall)},
     {Opcode::LLDT, lift_word, go_on(HelperId::lldt)},
     {Opcode::LTR, lift_word, go_on(HelperId::ltr)},
     {Opcode::LMSW, lift_word, end_block(HelperId::lmsw)},
