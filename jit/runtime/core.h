@@ -76,6 +76,10 @@ public:
     void link(LinkSlot& slot, BlockNode& target);
     // The block's baseline code has run often: asks for the region around it.
     void heat(BlockNode& block);
+    // Waits until every region that was asked for is installed or given up; lets go of the lock meanwhile.
+    void settle(std::unique_lock<std::mutex>& lock) {
+        if (hot_) hot_->settle(lock);
+    }
     // Drops the blocks that overlap `size` bytes at an offset of the page.
     void invalidate(CodePage& page, u64 offset, u64 size);
     [[nodiscard]] static bool overlaps_code(const CodePage& page, u64 offset, u64 size);

@@ -52,6 +52,10 @@ void HotRegions::drop(BlockNode& block, u64 epoch) {
     }
 }
 
+void HotRegions::settle(std::unique_lock<std::mutex>& core_lock) {
+    settled_.wait(core_lock, [this] { return queued_ == 0; });
+}
+
 void HotRegions::reclaim(u64 epoch) {
     std::erase_if(regions_, [&](const std::unique_ptr<HotRegion>& region) {
         // Without code it is still being compiled.
@@ -66,7 +70,7 @@ void HotRegions::reclaim(u64 epoch) {
 
 void HotRegions::finish(HotRegion& region, Result<CompiledRegion> result) {
     std::lock_guard guard(core_lock_);
-    --queued_;
+    if (--queued_ == 0) settled_.notify_all();
     if (!result.ok()) {
         if (compiler_) log::warn("a hot region stays with its baseline code: {}", result.error().message);
         forget(region);

@@ -45,6 +45,8 @@ public:
     void request(Region region, std::vector<BlockNode*> members);
     // A block leaves the table: so do its regions. `epoch` is the one after which they are free.
     void drop(BlockNode& block, u64 epoch);
+    // Waits, giving the translator's lock up meanwhile, until nothing is queued.
+    void settle(std::unique_lock<std::mutex>& core_lock);
     // Frees what was dropped up to the epoch.
     void reclaim(u64 epoch);
 
@@ -71,6 +73,7 @@ private:
     // Guarded by the translator's lock.
     std::vector<std::unique_ptr<HotRegion>> regions_;
     unsigned queued_ = 0;
+    std::condition_variable settled_;  // queued_ fell to zero
 
     std::mutex queue_lock_;  // inside the translator's lock, or alone
     std::condition_variable wake_;

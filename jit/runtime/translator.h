@@ -11,6 +11,8 @@
 
 namespace tandem::jit {
 
+// Llvm: as Auto, but everything is compiled, and a region that is hot is compiled before its vCPU goes on; with llvm_threshold 0
+// that is every block that runs.
 enum class Tier : u8 { Interp, Baseline, Llvm, Auto };
 
 struct Options {

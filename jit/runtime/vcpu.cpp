@@ -168,8 +168,10 @@ LeaveReason Vcpu::execute(BlockNode& block) {
     const u64 detail = header_->leave_detail;
     if (why != LeaveReason::Lookup || detail == 0) return why;
     if ((detail & 1) != 0) {
-        std::lock_guard guard(core_.lock());
+        std::unique_lock guard(core_.lock());
         core_.heat(*static_cast<BlockNode*>(reinterpret_cast<TranslatedBlock*>(detail & ~u64{1})));
+        // The forced tier compiles before it goes on, so that what is tested is what runs.
+        if (core_.options().tier == Tier::Llvm) core_.settle(guard);
     } else if (detail != kLeaveSameMode) {
         pending_link_ = reinterpret_cast<LinkSlot*>(detail);
     }
