@@ -60,7 +60,6 @@ void Compiler::move_arguments(const Inst& inst) {
     while (count != 0) {
         unsigned ready = count;
         for (unsigned n = 0; n < count && ready == count; ++n) {
-            // What comes from memory goes last: it needs no register meanwhile.
             if (!read_later(pending[n].to, n)) ready = n;
         }
         if (ready != count) {
@@ -181,6 +180,7 @@ void Compiler::branch(const Inst& inst) {
     const u64 taken = inst.imm, fallthrough = block_->fallthrough;
     count_instruction();
     regs_.flush_all(pc_offset_);
+    const u32 start = code_.position();
     const Cc c = condition(inst.args[0]);
     if (backward(taken) && backward(fallthrough)) {
         const u32 not_taken = code_.jump(negate(c));
@@ -195,6 +195,8 @@ void Compiler::branch(const Inst& inst) {
     const bool loops = backward(taken);
     const u64 first = loops ? fallthrough : taken;
     const u64 second = loops ? taken : fallthrough;
+    // Padding goes before the comparison, so that the host can fuse it with the jump.
+    if (linkable(first)) code_.align_link_from(start);
     link_jump(loops ? negate(c) : c, first);
     if (backward(second)) check_attention(second);
     link_jump(second);

@@ -110,6 +110,18 @@ void HostCode::align_link(bool conditional) {
     pad((4 - (position() + opcode_bytes) % 4) % 4);
 }
 
+void HostCode::align_link_from(u32 start) {
+    const u32 bytes = (4 - (position() + 2) % 4) % 4;
+    const u32 length = position() - start;
+    u8 moved[64];
+    if (bytes == 0 || length > sizeof moved) return;
+    std::memcpy(moved, _bufferData + start, length);
+    _bufferPtr = _bufferData + start;
+    pad(bytes);
+    std::memcpy(_bufferPtr, moved, length);
+    _bufferPtr += length;
+}
+
 void HostCode::entry_nop() { pad(5); }
 
 void HostCode::rex(bool wide, u8 reg, u8 base) {

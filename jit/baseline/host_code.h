@@ -44,6 +44,8 @@ public:
     void call_outside(const void* to);
     // Pads so that the rel32 field of the next jump() or jump(Cc) is 4-byte aligned.
     void align_link(bool conditional);
+    // The same for a jump(Cc), by moving what was emitted since `start`, which must be free of relative addresses.
+    void align_link_from(u32 start);
     void entry_nop();  // 5 bytes
 
     // The general-register forms that most of the code consists of, at a fraction of the assembler's cost. Registers by

@@ -67,7 +67,7 @@ void Registers::release_if_dead(u16 v) {
     if (i.slots == 0 && i.reg != kNoReg) unbind(v);
 }
 
-// The registers cheapest to encode first, those that instructions need for fixed operands last.
+// The registers cheapest to encode first, those that instructions need for fixed operands (xmm0 among them) last.
 Reg Registers::allocate(u32 candidates) {
     constexpr u32 kGroups[] = {
         reg_bit(kRbx) | reg_bit(kRsi) | reg_bit(kRdi) | kVectorMask << 1,
@@ -427,11 +427,6 @@ void Registers::set_state(u32 offset, Type type, u16 value) {
 
 void Registers::forget_slot(u32 offset) {
     if (const u16 index = slot_index_[offset]; index != kNone) displace(slots_[index]);
-}
-
-u16 Registers::slot_content(u32 offset) const {
-    const u16 index = slot_index_[offset];
-    return index == kNone ? kNone : slots_[index].value;
 }
 
 void Registers::store_slot(Slot& slot) {

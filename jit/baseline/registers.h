@@ -103,7 +103,6 @@ public:
     [[nodiscard]] bool has_pair() const { return pair_ != 0; }
     void lock_pair() { locked_ |= pair_; }
     void note_use(u16 v) { touched_.push_back(root(v)); }
-    void detach_temp(Reg r) { temps_ &= ~reg_bit(r); }
 
     [[nodiscard]] bool dies(u16 v) const {
         const ValueInfo& r = values_[values_[v].root];
@@ -118,8 +117,7 @@ public:
 
     void get_state(u16 v, u32 offset, ir::Type type);
     void set_state(u32 offset, ir::Type type, u16 v);
-    void forget_slot(u32 offset);                      // drops a pending write of the slot
-    [[nodiscard]] u16 slot_content(u32 offset) const;  // root value or kNone
+    void forget_slot(u32 offset);  // drops a pending write of the slot
     void flush_all(u32 except_offset);
     void snapshot_dirty(std::vector<DirtySlot>& out) const;
     void make_const(u16 v, u64 imm);
