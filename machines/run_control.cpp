@@ -91,6 +91,7 @@ Outcome RunControl::run(std::span<const std::unique_ptr<accel::Vcpu>> vcpus, acc
 void RunControl::park_all(std::span<const std::unique_ptr<accel::Vcpu>> vcpus) {
     std::unique_lock guard(lock_);
     parking_ = true;
+    changed_.notify_all();
     for (const auto& vcpu : vcpus) vcpu->request_exit();
     changed_.wait(guard, [&] { return parked_ == vcpus.size(); });
 }

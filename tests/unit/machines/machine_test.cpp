@@ -269,7 +269,8 @@ TEST_CASE("machine: a reset loads the kernel again and goes on") {
                         PortExit{0x64, 1, true, false, false, 0xfe},
                         PortExit{0x604, 2, true, false, false, 1u << 13 | kSleepTypeS5 << 10}};
     CHECK(rig.machine->run().kind == Outcome::Kind::PowerOff);
-    CHECK(rig.stage.imported.size() >= 3);
+    // Requests that come together are one reset.
+    CHECK(rig.stage.imported.size() >= 2);
     u64 code = 0;
     REQUIRE(rig.stage.memory->read(0x1000000, &code, 8));
     CHECK(code == 0x9090909090909090);
