@@ -1,6 +1,7 @@
 // A few local APICs on a bus with a fake clock, and what their processors are told.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -15,7 +16,7 @@ struct FakeCpu : CpuSignals {
     void raise_nmi() override { ++nmis; }
     void raise_init() override { ++inits; }
     void raise_sipi(u8 vector) override { sipis.push_back(vector); }
-    bool intr = false;
+    std::atomic<bool> intr{false};
     int nmis = 0, inits = 0;
     std::vector<u8> sipis;
 };
