@@ -54,6 +54,12 @@ ToyGuest::ToyGuest() {
     helpers_[kCount5] = {"count5", address(count5), ir::Type::I64, 4, kPure};
 }
 
+// Neighbouring pages are apart in host memory, so that using one page's addend for another shows.
+static u64 host_offset(u64 va) {
+    const u64 offset = va - kMemoryBase;
+    return (offset & ~kPageMask) | (((offset >> kPageBits) ^ 9) << kPageBits);
+}
+
 PageKind kind_of(u64 va) {
     if (va < kMemoryBase || va >= kMemoryBase + kPages * kPageSize) return PageKind::Fault;
     const u64 page = (va - kMemoryBase) >> kPageBits;
@@ -75,7 +81,7 @@ Machine::Machine()
         if (kind == PageKind::Fast || kind == PageKind::ReadOnlyTag) e.read_tag = va;
         if (kind == PageKind::Fast) e.write_tag = va;
         if (kind == PageKind::ReadOnlyTag) e.write_tag = va | TlbEntry::kCode;
-        e.addend = reinterpret_cast<u64>(memory_.data()) + page * kPageSize - va;
+        e.addend = reinterpret_cast<u64>(memory_.data()) + host_offset(va) - va;
     }
 }
 
@@ -115,11 +121,13 @@ u64 Machine::pc() const {
 bool Machine::access(u64 va, unsigned size, u32 mem_flags, bool write, u8* data) {
     if ((mem_flags & ir::MemFlags::kAligned) != 0 && va % size != 0) return false;
     if (va + size < va || kind_of(va) == PageKind::Fault || kind_of(va + size - 1) == PageKind::Fault) return false;
-    u8* at = memory_.data() + (va - kMemoryBase);
-    if (write) {
-        std::memcpy(at, data, size);
-    } else {
-        std::memcpy(data, at, size);
+    for (unsigned i = 0; i < size; ++i) {
+        u8& byte = memory_[host_offset(va + i)];
+        if (write) {
+            byte = data[i];
+        } else {
+            data[i] = byte;
+        }
     }
     return true;
 }
