@@ -125,6 +125,7 @@ int report(const machines::Outcome& outcome) {
         case Kind::Shutdown:
             log::error("the guest's processor shut down (triple fault): {}", outcome.detail);
             return kShutdown;
+        case Kind::GuestExit: return static_cast<int>(outcome.status & 0xff);
         case Kind::InternalError: log::error("internal error: {}", outcome.detail); return kInternalError;
         default: return kSuccess;
     }

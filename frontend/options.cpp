@@ -218,7 +218,8 @@ std::string help_text() {
     text +=
         "\nExit status: 0 the guest powered off, or the user quit; 1 wrong usage or an unusable file; 3 the guest's "
         "processor shut\n"
-        "down (triple fault); 4 an internal error; 130 and 143 after SIGINT and SIGTERM.\n"
+        "down (triple fault); 4 an internal error; 130 and 143 after SIGINT and SIGTERM; with -device\n"
+        "isa-debug-exit, what the guest says.\n"
         "\nExample:\n  tandem -nographic -m 512 -kernel vmlinuz -initrd initrd -append 'console=ttyS0'\n";
     return text;
 }

@@ -31,8 +31,9 @@ struct MachineConfig {
 
 // How a run ended; the front end turns it into an exit status and a sentence.
 struct Outcome {
-    enum class Kind : u8 { PowerOff, Reset, Quit, Shutdown, InternalError } kind = Kind::PowerOff;
+    enum class Kind : u8 { PowerOff, Reset, Quit, Shutdown, InternalError, GuestExit } kind = Kind::PowerOff;
     std::string detail;  // where and why, for Shutdown and InternalError
+    u32 status = 0;      // GuestExit: what the guest told isa-debug-exit
 };
 
 class Machine {

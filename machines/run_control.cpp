@@ -35,6 +35,11 @@ void RunControl::post(Event event, std::string detail) {
     post(event);
 }
 
+void RunControl::post_exit(u32 status) {
+    exit_status_ = status;
+    post(Event::Exit);
+}
+
 u32 RunControl::wait_for_events() {
     for (;;) {
         if (const u32 events = events_.exchange(0); events != 0) return events;
@@ -50,12 +55,13 @@ std::string RunControl::detail() const {
 
 std::optional<Outcome> RunControl::outcome_of(u32 events, bool reboot) const {
     const auto has = [events](Event e) { return (events & static_cast<u32>(e)) != 0; };
-    if (has(Event::Failure)) return Outcome{Outcome::Kind::InternalError, detail()};
-    if (has(Event::Quit)) return Outcome{Outcome::Kind::Quit, {}};
-    if (has(Event::PowerOff)) return Outcome{Outcome::Kind::PowerOff, {}};
+    if (has(Event::Failure)) return Outcome{Outcome::Kind::InternalError, detail(), 0};
+    if (has(Event::Exit)) return Outcome{Outcome::Kind::GuestExit, {}, exit_status_};
+    if (has(Event::Quit)) return Outcome{Outcome::Kind::Quit, {}, 0};
+    if (has(Event::PowerOff)) return Outcome{Outcome::Kind::PowerOff, {}, 0};
     if (reboot) return {};
-    if (has(Event::TripleFault)) return Outcome{Outcome::Kind::Shutdown, detail()};
-    return Outcome{Outcome::Kind::Reset, {}};
+    if (has(Event::TripleFault)) return Outcome{Outcome::Kind::Shutdown, detail(), 0};
+    return Outcome{Outcome::Kind::Reset, {}, 0};
 }
 
 Outcome RunControl::run(std::span<const std::unique_ptr<accel::Vcpu>> vcpus, accel::ExitHandler& handler,
@@ -79,7 +85,7 @@ Outcome RunControl::run(std::span<const std::unique_ptr<accel::Vcpu>> vcpus, acc
                 detail_.clear();
             }
             if (auto reset = actions.reset(); !reset.ok()) {
-                outcome = Outcome{Outcome::Kind::InternalError, "reset failed: " + reset.error().message};
+                outcome = Outcome{Outcome::Kind::InternalError, "reset failed: " + reset.error().message, 0};
             }
         }
         release(outcome.has_value());

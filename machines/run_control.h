@@ -18,7 +18,7 @@ namespace tandem::machines {
 class RunControl {
 public:
     // What ends or interrupts a run.
-    enum class Event : u32 { Quit = 1, PowerOff = 2, Reset = 4, TripleFault = 8, Failure = 16 };
+    enum class Event : u32 { Quit = 1, PowerOff = 2, Reset = 4, TripleFault = 8, Failure = 16, Exit = 32 };
 
     RunControl();
     ~RunControl();
@@ -28,6 +28,8 @@ public:
     // Any thread, also before run(). Quit is async-signal-safe.
     void post(Event event);
     void post(Event event, std::string detail);
+    // The guest ends the program with this status.
+    void post_exit(u32 status);
 
     struct Actions {
         bool reboot = true;
@@ -50,6 +52,7 @@ private:
 
     int wake_ = -1;  // eventfd: posting is async-signal-safe
     std::atomic<u32> events_{0};
+    std::atomic<u32> exit_status_{0};
 
     mutable std::mutex lock_;  // guards what follows
     std::condition_variable changed_;

@@ -11,15 +11,15 @@ namespace tandem::machines::pc {
 
 using namespace devices;
 
-Result<std::unique_ptr<Board>> Board::create(MachineConfig& config, GuestMemory& memory, const SystemRequestSink& requests) {
-    std::unique_ptr<Board> board(new Board(memory));
+Result<std::unique_ptr<Board>> Board::create(MachineConfig& config, GuestMemory& memory, const SystemRequests& requests) {
+    std::unique_ptr<Board> board(new Board(memory, requests));
     board->clock = create_real_clock();
     board->clock->stop();
     TANDEM_TRY(board->attach_memory(config.ram_bytes));
     TANDEM_TRY(board->attach_interrupt_controllers(config.cpus));
     TANDEM_TRY(board->attach_clocks(config.cpus));
     TANDEM_TRY(board->attach_serial(config.serial));
-    TANDEM_TRY(board->attach_system_control(requests));
+    TANDEM_TRY(board->attach_system_control());
     TANDEM_TRY(board->attach_pci());
     TANDEM_TRY(board->attach_configured(config));
     return board;
@@ -81,15 +81,15 @@ Result<void> Board::attach_serial(std::vector<std::unique_ptr<CharBackend>>& bac
     return {};
 }
 
-Result<void> Board::attach_system_control(const SystemRequestSink& requests) {
-    reset_ports_ = std::make_unique<ResetPorts>([requests] { requests(SystemRequest::Reset); });
+Result<void> Board::attach_system_control() {
+    reset_ports_ = std::make_unique<ResetPorts>(requests_.reset);
     TANDEM_TRY(map_ports("system control A", layout::kPort92, 1, reset_ports_->port92()));
     TANDEM_TRY(
         map_ports("keyboard controller data", layout::kKeyboard.base, layout::kKeyboard.size, reset_ports_->kbc_data()));
     TANDEM_TRY(map_ports("keyboard controller command", layout::kKeyboardCommand, 1, reset_ports_->kbc_command()));
     TANDEM_TRY(map_ports("POST", layout::kPort80, 1, post_port_));
-    pm = std::make_unique<AcpiPm>(*clock, isa_irq(layout::kSciIrq), [requests](unsigned sleep_type) {
-        if (sleep_type == layout::kSleepTypeS5) return requests(SystemRequest::PowerOff);
+    pm = std::make_unique<AcpiPm>(*clock, isa_irq(layout::kSciIrq), [this](unsigned sleep_type) {
+        if (sleep_type == layout::kSleepTypeS5) return requests_.power_off();
         log::trace(log::GuestErrors, "guest_errors: acpi-pm: sleep type {} is not offered", sleep_type);
     });
     all_.push_back(reset_ports_.get());

@@ -29,16 +29,19 @@
 
 namespace tandem::machines::pc {
 
-// What a device asks of the machine as a whole. Any thread; must not block.
-enum class SystemRequest : u8 { PowerOff, Reset };
-using SystemRequestSink = std::function<void(SystemRequest)>;
+// What devices ask of the machine as a whole. Any thread; must not block.
+struct SystemRequests {
+    std::function<void()> power_off;
+    std::function<void()> reset;
+    std::function<void(u32 status)> exit;  // end the program
+};
 
 class Board {
 public:
     // `config.drives` and `config.serial` move into the board's devices. Errors name the device and the property.
     // `memory` is filled with RAM and outlives the board, as does whatever connects to the local APICs.
     static Result<std::unique_ptr<Board>> create(MachineConfig& config, devices::GuestMemory& memory,
-                                                 const SystemRequestSink& requests);
+                                                 const SystemRequests& requests);
 
     devices::GuestMemory& memory;
     devices::AddressSpace io{"I/O ports"};
@@ -61,20 +64,27 @@ public:
     Result<void> reset();
 
 private:
-    explicit Board(devices::GuestMemory& guest_memory) : memory(guest_memory) {}
+    Board(devices::GuestMemory& guest_memory, SystemRequests requests)
+        : memory(guest_memory), requests_(std::move(requests)) {}
     Result<void> attach_memory(u64 ram_bytes);
     Result<void> attach_interrupt_controllers(unsigned cpus);
     Result<void> attach_clocks(unsigned cpus);
     Result<void> attach_serial(std::vector<std::unique_ptr<devices::CharBackend>>& backends);
-    Result<void> attach_system_control(const SystemRequestSink& requests);
+    Result<void> attach_system_control();
     Result<void> attach_pci();
     Result<void> attach_configured(MachineConfig& config);
+    // Rows of the device table: what -device may add, and how.
+    struct Driver;
+    static std::span<const Driver> drivers();
+    friend std::string device_help();
+    Result<void> attach_debug_exit(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
     Result<void> attach_virtio_block(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
 
     Result<void> map_ports(const char* name, u64 base, u64 size, devices::IoHandler& handler);
     // A new source of ISA interrupt `irq`, which reaches the 8259s and the I/O APIC.
     [[nodiscard]] devices::IrqLine isa_irq(unsigned irq) const { return isa_lines_[irq].source(); }
 
+    const SystemRequests requests_;
     std::array<devices::pci::SharedLine, 16> isa_lines_;
     std::vector<std::unique_ptr<devices::CharBackend>> serial_backends_;
     std::unique_ptr<devices::Pit> pit_;
@@ -86,6 +96,7 @@ private:
     std::unique_ptr<devices::pci::PcieRoot> root_;
     std::unique_ptr<devices::pci::HostBridge> host_bridge_;
     std::vector<std::unique_ptr<devices::Device>> added_;
+    std::vector<std::unique_ptr<devices::IoHandler>> added_ports_;  // of devices without state
     std::vector<devices::Device*> all_;
 };
 

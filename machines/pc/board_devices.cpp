@@ -25,13 +25,9 @@ constexpr std::array<PropertyRow, 5> kBlockProperties{{
     {"addr", "PCI SLOT[.FUNCTION], hexadecimal (default: first free slot)"},
 }};
 
-struct DriverRow {
-    const char* name;
-    const char* help;
-    std::span<const PropertyRow> properties;
-};
-constexpr std::array<DriverRow, 1> kDrivers{{
-    {"virtio-blk-pci", "virtio disk on PCI", kBlockProperties},
+constexpr std::array<PropertyRow, 2> kDebugExitProperties{{
+    {"iobase", "port (default 0x501)"},
+    {"iosize", "ports, 1 to 4 (default 2)"},
 }};
 
 // Takes the drive out of the configuration: a drive serves one device.
@@ -52,9 +48,25 @@ Result<std::unique_ptr<BlockBackend>> take_drive(const DeviceConfig& device, con
 
 }  // namespace
 
+struct Board::Driver {
+    const char* name;
+    const char* help;
+    std::span<const PropertyRow> properties;
+    Result<void> (Board::*attach)(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
+};
+
+std::span<const Board::Driver> Board::drivers() {
+    static constexpr std::array<Driver, 2> kDrivers{{
+        {"virtio-blk-pci", "virtio disk on PCI", kBlockProperties, &Board::attach_virtio_block},
+        {"isa-debug-exit", "writing VALUE to its port ends the program with status 2 * VALUE + 1", kDebugExitProperties,
+         &Board::attach_debug_exit},
+    }};
+    return kDrivers;
+}
+
 std::string device_help() {
     std::string text;
-    for (const auto& driver : kDrivers) {
+    for (const auto& driver : Board::drivers()) {
         text += fmt::format("{}  {}\n", driver.name, driver.help);
         for (const auto& p : driver.properties) text += fmt::format("    {:<20}{}\n", p.name, p.help);
     }
@@ -63,16 +75,25 @@ std::string device_help() {
 
 Result<void> Board::attach_configured(MachineConfig& config) {
     for (const auto& device : config.devices) {
-        const auto row = std::ranges::find(kDrivers, std::string_view(device.driver), &DriverRow::name);
-        if (row == kDrivers.end()) {
+        const auto row = std::ranges::find(drivers(), std::string_view(device.driver), &Driver::name);
+        if (row == drivers().end()) {
             std::string names;
-            for (const auto& driver : kDrivers) names += (names.empty() ? "" : ", ") + std::string(driver.name);
+            for (const auto& driver : drivers()) names += (names.empty() ? "" : ", ") + std::string(driver.name);
             return invalid(fmt::format("unknown device '{}' (known: {})", device.driver, names));
         }
         const DeviceProperties properties(device, row->properties);
         TANDEM_TRY(properties.check());
-        TANDEM_TRY(attach_virtio_block(device, properties, config));
+        TANDEM_TRY((this->*row->attach)(device, properties, config));
     }
+    return {};
+}
+
+Result<void> Board::attach_debug_exit(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig&) {
+    TANDEM_TRY_ASSIGN(const u64 base, properties.number("iobase", 0x501, 1, 0xffff));
+    TANDEM_TRY_ASSIGN(const u64 size, properties.number("iosize", 2, 1, 4));
+    added_ports_.push_back(std::make_unique<DebugExit>(requests_.exit));
+    auto mapped = map_ports("isa-debug-exit", base, size, *added_ports_.back());
+    if (!mapped.ok()) return std::move(mapped).error().context(fmt::format("device '{}'", device.driver));
     return {};
 }
 

@@ -24,9 +24,9 @@ public:
         TANDEM_TRY_ASSIGN(linux_, LinuxImage::load({config.kernel, config.initrd, config.append}, config.ram_bytes));
         acpi_ = {config.cpus, static_cast<unsigned>(config.serial.size())};
         accelerator_ = std::move(accelerator);
-        const auto requests = [this](SystemRequest r) {
-            control_.post(r == SystemRequest::PowerOff ? RunControl::Event::PowerOff : RunControl::Event::Reset);
-        };
+        const SystemRequests requests{[this] { control_.post(RunControl::Event::PowerOff); },
+                                      [this] { control_.post(RunControl::Event::Reset); },
+                                      [this](u32 status) { control_.post_exit(status); }};
         TANDEM_TRY_ASSIGN(board_, Board::create(config, memory_, requests));
         TANDEM_TRY(accelerator_->map_memory(board_->memory));
         for (unsigned i = 0; i < config.cpus; ++i) {

@@ -176,7 +176,7 @@ TEST_CASE("machine: configuration errors name what is wrong and what there is") 
     CHECK(contains(changed([](auto& c) { c.ram_bytes = kMiB; }), "-m 1"));
     CHECK(contains(changed([](auto& c) { c.kernel.clear(); }), "-kernel"));
     CHECK(contains(changed([](auto& c) { c.kernel = "/nonexistent"; }), "/nonexistent"));
-    CHECK(contains(changed([](auto& c) { c.devices.push_back({"e1000", {}}); }), "'e1000' (known: virtio-blk-pci)"));
+    CHECK(contains(changed([](auto& c) { c.devices.push_back({"e1000", {}}); }), "'e1000' (known: virtio-blk-pci, isa-debug-exit)"));
     CHECK(contains(changed([](auto& c) { c.devices.push_back({"virtio-blk-pci", {}}); }), "needs the property 'drive'"));
     CHECK(contains(failure(with_disk(k, {{"drive", "d1"}})), "no drive 'd1' (there are: d0)"));
     CHECK(
@@ -255,6 +255,21 @@ TEST_CASE("machine: power off, reset and triple fault end a run that may not reb
     const Outcome failed = outcome(EmulationFailureExit{0x55, "no such thing"});
     CHECK(failed.kind == Kind::InternalError);
     CHECK(contains(failed.detail, "no such thing"));
+}
+
+TEST_CASE("machine: isa-debug-exit ends the program with the guest's status") {
+    const Kernel k;
+    Rig rig;
+    auto config = k.config();
+    config.devices.push_back({"isa-debug-exit", {{"iobase", "0xf4"}, {"iosize", "4"}}});
+    REQUIRE(rig.build(std::move(config)).ok());
+    rig.stage.script.push_back(PortExit{0xf4, 4, true, false, false, 0x10});
+    const Outcome outcome = rig.machine->run();
+    CHECK(outcome.kind == Outcome::Kind::GuestExit);
+    CHECK(outcome.status == 0x21);
+    auto taken = k.config();
+    taken.devices.push_back({"isa-debug-exit", {{"iobase", "0x20"}}});
+    CHECK(contains(failure(std::move(taken)), "'isa-debug-exit'"));
 }
 
 TEST_CASE("machine: a reset loads the kernel again and goes on") {
