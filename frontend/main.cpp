@@ -38,8 +38,6 @@ Result<Engine> create_engine(const Options& options) {
         return invalid(fmt::format("unknown accelerator '{}' (known: jit)", p.head));
     }
     jit::Options jit;
-    // A region costs LLVM some 60 ms of a core, so only what runs for milliseconds on end is worth one.
-    jit.llvm_threshold = 1'000'000;
     TANDEM_TRY_ASSIGN(jit.tier, parse_tier(p.take("tier", "auto")));
     TANDEM_TRY_ASSIGN(const u64 baseline, p.take_number("baseline-threshold", jit.baseline_threshold));
     TANDEM_TRY_ASSIGN(const u64 llvm, p.take_number("llvm-threshold", jit.llvm_threshold));

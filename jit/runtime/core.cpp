@@ -349,7 +349,7 @@ void Core::heat(BlockNode& block) {
         }
     }
     // Without a loop there is less to gain, so it has to be hotter.
-    if (!loops && !block.warm) {
+    if (!loops && !block.warm && options_.tier != Tier::Llvm) {
         block.warm = true;
         block.hot_countdown.store(hot_threshold(options_, kStraightFactor), std::memory_order_relaxed);
         return;

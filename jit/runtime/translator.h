@@ -11,14 +11,16 @@
 
 namespace tandem::jit {
 
-// Llvm: as Auto, but everything is compiled, and a region that is hot is compiled before its vCPU goes on; with llvm_threshold 0
-// that is every block that runs.
+// Llvm: as Auto, but everything is compiled, and what is hot goes through LLVM before its vCPU goes on, loop or not; with
+// llvm_threshold 1 that is every block that runs a second time.
 enum class Tier : u8 { Interp, Baseline, Llvm, Auto };
 
 struct Options {
     Tier tier = Tier::Auto;
     u32 baseline_threshold = 2;      // executions on the interpreter before a block is compiled (Auto)
-    u32 llvm_threshold = 4000;       // executions of a block before its region goes to LLVM (Auto)
+    // Executions of a block before its region goes to LLVM (Auto, Llvm); 0: never. High, because a region costs some 60 ms of
+    // another core: below it a boot pays for code that is soon over.
+    u32 llvm_threshold = 1'000'000;
     u64 code_cache_bytes = 64 << 20; // bound on generated code; oldest code is evicted beyond it
     u32 max_block_insns = 64;        // 1 forces one-instruction blocks (tests)
     bool verify_ir = false;          // run the verifier after every step

@@ -31,7 +31,7 @@ std::vector<TierCase> tiers() {
     add("interp, one-instruction blocks", jit::Tier::Interp, 1, 0, 0);
     add("baseline", jit::Tier::Baseline, 64, 0, 0);
     add("baseline, one-instruction blocks", jit::Tier::Baseline, 1, 0, 0);
-    add("llvm", jit::Tier::Llvm, 64, 0, 0);
+    add("llvm", jit::Tier::Llvm, 64, 0, 1);
     add("auto", jit::Tier::Auto, 64, 2, 16);
     return cases;
 }
