@@ -36,7 +36,10 @@ struct HypercallExit {
     u64 result = 0;  // answer
     bool long_mode = false;
 };
-struct HaltExit {};
+struct HaltExit {
+    // A request_exit() came while the vCPU was on its way to this exit, which answers it (contract U3): do not sleep on it.
+    bool requested = false;
+};
 // A processor reached the shutdown state (x86: triple fault).
 struct ShutdownExit {
     u64 pc = 0;

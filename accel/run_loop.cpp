@@ -19,7 +19,9 @@ Exit run_until_event(Vcpu& vcpu, ExitHandler& handler) {
             continue;
         }
         if (log::enabled(log::Exits)) trace_exit(vcpu.index(), vcpu.exit_pc(), exit);
-        if (!std::holds_alternative<HaltExit>(exit)) return exit;
+        const auto* halt = std::get_if<HaltExit>(&exit);
+        if (halt == nullptr) return exit;
+        if (halt->requested) return RequestedExit{};
         vcpu.wait_for_event();
     }
 }

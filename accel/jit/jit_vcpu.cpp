@@ -47,10 +47,9 @@ Exit JitVcpu::run() {
         if ((signals & SignalWord::ExitRequest) != 0) return RequestedExit{};
         take_init_and_sipi();
         if (state_->s.activity == Activity::Shutdown) return finish(ShutdownExit{state_->s.rip});
-        // A halt is no answer to a request: the sleep that follows it ends at once, and the next run reports the request.
-        if (asleep()) return HaltExit{};
+        if (asleep()) return halt();
         switch (translator_->run()) {
-            case jit::ir::LeaveReason::Halt: return HaltExit{};
+            case jit::ir::LeaveReason::Halt: return halt();
             case jit::ir::LeaveReason::Exit:
                 // Only a shutdown ends run() from inside: everything else is dispatched where it happens.
                 if (state_->s.activity == Activity::Shutdown) return finish(ShutdownExit{state_->s.rip});
@@ -62,7 +61,7 @@ Exit JitVcpu::run() {
 
 Exit JitVcpu::step() {
     take_init_and_sipi();
-    if (asleep()) return finish(HaltExit{});
+    if (asleep()) return halt();
     translator_->step();
     if (state_->s.activity == Activity::Shutdown) return finish(ShutdownExit{state_->s.rip});
     return finish(DebugExit{DebugExit::Reason::SingleStep, state_->s.rip, 0});
@@ -72,6 +71,11 @@ Exit JitVcpu::step() {
 Exit JitVcpu::finish(Exit exit) {
     signals_.lower(SignalWord::ExitRequest);
     return exit;
+}
+
+Exit JitVcpu::halt() {
+    const u32 taken = signals_.take(SignalWord::ExitRequest);
+    return HaltExit{(taken & SignalWord::ExitRequest) != 0};
 }
 
 bool JitVcpu::asleep() const {

@@ -59,6 +59,7 @@ private:
     void take_init_and_sipi();
     [[nodiscard]] bool asleep() const;
     Exit finish(Exit exit);
+    Exit halt();
     void dispatch_now(Exit& exit);
 
     const unsigned index_;

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "accel/jit/jit_accelerator.h"
+#include "accel/run_loop.h"
 #include "accel/trace.h"
 
 using namespace tandem;
@@ -115,9 +116,23 @@ TEST_CASE("a vCPU that was leaving for another reason keeps it, and the request 
     b.handler.on_port = [](accel::Vcpu& v) { v.request_exit(); };
     const accel::Exit first = b.vcpu->run();
     REQUIRE((halted(first) || requested(first)));
+    // A run loop must not go to sleep on the request.
+    if (halted(first)) CHECK(std::get<accel::HaltExit>(first).requested);
     b.handler.on_port = nullptr;
     // Either way it is answered now: the next exit is the guest's own.
     CHECK(halted(b.vcpu->run()));
+}
+
+TEST_CASE("a run loop returns for a request that comes on the way to a halt, and does not sleep on it", "[U2][U3]") {
+    FOR_EACH_TIER;
+    Bench b(tier, {0xe4, 0x10, 0xf4, 0xeb, 0xfb});
+    b.handler.on_port = [](accel::Vcpu& v) { v.request_exit(); };
+    for (int round = 0; round < 3; ++round) {
+        CHECK(requested(accel::run_until_event(*b.vcpu, b.handler)));
+        cpu::x86::State s = b.state();
+        s.activity = cpu::x86::Activity::Running;
+        REQUIRE(b.vcpu->import_state(s).ok());
+    }
 }
 
 TEST_CASE("a storm of requests is neither lost nor counted twice", "[U4]") {
