@@ -86,7 +86,7 @@ HostTscRate detect_host_tsc() {
         const u64 difference = seen > stated ? seen - stated : stated - seen;
         if (difference <= stated / 100) return {stated, false};
     }
-    const u64 hz = measure(25'000'000);
+    const u64 hz = measure(8'000'000);
     log::info("clock: CPUID does not state the TSC's rate; measured {}.{:03} MHz", hz / 1'000'000, hz / 1000 % 1000);
     return {hz, true};
 }

@@ -10,7 +10,7 @@ struct HostTscRate {
     bool measured = false;  // no CPUID leaf stated it
 };
 
-// Takes about 25 ms when the rate has to be measured (it then logs that), 2 ms otherwise: a stated rate is checked against
+// Takes about 8 ms when the rate has to be measured (it then logs that), 2 ms otherwise: a stated rate is checked against
 // the host's clock and replaced by a measurement when it is off by more than 1 %.
 HostTscRate detect_host_tsc();
 
