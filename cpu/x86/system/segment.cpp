@@ -1,5 +1,7 @@
 // Segment registers and the instructions about them: SDM volume 3, 5.4 to 5.10; volume 2 "MOV", "LAR", "LSL", "VERR",
 // "ARPL".
+#include <cstring>
+
 #include "cpu/x86/system/internal.h"
 
 namespace tandem::cpu::x86 {
@@ -157,11 +159,13 @@ LeaveReason load_table(TranslateState* t, u32 which, u64 va, u32 opsize) {
     const bool wide = code64(s);
     u8 operand[10] = {};
     if (!jit::load_bytes(t, va, data_mmu(s), operand, wide ? 10 : 6)) return failed(*t);
+    u16 limit = 0;
     u64 base = 0;
-    for (unsigned i = 0; i < (wide ? 8u : 4u); ++i) base |= u64{operand[2 + i]} << (8 * i);
+    std::memcpy(&limit, operand, sizeof limit);
+    std::memcpy(&base, operand + sizeof limit, wide ? 8 : 4);
     if (wide && !canonical(base)) return raise(*t, kGP);
     if (!wide && opsize == 2) base &= 0xffffff;
-    (which == 0 ? s.gdtr : s.idtr) = {base, static_cast<u16>(operand[0] | operand[1] << 8)};
+    (which == 0 ? s.gdtr : s.idtr) = {base, limit};
     return LeaveReason::None;
 }
 
