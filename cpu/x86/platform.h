@@ -41,8 +41,8 @@ public:
     // VMCALL/VMMCALL at CPL 0, operands already truncated to the mode's width. The result goes to RAX (contract H1).
     virtual u64 hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3) = 0;
 
-    // FERR#: an x87 instruction met a pending unmasked exception with CR0.NE = 0 (IRQ 13 on a PC). It executes regardless, as if
-    // IGNNE# were asserted.
+    // FERR#: an x87 instruction met a pending unmasked exception with CR0.NE = 0 (IRQ 13 on a PC). It executes regardless,
+    // as if IGNNE# were asserted.
     virtual void fpu_error() {}
 
     // The processor shut down (triple fault) at `rip`.

@@ -24,7 +24,8 @@ public:
     virtual Result<void> flush() = 0;
     // The range reads as zeros afterwards. `may_unmap` allows giving its storage back. Same rules as write().
     virtual Result<void> write_zeroes(u64 offset, u64 size, bool may_unmap) = 0;
-    // The range's contents are no longer needed and become undefined; storage is given back where the host can. Same rules as write().
+    // The range's contents are no longer needed and become undefined; storage is given back where the host can. Same rules
+    // as write().
     virtual Result<void> discard(u64 offset, u64 size) = 0;
 };
 

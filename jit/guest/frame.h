@@ -20,8 +20,8 @@ constexpr unsigned kMmuModes = 4;
 // (which re-examines the entry), and kInvalidTag never matches. On a match host = va + addend.
 struct TlbEntry {
     static constexpr u64 kInvalidTag = ~u64{0};
-    static constexpr u64 kMmio = 1;      // no host memory behind the page: dispatch on the bus (addend = gpa - va)
-    static constexpr u64 kCode = 2;      // write tag only: the page holds translated code
+    static constexpr u64 kMmio = 1;  // no host memory behind the page: dispatch on the bus (addend = gpa - va)
+    static constexpr u64 kCode = 2;  // write tag only: the page holds translated code
     u64 read_tag = kInvalidTag;
     u64 write_tag = kInvalidTag;
     u64 exec_tag = kInvalidTag;
@@ -32,13 +32,13 @@ static_assert(sizeof(TlbEntry) == 32);
 // index = (va >> 12) & mask; the inline check is
 //   ((va + size - 1) & kPageMask) == tag, which also sends page-crossing accesses to the slow path.
 struct TlbView {
-    u64 mask_bytes = 0;            // mask * sizeof(TlbEntry): ((va >> 7) & mask_bytes) is the byte offset of the entry
+    u64 mask_bytes = 0;  // mask * sizeof(TlbEntry): ((va >> 7) & mask_bytes) is the byte offset of the entry
     TlbEntry* entries = nullptr;
 };
 
 struct JumpCacheEntry {
-    ir::BlockKey key;              // of the block whose code this is
-    const void* code = nullptr;    // null: empty
+    ir::BlockKey key;            // of the block whose code this is
+    const void* code = nullptr;  // null: empty
 };
 constexpr unsigned kJumpCacheBits = 12;
 
@@ -47,18 +47,18 @@ class VcpuTranslator;
 struct alignas(64) FrameHeader {
     // Cold
     VcpuTranslator* translator = nullptr;
-    void* owner = nullptr;                     // the accelerator's vCPU; helpers reach their platform through it
+    void* owner = nullptr;  // the accelerator's vCPU; helpers reach their platform through it
     u64 leave_detail = 0;
-    u64 instructions = 0;                      // guest instructions retired, where counting is on
-    u64 scratch[8] = {};                       // for engines
-    u32 host_mxcsr = 0x1f80;                   // the embedding program's MXCSR while generated code runs
-    // The guest's SSE control and status with all exceptions masked. run() loads it into the host's MXCSR before any guest code or
-    // guest callback runs and stores the accumulated flags back at its end; in between the host register is the live value.
-    // Callbacks into the embedding program (Bus, Platform) switch to host_mxcsr and back.
+    u64 instructions = 0;     // guest instructions retired, where counting is on
+    u64 scratch[8] = {};      // for engines
+    u32 host_mxcsr = 0x1f80;  // the embedding program's MXCSR while generated code runs
+    // The guest's SSE control and status with all exceptions masked. run() loads it into the host's MXCSR before any guest
+    // code or guest callback runs and stores the accumulated flags back at its end; in between the host register is the live
+    // value. Callbacks into the embedding program (Bus, Platform) switch to host_mxcsr and back.
     u32 guest_mxcsr = 0x1f80;
     // Hot: the last 128 bytes
     alignas(64) JumpCacheEntry* jump_cache = nullptr;  // 1 << kJumpCacheBits entries, index by jump_cache_index()
-    u64 mode = 0;                              // BlockKey::mode and base of the code that runs now; the guest keeps them
+    u64 mode = 0;  // BlockKey::mode and base of the code that runs now; the guest keeps them
     u64 base = 0;
     u64 spare[2] = {};
     // Anything but zero makes generated code leave at the next block boundary. Written by any thread.

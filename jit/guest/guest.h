@@ -41,15 +41,15 @@ struct StateSlot {
 };
 
 struct StateLayout {
-    u32 size = 0;        // bytes of guest state
-    u32 pc_offset = 0;   // the I64 slot that holds the pc register
+    u32 size = 0;       // bytes of guest state
+    u32 pc_offset = 0;  // the I64 slot that holds the pc register
     std::span<const StateSlot> slots;
 };
 
 // Where lift() reads code from: a window of host bytes starting at the block's first byte.
 struct CodeWindow {
-    std::span<const u8> first;    // from key.address() to the end of its page at most
-    std::span<const u8> second;   // start of the following page when it can be fetched from; else empty
+    std::span<const u8> first;   // from key.address() to the end of its page at most
+    std::span<const u8> second;  // start of the following page when it can be fetched from; else empty
 };
 
 enum class LiftStatus : u8 {
@@ -59,10 +59,10 @@ enum class LiftStatus : u8 {
 
 // Result of Guest::translate.
 struct Translation {
-    u64 phys = 0;            // guest-physical address of the access
-    u64 page_size = 0;       // of the guest's mapping: 4 KiB and up
-    bool read = false;       // what may be cached in the TLB besides the access asked for; a page whose dirty bit is
-    bool write = false;      //   clear is not writable yet
+    u64 phys = 0;        // guest-physical address of the access
+    u64 page_size = 0;   // of the guest's mapping: 4 KiB and up
+    bool read = false;   // what may be cached in the TLB besides the access asked for; a page whose dirty bit is
+    bool write = false;  //   clear is not writable yet
     bool execute = false;
     bool global = false;
 };
@@ -77,8 +77,8 @@ public:
     // The key of the code that `state` is about to execute. Also refreshes FrameHeader::mode and base.
     virtual ir::BlockKey current_key(void* state) const = 0;
     // Translates at most `max_insns` (>= 1) guest instructions at key into `out` (cleared by the caller). Undecodable or
-    // disallowed code becomes IR that raises the guest's exception. An instruction that would cross into a missing second page
-    // ends the block before it, or is answered NeedSecondPage when it is the first. Any thread.
+    // disallowed code becomes IR that raises the guest's exception. An instruction that would cross into a missing second
+    // page ends the block before it, or is answered NeedSecondPage when it is the first. Any thread.
     virtual LiftStatus lift(const ir::BlockKey& key, const CodeWindow& code, unsigned max_insns, ir::Block& out) const = 0;
 
     // The MMU index that instruction fetches use in this mode.

@@ -27,8 +27,8 @@ public:
     Value get(Type t, u32 slot) { return emit(Op::GetState, t, {}, slot); }
     void set(u32 slot, Value v) { emit(Op::SetState, Type::Void, {v}, slot); }
 
-    Value unary(Op op, Value a);           // Neg, Not, Clz, Ctz, Popcnt, Bswap
-    Value binary(Op op, Value a, Value b); // Add .. Xor, MulHi*, shifts and rotates
+    Value unary(Op op, Value a);            // Neg, Not, Clz, Ctz, Popcnt, Bswap
+    Value binary(Op op, Value a, Value b);  // Add .. Xor, MulHi*, shifts and rotates
     Value add(Value a, Value b) { return binary(Op::Add, a, b); }
     Value sub(Value a, Value b) { return binary(Op::Sub, a, b); }
     Value and_(Value a, Value b) { return binary(Op::And, a, b); }
@@ -46,17 +46,13 @@ public:
     Value sext(Type t, Value a);
     Value trunc(Type t, Value a);
     Value zext_or_trunc(Type t, Value a);
-    Value deposit(Value base, Value field, unsigned lsb) {
-        return emit(Op::Deposit, type_of(base), {base, field}, lsb);
-    }
+    Value deposit(Value base, Value field, unsigned lsb) { return emit(Op::Deposit, type_of(base), {base, field}, lsb); }
     Value icmp(Cond c, Value a, Value b);  // I8, 0 or 1
     Value icmpi(Cond c, Value a, u64 imm) { return icmp(c, a, konst(type_of(a), imm)); }
     Value select(Value cond, Value a, Value b);
 
     Value load(Type t, Value addr, u32 mem_flags, u64 disp = 0) { return emit(Op::Load, t, {addr}, disp, mem_flags); }
-    void store(Value addr, Value v, u32 mem_flags, u64 disp = 0) {
-        emit(Op::Store, Type::Void, {addr, v}, disp, mem_flags);
-    }
+    void store(Value addr, Value v, u32 mem_flags, u64 disp = 0) { emit(Op::Store, Type::Void, {addr, v}, disp, mem_flags); }
     Value atomic(Op op, Value addr, Value v, u32 mem_flags) { return emit(op, type_of(v), {addr, v}, 0, mem_flags); }
     Value atomic_cas(Value addr, Value expected, Value desired, u32 mem_flags) {
         return emit(Op::AtomicCas, type_of(desired), {addr, expected, desired}, 0, mem_flags);

@@ -53,9 +53,9 @@ enum class Cond : u8 { Eq, Ne, Ult, Ule, Ugt, Uge, Slt, Sle, Sgt, Sge };
 
 // aux of memory operations: which MMU index translates, and extra checks made before the access.
 struct MemFlags {
-    static constexpr u32 kMmuMask = 0x0f;        // MMU index (Guest defines their meaning)
-    static constexpr u32 kForWrite = 1u << 4;    // a load whose page must be writable (first half of a read-modify-write)
-    static constexpr u32 kAligned = 1u << 5;     // misaligned address: Guest::alignment_fault
+    static constexpr u32 kMmuMask = 0x0f;      // MMU index (Guest defines their meaning)
+    static constexpr u32 kForWrite = 1u << 4;  // a load whose page must be writable (first half of a read-modify-write)
+    static constexpr u32 kAligned = 1u << 5;   // misaligned address: Guest::alignment_fault
 };
 
 // aux of JumpInd: lets engines predict returns.
@@ -64,12 +64,12 @@ enum class JumpHint : u8 { None, Call, Return };
 // Why generated code returns to the dispatcher. Also the non-zero statuses of kMayLeave helpers.
 enum class LeaveReason : u32 {
     None = 0,
-    Lookup = 1,      // mode, code mapping or interrupt state may have changed: find the next block afresh
-    Exception = 2,   // the guest recorded a pending exception for Guest::deliver_exception
-    Halt = 3,        // wait for an interrupt
-    Interpret = 4,   // execute exactly one instruction at pc on the interpreter, with all checks, then go on
-    Exit = 5,        // the vCPU's owner wants control (an accel::Exit is pending)
-    Attention = 6,   // FrameHeader::attention was set
+    Lookup = 1,     // mode, code mapping or interrupt state may have changed: find the next block afresh
+    Exception = 2,  // the guest recorded a pending exception for Guest::deliver_exception
+    Halt = 3,       // wait for an interrupt
+    Interpret = 4,  // execute exactly one instruction at pc on the interpreter, with all checks, then go on
+    Exit = 5,       // the vCPU's owner wants control (an accel::Exit is pending)
+    Attention = 6,  // FrameHeader::attention was set
 };
 
 using Value = u32;
@@ -104,8 +104,8 @@ struct Block {
     BlockKey key;
     std::vector<Inst> insts;
     std::vector<Vec128> vector_constants;
-    u64 fallthrough = 0;    // Branch: pc when the condition is false
-    u32 guest_bytes = 0;    // bytes of guest code covered, from key.address() on
+    u64 fallthrough = 0;  // Branch: pc when the condition is false
+    u32 guest_bytes = 0;  // bytes of guest code covered, from key.address() on
     u32 guest_insns = 0;
 
     void clear() {

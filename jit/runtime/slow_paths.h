@@ -1,14 +1,14 @@
 // What compiled code of every tier calls when the inline soft-TLB check misses. Implemented by jit/runtime/memory.cpp.
-// The caller has written all guest state that the block has produced so far, and the pc of the current instruction, to memory.
-// Each returns a LeaveReason: None to go on, anything else leaves the block at the current instruction's boundary.
+// The caller has written all guest state that the block has produced so far, and the pc of the current instruction, to
+// memory. Each returns a LeaveReason: None to go on, anything else leaves the block at the current instruction's boundary.
 #pragma once
 
 #include "base/types.h"
 
 namespace tandem::jit {
 
-// `spec` packs what the access is: bits 15:0 ir::MemFlags, bits 23:16 size in bytes (1..16), bits 31:24 for atomics the ir::Op
-// minus ir::Op::AtomicXchg.
+// `spec` packs what the access is: bits 15:0 ir::MemFlags, bits 23:16 size in bytes (1..16), bits 31:24 for atomics the
+// ir::Op minus ir::Op::AtomicXchg.
 constexpr u32 access_spec(u32 mem_flags, unsigned size, unsigned atomic_op = 0) {
     return mem_flags | size << 16 | atomic_op << 24;
 }
@@ -17,7 +17,8 @@ extern "C" {
 // The value, zero-extended, is left in FrameHeader::scratch[0] (and [1] for 16 bytes).
 u32 tandem_slow_load(void* state, u64 va, u32 spec);
 u32 tandem_slow_store(void* state, u64 va, u32 spec, u64 low, u64 high);
-// Read-modify-write; the old value is left in scratch[0]. For AtomicCas `a` is expected and `b` desired, else `a` is the operand.
+// Read-modify-write; the old value is left in scratch[0]. For AtomicCas `a` is expected and `b` desired, else `a` is the
+// operand.
 u32 tandem_slow_atomic(void* state, u64 va, u32 spec, u64 a, u64 b);
 }
 

@@ -17,15 +17,15 @@ enum class Tier : u8 { Interp, Baseline, Llvm, Auto };
 
 struct Options {
     Tier tier = Tier::Auto;
-    u32 baseline_threshold = 2;      // executions on the interpreter before a block is compiled (Auto)
-    // Executions of a block before its region goes to LLVM (Auto, Llvm); 0: never. High, because a region costs some 60 ms of
-    // another core: below it a boot pays for code that is soon over.
+    u32 baseline_threshold = 2;  // executions on the interpreter before a block is compiled (Auto)
+    // Executions of a block before its region goes to LLVM (Auto, Llvm); 0: never. High, because a region costs some 60 ms
+    // of another core: below it a boot pays for code that is soon over.
     u32 llvm_threshold = 1'000'000;
-    u64 code_cache_bytes = 64 << 20; // bound on generated code; oldest code is evicted beyond it
-    u32 max_block_insns = 64;        // 1 forces one-instruction blocks (tests)
-    bool verify_ir = false;          // run the verifier after every step
-    bool count_instructions = false; // keep FrameHeader::instructions exact
-    u64 log_address_low = 0;         // -d in_asm,ir,... only for blocks that overlap this range of guest addresses
+    u64 code_cache_bytes = 64 << 20;  // bound on generated code; oldest code is evicted beyond it
+    u32 max_block_insns = 64;         // 1 forces one-instruction blocks (tests)
+    bool verify_ir = false;           // run the verifier after every step
+    bool count_instructions = false;  // keep FrameHeader::instructions exact
+    u64 log_address_low = 0;          // -d in_asm,ir,... only for blocks that overlap this range of guest addresses
     u64 log_address_high = ~u64{0};
 };
 
@@ -55,12 +55,12 @@ struct Statistics {
     u64 code_bytes = 0;
     u64 tlb_misses = 0;
     u64 tlb_flushes = 0;
-    u64 dispatches = 0;            // returns to the dispatcher
+    u64 dispatches = 0;  // returns to the dispatcher
     u64 interpreted_insns = 0;
-    u64 invalidated_blocks = 0;    // by writes to code
+    u64 invalidated_blocks = 0;  // by writes to code
     u64 evictions = 0;
-    u64 translate_nanoseconds = 0; // lift + passes + baseline
-    u64 llvm_nanoseconds = 0;      // background thread
+    u64 translate_nanoseconds = 0;  // lift + passes + baseline
+    u64 llvm_nanoseconds = 0;       // background thread
 };
 
 class VcpuTranslator {
@@ -74,7 +74,8 @@ public:
     // Runs guest code until something other than ordinary execution is due: Halt, Exit or Attention. The guest state is
     // complete and canonical afterwards. vCPU thread only.
     virtual ir::LeaveReason run() = 0;
-    // Executes exactly one guest instruction (on the interpreter), interrupts not polled; exceptions it raises are delivered.
+    // Executes exactly one guest instruction (on the interpreter), interrupts not polled; exceptions it raises are
+    // delivered.
     virtual ir::LeaveReason step() = 0;
 
     // Makes run() return Attention soon. Any thread, async-signal-safe.
@@ -91,7 +92,8 @@ public:
     // Only while no vCPU runs.
     virtual Result<void> add_slot(const MemorySlot& slot) = 0;
     virtual Result<void> remove_slot(u64 gpa) = 0;
-    // Something other than a vCPU of this translator (DMA, debugger) wrote guest memory: drops stale translations. Any thread.
+    // Something other than a vCPU of this translator (DMA, debugger) wrote guest memory: drops stale translations. Any
+    // thread.
     virtual void memory_written(u64 gpa, u64 size) = 0;
     [[nodiscard]] virtual Statistics statistics() const = 0;
 };

@@ -13,7 +13,7 @@
 namespace tandem::tests {
 
 struct GuestRun {
-    int status = -1;         // -1: the guest shut down, hung, or the engine failed; `ending` says which
+    int status = -1;  // -1: the guest shut down, hung, or the engine failed; `ending` says which
     std::string output;
     std::string ending;
 };

@@ -1,4 +1,5 @@
-// Every tests/baremetal/*.asm on every tier. A guest prints "ok NAME" or "FAIL NAME: ..." per check and leaves with status 0.
+// Every tests/baremetal/*.asm on every tier. A guest prints "ok NAME" or "FAIL NAME: ..." per check and leaves with status
+// 0.
 #include <catch2/catch.hpp>
 
 #include <algorithm>
@@ -48,7 +49,8 @@ TEST_CASE("bare-metal guests pass on every tier") {
     for (const auto& guest : guests) {
         for (const auto& tier : tiers()) {
             const GuestRun run = run_guest(guest, tier.options);
-            INFO(std::filesystem::path(guest).stem().string() << " on " << tier.name << ": " << run.ending << "\n" << run.output);
+            INFO(std::filesystem::path(guest).stem().string() << " on " << tier.name << ": " << run.ending << "\n"
+                                                              << run.output);
             CHECK(run.status == 0);
             CHECK(run.output.find("ok ") != std::string::npos);
             CHECK(run.output.find("FAIL") == std::string::npos);
