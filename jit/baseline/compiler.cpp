@@ -44,6 +44,10 @@ Compiler::Compiler(const BackendContext& context, const HostFeatures& host, cons
 Result<void> Compiler::compile(TranslatedBlock& block) {
     if (!block.ir) return Error{Errc::Unsupported, "block has no IR"};
     block_ = block.ir.get();
+    for (const Inst& inst : block_->insts) {
+        const bool masked = inst.op >= Op::MaskLoadD && inst.op <= Op::MaskStoreQ;
+        if (inst.type == ir::Type::V256 || masked) return Error{Errc::Unsupported, "256-bit vectors"};
+    }
     exits_.clear();
     far_exits_.clear();
     slow_.clear();

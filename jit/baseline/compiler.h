@@ -149,9 +149,9 @@ private:
 
     // vector.cpp
     void vector(Value v, const ir::Inst& inst);
-    void vector_row(Value v, const ir::Inst& inst, const VectorRow& row);
+    void vector_row(Value v, const ir::Inst& inst, const VectorInstruction& row);
     void vector_constant(Value v, const ir::Inst& inst);
-    void vector_to_flags(Value v, const ir::Inst& inst, const VectorRow& row);
+    void vector_to_flags(Value v, const ir::Inst& inst, const VectorInstruction& row);
 
     // exits.cpp
     void call(Value v, const ir::Inst& inst);

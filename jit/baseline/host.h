@@ -3,33 +3,14 @@
 
 #include <array>
 
-#include "jit/ir/ir.h"
+#include "jit/ir/vector_row.h"
 
 namespace tandem::jit::baseline {
 
-// How the operands of a row of vector_ops.inc map to its host instruction; the names are the row macros'.
-enum class VectorForm : u8 {
-    None,
-    VOP1,
-    VOP1I,
-    VOP2,
-    VOP2I,
-    VOP3,
-    VTEST,
-    VFP1,
-    VFP1I,
-    VFPM,
-    VFP2,
-    VFP2I,
-    VTOI,
-    FTOI,
-    ITOF,
-    FCMP
-};
-
-struct VectorRow {
+// A row of vector_ops.inc on this host.
+struct VectorInstruction {
     u32 instruction = 0;  // AsmJit's id
-    VectorForm form = VectorForm::None;
+    ir::VectorForm form = ir::VectorForm::None;
     bool supported = false;  // by the host CPU
 };
 
@@ -39,10 +20,10 @@ struct HostFeatures {
     bool tzcnt = false;
     bool popcnt = false;
     bool sse41 = false;  // PEXTR, PINSR
-    std::array<VectorRow, static_cast<unsigned>(ir::Op::Count_)> vector{};
+    std::array<VectorInstruction, static_cast<unsigned>(ir::Op::Count_)> vector{};
 
     static HostFeatures detect();
-    [[nodiscard]] const VectorRow& row(ir::Op op) const { return vector[static_cast<unsigned>(op)]; }
+    [[nodiscard]] const VectorInstruction& row(ir::Op op) const { return vector[static_cast<unsigned>(op)]; }
 };
 
 }  // namespace tandem::jit::baseline

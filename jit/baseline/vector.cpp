@@ -6,6 +6,7 @@ namespace tandem::jit::baseline {
 using ir::Inst;
 using ir::Op;
 using ir::Type;
+using ir::VectorForm;
 using namespace asmjit;
 
 void Compiler::vector_constant(Value v, const Inst& inst) {
@@ -27,7 +28,7 @@ void Compiler::vector_constant(Value v, const Inst& inst) {
 }
 
 // Result in EFLAGS positions: LAHF gives SF ZF AF PF CF, of which the instruction leaves ZF, PF and CF.
-void Compiler::vector_to_flags(Value v, const Inst& inst, const VectorRow& row) {
+void Compiler::vector_to_flags(Value v, const Inst& inst, const VectorInstruction& row) {
     regs_.claim(kRax);
     const Reg a = regs_.use(inst.args[0]);
     const Reg b = regs_.use(inst.args[1]);
@@ -39,7 +40,7 @@ void Compiler::vector_to_flags(Value v, const Inst& inst, const VectorRow& row) 
     regs_.info(v).clean = true;
 }
 
-void Compiler::vector_row(Value v, const Inst& inst, const VectorRow& row) {
+void Compiler::vector_row(Value v, const Inst& inst, const VectorInstruction& row) {
     const Imm imm(static_cast<u8>(inst.aux));
     const Type t = inst.type;
     const auto fresh = [&](auto... immediate) {  // destination written whole
@@ -52,17 +53,21 @@ void Compiler::vector_row(Value v, const Inst& inst, const VectorRow& row) {
     };
     switch (row.form) {
         case VectorForm::VOP1:
+        case VectorForm::VOPX:
+        case VectorForm::VFPX:
+        case VectorForm::VFPN:
         case VectorForm::VFP1: return fresh();
-        case VectorForm::VFP1I: return fresh(imm);
         case VectorForm::VOP1I:
-            if (inst.op < Op::PSllWI || inst.op > Op::PSrlDQ) return fresh(imm);
-            code_.emit(row.instruction, xmm(regs_.define_copy(v, inst.args[0])), imm);
-            return;
+        case VectorForm::VFPNI:
+        case VectorForm::VFP1I: return fresh(imm);
+        case VectorForm::VSHI: code_.emit(row.instruction, xmm(regs_.define_copy(v, inst.args[0])), imm); return;
         case VectorForm::VOP2:
+        case VectorForm::VOP2S:
         case VectorForm::VFP2:
         case VectorForm::VFPM: return merged();
         case VectorForm::VOP2I:
         case VectorForm::VFP2I: return merged(imm);
+        case VectorForm::VFP3:
         case VectorForm::VOP3: regs_.claim_with(kXmm0, inst.args[2]); return merged(x86::xmm0);
         case VectorForm::VTOI:
         case VectorForm::FTOI: {
@@ -138,7 +143,7 @@ void Compiler::vector(Value v, const Inst& inst) {
         }
         default: break;
     }
-    const VectorRow& row = host_.row(inst.op);
+    const VectorInstruction& row = host_.row(inst.op);
     if (row.form != VectorForm::None && !row.supported) {
         unsupported_ = "host lacks an instruction set extension";
         return;

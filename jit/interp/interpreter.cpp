@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "jit/ir/eval.h"
+#include "jit/ir/vector_row.h"
 #include "jit/runtime/slow_paths.h"
 
 namespace tandem::jit::interp {
@@ -44,14 +45,17 @@ void write_bytes(void* to, const Slot& v, unsigned size) {
         case 2: std::memcpy(to, &v.lo, 2); break;
         case 4: std::memcpy(to, &v.lo, 4); break;
         case 8: std::memcpy(to, &v.lo, 8); break;
-        default: std::memcpy(to, &v, 16); break;
+        case 16: std::memcpy(to, &v, 16); break;
+        default: std::memcpy(to, &v, 32); break;
     }
 }
 
 Slot read_typed(const void* from, Type t) {
     Slot s;
     if (t == Type::V128) {
-        std::memcpy(&s, from, 16);
+        std::memcpy(static_cast<void*>(&s), from, 16);
+    } else if (t == Type::V256) {
+        std::memcpy(static_cast<void*>(&s), from, 32);
     } else {
         s.lo = read_bytes(from, ir::size_of(t));
     }
@@ -122,7 +126,7 @@ struct Execution {
             return LeaveReason::None;
         }
         const u32 why = tandem_slow_load(state, va, access_spec(i.aux, size));
-        out = {header.scratch[0], header.scratch[1]};
+        out = {header.scratch[0], header.scratch[1], {header.scratch[2], header.scratch[3]}};
         return static_cast<LeaveReason>(why);
     }
 
@@ -134,6 +138,7 @@ struct Execution {
             write_bytes(host, value, size);
             return LeaveReason::None;
         }
+        if (size == 32) std::memcpy(header_of(state).scratch, &value, 32);
         return static_cast<LeaveReason>(tandem_slow_store(state, va, access_spec(i.aux, size), value.lo, value.hi));
     }
 
@@ -141,7 +146,7 @@ struct Execution {
         const unsigned which = static_cast<unsigned>(i.op) - static_cast<unsigned>(Op::AtomicXchg);
         const u32 spec = access_spec(i.aux, ir::size_of(i.type), which);
         const u32 why = tandem_slow_atomic(state, arg(i, 0) + i.imm, spec, arg(i, 1), i.nargs > 2 ? arg(i, 2) : 0);
-        out = {header_of(state).scratch[0], 0};
+        out = {header_of(state).scratch[0]};
         return static_cast<LeaveReason>(why);
     }
 
@@ -150,20 +155,26 @@ struct Execution {
         u64 a[4] = {};
         for (unsigned n = 0; n < i.nargs; ++n) a[n] = arg(i, n);
         const u64 result = call_helper(h, state, a);
-        out = {result & mask(ir::width_of(i.type)), 0};
+        out = {result & mask(ir::width_of(i.type))};
         return (h.flags & kMayLeave) != 0 ? static_cast<LeaveReason>(out.lo) : LeaveReason::None;
     }
 
     void vector_row(const Inst& i, Slot& out) const {
         const Slot* args[3] = {&values[i.args[0]], nullptr, nullptr};
         for (unsigned n = 1; n < i.nargs; ++n) args[n] = &values[i.args[n]];
-        const Type integer = i.type == Type::V128 ? arg_type(i, i.nargs - 1u) : i.type;
-        execute_vector_row(i, integer, args, out);
+        const Type integer = ir::is_vector(i.type) ? arg_type(i, i.nargs - 1u) : i.type;
+        execute_vector_row(i, ir::vector_type(block, i), integer, args, out);
+    }
+
+    [[nodiscard]] Slot vector_constant(const Inst& i) const {
+        Slot s;
+        std::memcpy(static_cast<void*>(&s), &block.vector_constants[i.imm], ir::size_of(i.type));
+        return s;
     }
 
     static Slot extract(const Inst& i, const Slot& from) {
         const unsigned size = ir::size_of(i.type);
-        return {read_bytes(reinterpret_cast<const u8*>(&from) + u64{i.aux} * size, size), 0};
+        return {read_bytes(reinterpret_cast<const u8*>(&from) + u64{i.aux} * size, size)};
     }
 
     [[nodiscard]] Slot insert(const Inst& i) const {
@@ -194,7 +205,7 @@ LeaveReason Execution::run() {
         Slot& out = *o;
         switch (i.op) {
             case Op::Const: out.lo = i.imm; break;
-            case Op::ConstV: out = {block.vector_constants[i.imm].lo, block.vector_constants[i.imm].hi}; break;
+            case Op::ConstV: out = vector_constant(i); break;
             case Op::GetState: out = read_typed(slot(i.imm), i.type); break;
             case Op::SetState:
                 write_bytes(slot(i.imm), values[i.args[0]], ir::size_of(arg_type(i, 0)));
@@ -252,9 +263,15 @@ LeaveReason Execution::run() {
                 set_pc(i.imm);
                 ++started;
                 break;
-            case Op::VFromI: out = {arg(i, 0), 0}; break;
+            case Op::VFromI: out = {arg(i, 0)}; break;
             case Op::VExtract: out = extract(i, values[i.args[0]]); break;
             case Op::VInsert: out = insert(i); break;
+            case Op::VLow: out = {values[i.args[0]].lo, values[i.args[0]].hi}; break;
+            case Op::VHigh: out = {values[i.args[0]].upper[0], values[i.args[0]].upper[1]}; break;
+            case Op::VCombine:
+                out = {values[i.args[0]].lo, values[i.args[0]].hi, {values[i.args[1]].lo, values[i.args[1]].hi}};
+                break;
+            case Op::VZext: out = {values[i.args[0]].lo, values[i.args[0]].hi}; break;
             case Op::Jump: return jump(i.imm);
             case Op::Branch: return jump(arg(i, 0) != 0 ? i.imm : block.fallthrough);
             case Op::JumpInd: return jump(arg(i, 0));

@@ -32,21 +32,14 @@ Slot vector_slot(__m128i v) {
 }  // namespace tandem::jit::interp
 
 // Rows with an immediate: 256 routines of 16 bytes each, one per value, made by the assembler. They follow the C calling
-// convention for __m128i f(__m128i, __m128i). Shifts have a single register operand, the others that take one argument two.
+// convention for __m128i f(__m128i, __m128i). Shape: s one register operand, 1 source and destination, 2 two arguments.
 // clang-format off
 asm(R"(
     .macro tandem_row1 mnemonic, value
-    .set tandem_shift, 0
-    .irp shift, psllw, pslld, psllq, psrlw, psrld, psrlq, psraw, psrad, pslldq, psrldq
-    .ifc \mnemonic, \shift
-    .set tandem_shift, 1
-    .endif
-    .endr
-    .if tandem_shift
-    \mnemonic $\value, %xmm0
-    .else
     \mnemonic $\value, %xmm0, %xmm0
-    .endif
+    .endm
+    .macro tandem_rows mnemonic, value
+    \mnemonic $\value, %xmm0
     .endm
     .macro tandem_row2 mnemonic, value
     \mnemonic $\value, %xmm1, %xmm0
@@ -67,24 +60,33 @@ tandem_row_\name:
     .popsection
     .endm
 )");
-#define TANDEM_VOP1(Name, text, mnemonic)
-#define TANDEM_VOP2(Name, text, mnemonic)
-#define TANDEM_VOP3(Name, text, mnemonic)
-#define TANDEM_VTEST(Name, text, mnemonic)
-#define TANDEM_VFP1(Name, text, mnemonic)
-#define TANDEM_VFPM(Name, text, mnemonic)
-#define TANDEM_VFP2(Name, text, mnemonic)
-#define TANDEM_VTOI(Name, text, mnemonic)
-#define TANDEM_FTOI(Name, text, mnemonic)
-#define TANDEM_ITOF(Name, text, mnemonic)
-#define TANDEM_FCMP(Name, text, mnemonic)
 #define TANDEM_IMMEDIATE_TABLE(shape, Name, mnemonic) \
     asm("tandem_table " #shape ", " #Name ", " #mnemonic); \
     extern "C" __attribute__((visibility("hidden"))) const tandem::u8 tandem_row_##Name[256 * 16];
-#define TANDEM_VOP1I(Name, text, mnemonic) TANDEM_IMMEDIATE_TABLE(1, Name, mnemonic)
-#define TANDEM_VFP1I(Name, text, mnemonic) TANDEM_IMMEDIATE_TABLE(1, Name, mnemonic)
-#define TANDEM_VOP2I(Name, text, mnemonic) TANDEM_IMMEDIATE_TABLE(2, Name, mnemonic)
-#define TANDEM_VFP2I(Name, text, mnemonic) TANDEM_IMMEDIATE_TABLE(2, Name, mnemonic)
+#define TANDEM_TABLE_VOP1(Name, mnemonic)
+#define TANDEM_TABLE_VOPX(Name, mnemonic)
+#define TANDEM_TABLE_VOP2(Name, mnemonic)
+#define TANDEM_TABLE_VOP2S(Name, mnemonic)
+#define TANDEM_TABLE_VOP3(Name, mnemonic)
+#define TANDEM_TABLE_VTEST(Name, mnemonic)
+#define TANDEM_TABLE_VTOI(Name, mnemonic)
+#define TANDEM_TABLE_VFP1(Name, mnemonic)
+#define TANDEM_TABLE_VFPX(Name, mnemonic)
+#define TANDEM_TABLE_VFPN(Name, mnemonic)
+#define TANDEM_TABLE_VFPM(Name, mnemonic)
+#define TANDEM_TABLE_VFP2(Name, mnemonic)
+#define TANDEM_TABLE_FTOI(Name, mnemonic)
+#define TANDEM_TABLE_ITOF(Name, mnemonic)
+#define TANDEM_TABLE_FCMP(Name, mnemonic)
+#define TANDEM_TABLE_VOP1I(Name, mnemonic) TANDEM_IMMEDIATE_TABLE(1, Name, mnemonic)
+#define TANDEM_TABLE_VSHI(Name, mnemonic) TANDEM_IMMEDIATE_TABLE(s, Name, mnemonic)
+#define TANDEM_TABLE_VFP1I(Name, mnemonic) TANDEM_IMMEDIATE_TABLE(1, Name, mnemonic)
+#define TANDEM_TABLE_VOP2I(Name, mnemonic) TANDEM_IMMEDIATE_TABLE(2, Name, mnemonic)
+#define TANDEM_TABLE_VFP2I(Name, mnemonic) TANDEM_IMMEDIATE_TABLE(2, Name, mnemonic)
+#define TANDEM_ROW_Sse(Form, Name, mnemonic) TANDEM_TABLE_##Form(Name, mnemonic)
+#define TANDEM_ROW_SseOnly(Form, Name, mnemonic) TANDEM_TABLE_##Form(Name, mnemonic)
+#define TANDEM_ROW_Avx(Form, Name, mnemonic)
+#define TANDEM_VROW(Form, Name, text, mnemonic, encoding, widths) TANDEM_ROW_##encoding(Form, Name, mnemonic)
 #include "jit/ir/vector_ops.inc"
 // clang-format on
 
@@ -97,7 +99,7 @@ Slot call_immediate_row(const u8* table, const Operands& o) {
 }
 
 // EFLAGS ZF, PF, CF as LAHF leaves them in AH.
-Slot flags_slot(u32 eax) { return {(eax >> 8) & 0x45, 0}; }
+Slot flags_slot(u32 eax) { return {(eax >> 8) & 0x45}; }
 
 // FP rows are volatile: they read and accumulate MXCSR, which the compiler does not know of.
 struct Rows {
@@ -114,72 +116,74 @@ struct Rows {
         asm how(#mnemonic " %2, %1\n\tlahf" : "=a"(eax) : "x"(o.a), "x"(o.b) : "cc"); \
         return flags_slot(eax); \
     }
-#define TANDEM_VOP1(Name, text, mnemonic) TANDEM_FRESH(Name, mnemonic, )
-#define TANDEM_VFP1(Name, text, mnemonic) TANDEM_FRESH(Name, mnemonic, volatile)
-#define TANDEM_VOP2(Name, text, mnemonic) TANDEM_MERGE(Name, mnemonic, )
-#define TANDEM_VFP2(Name, text, mnemonic) TANDEM_MERGE(Name, mnemonic, volatile)
-#define TANDEM_VFPM(Name, text, mnemonic) TANDEM_MERGE(Name, mnemonic, volatile)
-#define TANDEM_VOP1I(Name, text, mnemonic) TANDEM_IMMEDIATE(Name)
-#define TANDEM_VOP2I(Name, text, mnemonic) TANDEM_IMMEDIATE(Name)
-#define TANDEM_VFP1I(Name, text, mnemonic) TANDEM_IMMEDIATE(Name)
-#define TANDEM_VFP2I(Name, text, mnemonic) TANDEM_IMMEDIATE(Name)
-#define TANDEM_VTEST(Name, text, mnemonic) TANDEM_FLAGS(Name, mnemonic, )
-#define TANDEM_FCMP(Name, text, mnemonic) TANDEM_FLAGS(Name, mnemonic, volatile)
-#define TANDEM_VOP3(Name, text, mnemonic) \
+#define TANDEM_KERNEL_VOP1(Name, mnemonic) TANDEM_FRESH(Name, mnemonic, )
+#define TANDEM_KERNEL_VOPX(Name, mnemonic) TANDEM_FRESH(Name, mnemonic, )
+#define TANDEM_KERNEL_VFP1(Name, mnemonic) TANDEM_FRESH(Name, mnemonic, volatile)
+#define TANDEM_KERNEL_VFPX(Name, mnemonic) TANDEM_FRESH(Name, mnemonic, volatile)
+#define TANDEM_KERNEL_VFPN(Name, mnemonic) TANDEM_FRESH(Name, mnemonic, volatile)
+#define TANDEM_KERNEL_VOP2(Name, mnemonic) TANDEM_MERGE(Name, mnemonic, )
+#define TANDEM_KERNEL_VOP2S(Name, mnemonic) TANDEM_MERGE(Name, mnemonic, )
+#define TANDEM_KERNEL_VFP2(Name, mnemonic) TANDEM_MERGE(Name, mnemonic, volatile)
+#define TANDEM_KERNEL_VFPM(Name, mnemonic) TANDEM_MERGE(Name, mnemonic, volatile)
+#define TANDEM_KERNEL_VOP1I(Name, mnemonic) TANDEM_IMMEDIATE(Name)
+#define TANDEM_KERNEL_VSHI(Name, mnemonic) TANDEM_IMMEDIATE(Name)
+#define TANDEM_KERNEL_VOP2I(Name, mnemonic) TANDEM_IMMEDIATE(Name)
+#define TANDEM_KERNEL_VFP1I(Name, mnemonic) TANDEM_IMMEDIATE(Name)
+#define TANDEM_KERNEL_VFP2I(Name, mnemonic) TANDEM_IMMEDIATE(Name)
+#define TANDEM_KERNEL_VTEST(Name, mnemonic) TANDEM_FLAGS(Name, mnemonic, )
+#define TANDEM_KERNEL_FCMP(Name, mnemonic) TANDEM_FLAGS(Name, mnemonic, volatile)
+#define TANDEM_KERNEL_VOP3(Name, mnemonic) \
     static Slot Name(const Operands& o) { \
         __m128i r = o.a; \
         asm(#mnemonic " %%xmm0, %1, %0" : "+x"(r) : "x"(o.b), "Yz"(o.c)); \
         return vector_slot(r); \
     }
-#define TANDEM_VTOI(Name, text, mnemonic) \
-    static Slot Name(const Operands& o) { u32 r = 0; asm(#mnemonic " %1, %0" : "=r"(r) : "x"(o.a)); return {r, 0}; }
-#define TANDEM_FTOI(Name, text, mnemonic) \
+#define TANDEM_KERNEL_VTOI(Name, mnemonic) \
+    static Slot Name(const Operands& o) { u32 r = 0; asm(#mnemonic " %1, %0" : "=r"(r) : "x"(o.a)); return {r}; }
+#define TANDEM_KERNEL_FTOI(Name, mnemonic) \
     static Slot Name(const Operands& o) { \
         u64 r64 = 0; \
         u32 r32 = 0; \
-        if (o.wide) { asm volatile(#mnemonic " %1, %0" : "=r"(r64) : "x"(o.a)); return {r64, 0}; } \
+        if (o.wide) { asm volatile(#mnemonic " %1, %0" : "=r"(r64) : "x"(o.a)); return {r64}; } \
         asm volatile(#mnemonic " %1, %0" : "=r"(r32) : "x"(o.a)); \
-        return {r32, 0}; \
+        return {r32}; \
     }
-#define TANDEM_ITOF(Name, text, mnemonic) \
+#define TANDEM_KERNEL_ITOF(Name, mnemonic) \
     static Slot Name(const Operands& o) { \
         __m128i r = o.a; \
         if (o.wide) { asm volatile(#mnemonic "q %1, %0" : "+x"(r) : "r"(o.integer)); return vector_slot(r); } \
         asm volatile(#mnemonic "l %1, %0" : "+x"(r) : "r"(static_cast<u32>(o.integer))); \
         return vector_slot(r); \
     }
+#undef TANDEM_ROW_Sse
+#undef TANDEM_ROW_SseOnly
+#define TANDEM_ROW_Sse(Form, Name, mnemonic) TANDEM_KERNEL_##Form(Name, mnemonic)
+#define TANDEM_ROW_SseOnly(Form, Name, mnemonic) TANDEM_KERNEL_##Form(Name, mnemonic)
+#define TANDEM_VROW(Form, Name, text, mnemonic, encoding, widths) TANDEM_ROW_##encoding(Form, Name, mnemonic)
 #include "jit/ir/vector_ops.inc"
     // clang-format on
 };
 
-constexpr std::array kRows = {
-#define TANDEM_ROW(Name) &Rows::Name,
-#define TANDEM_VOP1(Name, text, mnemonic) TANDEM_ROW(Name)
-#define TANDEM_VOP1I(Name, text, mnemonic) TANDEM_ROW(Name)
-#define TANDEM_VOP2(Name, text, mnemonic) TANDEM_ROW(Name)
-#define TANDEM_VOP2I(Name, text, mnemonic) TANDEM_ROW(Name)
-#define TANDEM_VOP3(Name, text, mnemonic) TANDEM_ROW(Name)
-#define TANDEM_VTEST(Name, text, mnemonic) TANDEM_ROW(Name)
-#define TANDEM_VFP1(Name, text, mnemonic) TANDEM_ROW(Name)
-#define TANDEM_VFP1I(Name, text, mnemonic) TANDEM_ROW(Name)
-#define TANDEM_VFPM(Name, text, mnemonic) TANDEM_ROW(Name)
-#define TANDEM_VFP2(Name, text, mnemonic) TANDEM_ROW(Name)
-#define TANDEM_VFP2I(Name, text, mnemonic) TANDEM_ROW(Name)
-#define TANDEM_VTOI(Name, text, mnemonic) TANDEM_ROW(Name)
-#define TANDEM_FTOI(Name, text, mnemonic) TANDEM_ROW(Name)
-#define TANDEM_ITOF(Name, text, mnemonic) TANDEM_ROW(Name)
-#define TANDEM_FCMP(Name, text, mnemonic) TANDEM_ROW(Name)
+Slot unknown_row(const Operands&) { return {}; }
+
+constexpr RowFunction kRows[] = {
+#define TANDEM_PICK_Sse(Name) &Rows::Name
+#define TANDEM_PICK_SseOnly(Name) &Rows::Name
+#define TANDEM_PICK_Avx(Name) &unknown_row
+#define TANDEM_VROW(Form, Name, text, mnemonic, encoding, widths) TANDEM_PICK_##encoding(Name),
 #include "jit/ir/vector_ops.inc"
 };
 
 constexpr unsigned kFirstRow = static_cast<unsigned>(Op::PAddB);
-static_assert(kFirstRow + kRows.size() == static_cast<unsigned>(Op::Jump), "rows are contiguous in the list of operations");
+static_assert(kFirstRow + std::size(kRows) == static_cast<unsigned>(Op::Jump),
+              "rows are contiguous in the list of operations");
 
 __m128i load(const Slot& s) { return _mm_load_si128(reinterpret_cast<const __m128i*>(&s)); }
 
 }  // namespace
 
-void execute_vector_row(const ir::Inst& inst, ir::Type integer, const Slot* const args[3], Slot& out) {
+void execute_vector_row(const ir::Inst& inst, ir::Type vector, ir::Type integer, const Slot* const args[3], Slot& out) {
+    (void)vector;
     Operands o{};
     o.a = load(*args[0]);
     if (inst.nargs > 1) {

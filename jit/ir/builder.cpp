@@ -46,6 +46,38 @@ Value Builder::konst_v(Vec128 value) {
     return emit(Op::ConstV, Type::V128, {}, block_.vector_constants.size() - 1);
 }
 
+Value Builder::konst_v(const Vec256& value) {
+    block_.vector_constants.push_back(value.lo);
+    block_.vector_constants.push_back(value.hi);
+    return emit(Op::ConstV, Type::V256, {}, block_.vector_constants.size() - 2);
+}
+
+Value Builder::v_op(Op op, std::initializer_list<Value> args, u8 imm) {
+    const std::string_view signature = info(op).signature;
+    const bool own = signature[0] == 'V' && signature[2] == 'V';
+    return emit(op, own ? type_of(*args.begin()) : Type::V128, args, 0, imm);
+}
+
+Value Builder::v_low(Value v) {
+    const Inst& inner = block_.at(v);
+    if (inner.op == Op::VCombine || inner.op == Op::VZext) return inner.args[0];
+    return emit(Op::VLow, Type::V128, {v});
+}
+
+Value Builder::v_high(Value v) {
+    const Inst& inner = block_.at(v);
+    if (inner.op == Op::VCombine) return inner.args[1];
+    if (inner.op == Op::VZext) return konst_v(Vec128{});
+    return emit(Op::VHigh, Type::V128, {v});
+}
+
+Value Builder::v_combine(Value lo, Value hi) {
+    const Inst& low = block_.at(lo);
+    const Inst& high = block_.at(hi);
+    if (low.op == Op::VLow && high.op == Op::VHigh && low.args[0] == high.args[0]) return low.args[0];
+    return emit(Op::VCombine, Type::V256, {lo, hi});
+}
+
 Value Builder::unary(Op op, Value a) {
     const Type t = type_of(a);
     u64 c = 0;

@@ -24,6 +24,7 @@ public:
 
     Value konst(Type t, u64 value);  // truncated to t
     Value konst_v(Vec128 value);
+    Value konst_v(const Vec256& value);
     Value get(Type t, u32 slot) { return emit(Op::GetState, t, {}, slot); }
     void set(u32 slot, Value v) { emit(Op::SetState, Type::Void, {v}, slot); }
 
@@ -67,8 +68,23 @@ public:
     Value v_from(Value a) { return emit(Op::VFromI, Type::V128, {a}); }
     Value v_extract(Type t, Value v, u32 lane) { return emit(Op::VExtract, t, {v}, 0, lane); }
     Value v_insert(Value v, Value a, u32 lane) { return emit(Op::VInsert, Type::V128, {v, a}, 0, lane); }
-    Value v_op(Op op, std::initializer_list<Value> args, u8 imm = 0) { return emit(op, Type::V128, args, 0, imm); }
+    // A row of vector_ops.inc. Without a type: that of the first V argument, V128 for rows that have none (the widening
+    // ones).
+    Value v_op(Op op, std::initializer_list<Value> args, u8 imm = 0);
+    Value v_op(Type t, Op op, std::initializer_list<Value> args, u8 imm = 0) { return emit(op, t, args, 0, imm); }
     Value v_to_int(Op op, Type t, std::initializer_list<Value> args) { return emit(op, t, args); }
+
+    Value v_low(Value v);
+    Value v_high(Value v);
+    Value v_combine(Value lo, Value hi);
+    Value v_zext(Value v) { return emit(Op::VZext, Type::V256, {v}); }
+    // Op::MaskLoadD/Q, MaskStoreD/Q.
+    Value mask_load(Op op, Value addr, Value mask, u32 mem_flags, u64 disp = 0) {
+        return emit(op, type_of(mask), {addr, mask}, disp, mem_flags);
+    }
+    void mask_store(Op op, Value addr, Value mask, Value v, u32 mem_flags, u64 disp = 0) {
+        emit(op, Type::Void, {addr, mask, v}, disp, mem_flags);
+    }
 
     void jump(u64 pc) { emit(Op::Jump, Type::Void, {}, pc); }
     void branch(Value cond, u64 taken, u64 fallthrough) {

@@ -7,6 +7,9 @@
 //    state of the program order so far, and the pc slot holds the pc of the current InsnStart.
 //  - A guest instruction's SetState operations come after its last operation that can fault, so that a fault finds the
 //    state as it was before the instruction (precise exceptions). A producer that must do otherwise says why.
+//  - Slots do not overlap, and a block accesses each with one type. The exception are vector registers: a slot that a block
+//    accesses as V256 it may also access by halves, as V128 at the slot's offset and at its offset + 16. A V128 write
+//    changes that half only; a later V256 read sees both.
 //  - The last instruction, and only it, is a terminator.
 #pragma once
 
@@ -19,15 +22,16 @@
 
 namespace tandem::jit::ir {
 
-enum class Type : u8 { Void, I8, I16, I32, I64, V128 };
+enum class Type : u8 { Void, I8, I16, I32, I64, V128, V256 };
 
 // Bytes; 0 for Void.
 constexpr unsigned size_of(Type t) {
-    constexpr std::array<u8, 6> kSize{0, 1, 2, 4, 8, 16};
+    constexpr std::array<u8, 7> kSize{0, 1, 2, 4, 8, 16, 32};
     return kSize[static_cast<unsigned>(t)];
 }
 constexpr unsigned width_of(Type t) { return size_of(t) * 8; }
 constexpr bool is_int(Type t) { return t >= Type::I8 && t <= Type::I64; }
+constexpr bool is_vector(Type t) { return t >= Type::V128; }
 constexpr Type int_type(unsigned bytes) {
     return bytes == 1 ? Type::I8 : bytes == 2 ? Type::I16 : bytes == 4 ? Type::I32 : Type::I64;
 }
@@ -91,6 +95,12 @@ struct Vec128 {
     bool operator==(const Vec128&) const = default;
 };
 
+struct Vec256 {
+    Vec128 lo;
+    Vec128 hi;
+    bool operator==(const Vec256&) const = default;
+};
+
 // Identifies a translation together with the physical page it was read from: every input that changes what lift() emits.
 struct BlockKey {
     u64 pc = 0;    // value of the guest's pc register
@@ -103,9 +113,9 @@ struct BlockKey {
 struct Block {
     BlockKey key;
     std::vector<Inst> insts;
-    std::vector<Vec128> vector_constants;
-    u64 fallthrough = 0;  // Branch: pc when the condition is false
-    u32 guest_bytes = 0;  // bytes of guest code covered, from key.address() on
+    std::vector<Vec128> vector_constants;  // of a V256 both halves, the low one first
+    u64 fallthrough = 0;                   // Branch: pc when the condition is false
+    u32 guest_bytes = 0;                   // bytes of guest code covered, from key.address() on
     u32 guest_insns = 0;
 
     void clear() {

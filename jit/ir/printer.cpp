@@ -45,7 +45,11 @@ Decoration decorate(const Block& block, const Inst& i, const Guest* guest) {
         case Op::ConstV: {
             if (i.imm >= block.vector_constants.size()) return {fmt::format("[{}]", i.imm), ""};
             const Vec128& v = block.vector_constants[i.imm];
-            return {fmt::format("{:#018x}:{:016x}", v.hi, v.lo), ""};
+            if (i.type != Type::V256 || i.imm + 1 >= block.vector_constants.size()) {
+                return {fmt::format("{:#018x}:{:016x}", v.hi, v.lo), ""};
+            }
+            const Vec128& high = block.vector_constants[i.imm + 1];
+            return {fmt::format("{:#018x}:{:016x}:{:016x}:{:016x}", high.hi, high.lo, v.hi, v.lo), ""};
         }
         case Op::GetState:
         case Op::SetState: return {slot_name(guest, i.imm), ""};
@@ -71,8 +75,8 @@ Decoration decorate(const Block& block, const Inst& i, const Guest* guest) {
 }  // namespace
 
 std::string_view to_string(Type t) {
-    constexpr std::array<std::string_view, 6> kName{"void", "i8", "i16", "i32", "i64", "v128"};
-    return t <= Type::V128 ? kName[static_cast<unsigned>(t)] : "bad-type";
+    constexpr std::array<std::string_view, 7> kName{"void", "i8", "i16", "i32", "i64", "v128", "v256"};
+    return t <= Type::V256 ? kName[static_cast<unsigned>(t)] : "bad-type";
 }
 
 std::string_view to_string(Cond c) {

@@ -5,6 +5,7 @@
 #include "base/bits.h"
 #include "jit/guest/guest.h"
 #include "jit/ir/printer.h"
+#include "jit/ir/vector_row.h"
 
 namespace tandem::jit::ir {
 namespace {
@@ -21,7 +22,7 @@ enum class Limit : u8 {
     Source32Up,  // last argument is I32 or I64
 };
 
-constexpr Limit limit_of(Op op) {
+Limit limit_of(Op op) {
     switch (op) {
         case Op::MulHiU:
         case Op::MulHiS:
@@ -35,28 +36,17 @@ constexpr Limit limit_of(Op op) {
         case Op::ZExt:
         case Op::SExt: return Limit::Widen;
         case Op::Trunc: return Limit::Narrow;
-        case Op::VFromI:
-            return Limit::Source32Up;
-            // clang-format off
-#define TANDEM_LIMIT(Name, limit) case Op::Name: return Limit::limit;
-#define TANDEM_VOP1(Name, text, mnemonic) TANDEM_LIMIT(Name, None)
-#define TANDEM_VOP1I(Name, text, mnemonic) TANDEM_LIMIT(Name, Immediate)
-#define TANDEM_VOP2(Name, text, mnemonic) TANDEM_LIMIT(Name, None)
-#define TANDEM_VOP2I(Name, text, mnemonic) TANDEM_LIMIT(Name, Immediate)
-#define TANDEM_VOP3(Name, text, mnemonic) TANDEM_LIMIT(Name, None)
-#define TANDEM_VTEST(Name, text, mnemonic) TANDEM_LIMIT(Name, Result32)
-#define TANDEM_VFP1(Name, text, mnemonic) TANDEM_LIMIT(Name, None)
-#define TANDEM_VFP1I(Name, text, mnemonic) TANDEM_LIMIT(Name, Immediate)
-#define TANDEM_VFPM(Name, text, mnemonic) TANDEM_LIMIT(Name, None)
-#define TANDEM_VFP2(Name, text, mnemonic) TANDEM_LIMIT(Name, None)
-#define TANDEM_VFP2I(Name, text, mnemonic) TANDEM_LIMIT(Name, Immediate)
-#define TANDEM_VTOI(Name, text, mnemonic) TANDEM_LIMIT(Name, I32Up)
-#define TANDEM_FTOI(Name, text, mnemonic) TANDEM_LIMIT(Name, I32Up)
-#define TANDEM_ITOF(Name, text, mnemonic) TANDEM_LIMIT(Name, Source32Up)
-#define TANDEM_FCMP(Name, text, mnemonic) TANDEM_LIMIT(Name, Result32)
-// clang-format on
-#include "jit/ir/vector_ops.inc"
-#undef TANDEM_LIMIT
+        case Op::VFromI: return Limit::Source32Up;
+        default: break;
+    }
+    const VectorRow& row = vector_row(op);
+    if (row.has_immediate()) return Limit::Immediate;
+    switch (row.form) {
+        case VectorForm::VTEST:
+        case VectorForm::FCMP: return Limit::Result32;
+        case VectorForm::VTOI:
+        case VectorForm::FTOI: return Limit::I32Up;
+        case VectorForm::ITOF: return Limit::Source32Up;
         default: return Limit::None;
     }
 }
@@ -114,10 +104,13 @@ private:
         }
         if (std::string why = check_result(signature[0], i); !why.empty()) return why;
         Type common = Type::Void;
+        Type vector = signature[0] == 'V' ? i.type : Type::Void;
         for (unsigned n = 0; n < i.nargs; ++n) {
             const Type t = arg_type(i, n);
-            if (!accepts(wanted[n], i.type, t, common)) {
-                return fmt::format("argument {} is {}, not {}", n, to_string(t), describe(wanted[n], i.type));
+            if (wanted[n] == 'V' && is_vector(t) && vector == Type::Void) vector = t;
+            if (!accepts(wanted[n], wanted[n] == 'V' ? vector : i.type, t, common)) {
+                return fmt::format("argument {} is {}, not {}", n, to_string(t),
+                                   describe(wanted[n], wanted[n] == 'V' ? vector : i.type));
             }
             if (wanted[n] == 'B' && block_.insts[i.args[n]].op == Op::Const && block_.insts[i.args[n]].imm > 1) {
                 return fmt::format("argument {} is neither 0 nor 1", n);
@@ -127,15 +120,17 @@ private:
     }
 
     static std::string check_result(char letter, const Inst& i) {
-        bool ok = i.type <= Type::V128;
+        bool ok = i.type <= Type::V256;
         switch (letter) {
             case '-': ok = i.type == Type::Void; break;
-            case 'V': ok = i.type == Type::V128; break;
+            case 'V': ok = is_vector(i.type); break;
+            case 'X': ok = i.type == Type::V128; break;
+            case 'Y': ok = i.type == Type::V256; break;
             case 'B': ok = i.type == Type::I8; break;
             default:
                 if (i.op == Op::Call) break;
                 ok = is_int(i.type) ||
-                     (i.type == Type::V128 && (i.op == Op::GetState || i.op == Op::Load || i.op == Op::Select));
+                     (is_vector(i.type) && (i.op == Op::GetState || i.op == Op::Load || i.op == Op::Select));
                 break;
         }
         return ok ? std::string() : fmt::format("result may not be {}", to_string(i.type));
@@ -144,11 +139,13 @@ private:
     // `common` is the type all I arguments so far agreed on.
     static bool accepts(char letter, Type own, Type t, Type& common) {
         switch (letter) {
-            case 'T': return t == own;
+            case 'T':
+            case 'V': return t == own;
             case 'B':
             case 'C': return t == Type::I8;
             case 'A': return t == Type::I64;
-            case 'V': return t == Type::V128;
+            case 'X': return t == Type::V128;
+            case 'Y': return t == Type::V256;
             case 'S': return t != Type::Void;
             case 'I':
                 if (!is_int(t) || (common != Type::Void && common != t)) return false;
@@ -164,7 +161,9 @@ private:
             case 'B':
             case 'C': return "i8";
             case 'A': return "i64";
-            case 'V': return "v128";
+            case 'V': return own == Type::Void ? "a vector" : std::string(to_string(own));
+            case 'X': return "v128";
+            case 'Y': return "v256";
             case 'I': return "an integer of the common type";
             default: return "a value";
         }
@@ -187,9 +186,16 @@ private:
 
     std::string check_operation(const Inst& i) {
         if ((info(i.op).flags & kFault) != 0) return check_memory(i);
+        if (const VectorRow& row = vector_row(i.op); row.form != VectorForm::None) {
+            return row.defined_for(vector_type(block_, i)) ? "" : "not defined for this width";
+        }
         switch (i.op) {
             case Op::Const: return (i.imm & ~mask(width_of(i.type))) == 0 ? "" : "value does not fit its type";
-            case Op::ConstV: return i.imm < block_.vector_constants.size() ? "" : "no such vector constant";
+            case Op::ConstV:
+                return i.imm + size_of(i.type) / 16 <= block_.vector_constants.size() &&
+                               i.imm < block_.vector_constants.size()
+                           ? ""
+                           : "no such vector constant";
             case Op::GetState: return check_slot(i.imm, i.type);
             case Op::SetState: return check_slot(i.imm, arg_type(i, 0));
             case Op::Deposit:
@@ -210,8 +216,13 @@ private:
         if ((i.aux & ~kKnown) != 0) return "unknown memory flags";
         if ((i.aux & MemFlags::kMmuMask) >= kMmuModes) return "no such MMU index";
         if ((i.aux & MemFlags::kForWrite) != 0 && i.op != Op::Load) return "for-write is a load's flag";
-        if (i.op != Op::Load && i.op != Op::Store && !is_int(i.type)) return "atomics are for integers";
+        if (i.op >= Op::AtomicXchg && i.op <= Op::AtomicCas && !is_int(i.type)) return "atomics are for integers";
         return {};
+    }
+
+    // One of the V128 halves of a V256 slot.
+    static bool is_half(const Slot& whole, u64 offset, Type type) {
+        return whole.type == Type::V256 && type == Type::V128 && (offset == whole.offset || offset == whole.offset + 16);
     }
 
     std::string check_slot(u64 offset, Type type) {
@@ -221,6 +232,7 @@ private:
         }
         for (const Slot& s : slots_) {
             if (s.offset == offset && s.type == type) return {};
+            if (is_half(s, offset, type) || is_half({offset, type}, s.offset, s.type)) continue;
             if (offset < s.offset + size_of(s.type) && s.offset < offset + size) {
                 return fmt::format("slot overlaps the one used as {} at {}", to_string(s.type), s.offset);
             }
@@ -233,7 +245,7 @@ private:
         for (unsigned n = 0; n < i.nargs; ++n) {
             if (!is_int(arg_type(i, n))) return fmt::format("argument {} is not an integer", n);
         }
-        if (i.type == Type::V128) return "helpers return integers or nothing";
+        if (is_vector(i.type)) return "helpers return integers or nothing";
         if (guest_ == nullptr) return {};
         const auto helpers = guest_->helpers();
         if (i.imm >= helpers.size()) return "no such helper";

@@ -223,6 +223,7 @@ llvm::Type* FunctionBuilder::type(ir::Type t) {
     switch (t) {
         case ir::Type::Void: return b_.getVoidTy();
         case ir::Type::V128: return llvm::FixedVectorType::get(b_.getInt64Ty(), 2);
+        case ir::Type::V256: return llvm::FixedVectorType::get(b_.getInt64Ty(), 4);
         default: return b_.getIntNTy(ir::width_of(t));
     }
 }

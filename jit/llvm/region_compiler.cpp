@@ -48,6 +48,11 @@ public:
     }
 
     Result<CompiledRegion> compile(const Region& region) override {
+        for (const ir::Block& block : region.blocks) {
+            for (const ir::Inst& inst : block.insts) {
+                if (inst.type == ir::Type::V256) return Error{Errc::Unsupported, "256-bit vectors"};
+            }
+        }
         auto context = std::make_unique<llvm::LLVMContext>();
         const std::string name = "region" + std::to_string(next_handle_);
         auto module = std::make_unique<llvm::Module>(name, *context);

@@ -3,72 +3,15 @@
 // and MXCSR stay exact.
 #include <llvm/IR/InlineAsm.h>
 
-#include <array>
 #include <string>
 
+#include "jit/ir/vector_row.h"
 #include "jit/llvm/function_builder.h"
 
 namespace tandem::jit::llvm_tier {
 
 using ir::Op;
-
-namespace {
-
-enum class Form : u8 {
-    None,
-    One,
-    OneImm,
-    Two,
-    TwoImm,
-    Three,
-    Test,
-    ToInt,
-    FpOne,
-    FpOneImm,
-    FpMerge,
-    FpTwo,
-    FpTwoImm,
-    FpToInt,
-    IntToFp,
-    FpCompare
-};
-
-struct Row {
-    Form form = Form::None;
-    const char* mnemonic = nullptr;
-};
-
-// The rows of vector_ops.inc by Op.
-const Row& row(Op op) {
-    static const auto kRows = [] {
-        std::array<Row, static_cast<std::size_t>(Op::Count_)> rows{};
-#define TANDEM_VOP1(Name, text, mnemonic) rows[static_cast<std::size_t>(Op::Name)] = {Form::One, #mnemonic};
-#define TANDEM_VOP1I(Name, text, mnemonic) rows[static_cast<std::size_t>(Op::Name)] = {Form::OneImm, #mnemonic};
-#define TANDEM_VOP2(Name, text, mnemonic) rows[static_cast<std::size_t>(Op::Name)] = {Form::Two, #mnemonic};
-#define TANDEM_VOP2I(Name, text, mnemonic) rows[static_cast<std::size_t>(Op::Name)] = {Form::TwoImm, #mnemonic};
-#define TANDEM_VOP3(Name, text, mnemonic) rows[static_cast<std::size_t>(Op::Name)] = {Form::Three, #mnemonic};
-#define TANDEM_VTEST(Name, text, mnemonic) rows[static_cast<std::size_t>(Op::Name)] = {Form::Test, #mnemonic};
-#define TANDEM_VFP1(Name, text, mnemonic) rows[static_cast<std::size_t>(Op::Name)] = {Form::FpOne, #mnemonic};
-#define TANDEM_VFP1I(Name, text, mnemonic) rows[static_cast<std::size_t>(Op::Name)] = {Form::FpOneImm, #mnemonic};
-#define TANDEM_VFPM(Name, text, mnemonic) rows[static_cast<std::size_t>(Op::Name)] = {Form::FpMerge, #mnemonic};
-#define TANDEM_VFP2(Name, text, mnemonic) rows[static_cast<std::size_t>(Op::Name)] = {Form::FpTwo, #mnemonic};
-#define TANDEM_VFP2I(Name, text, mnemonic) rows[static_cast<std::size_t>(Op::Name)] = {Form::FpTwoImm, #mnemonic};
-#define TANDEM_VTOI(Name, text, mnemonic) rows[static_cast<std::size_t>(Op::Name)] = {Form::ToInt, #mnemonic};
-#define TANDEM_FTOI(Name, text, mnemonic) rows[static_cast<std::size_t>(Op::Name)] = {Form::FpToInt, #mnemonic};
-#define TANDEM_ITOF(Name, text, mnemonic) rows[static_cast<std::size_t>(Op::Name)] = {Form::IntToFp, #mnemonic};
-#define TANDEM_FCMP(Name, text, mnemonic) rows[static_cast<std::size_t>(Op::Name)] = {Form::FpCompare, #mnemonic};
-#include "jit/ir/vector_ops.inc"
-        return rows;
-    }();
-    return kRows[static_cast<std::size_t>(op)];
-}
-
-// Immediate shifts overwrite their operand; the other one-argument immediate rows have a destination of their own.
-bool shifts_in_place(Op op) { return op >= Op::PSllWI && op <= Op::PSrlDQ; }
-
-bool is_floating_point(Form form) { return form >= Form::FpOne; }
-
-}  // namespace
+using ir::VectorForm;
 
 llvm::Value* FunctionBuilder::vector(const ir::Block& block, const ir::Inst& inst) {
     const auto lanes = [&](unsigned bits) { return llvm::FixedVectorType::get(b_.getIntNTy(bits), 128 / bits); };
@@ -109,61 +52,71 @@ llvm::Value* FunctionBuilder::vector(const ir::Block& block, const ir::Inst& ins
 }
 
 llvm::Value* FunctionBuilder::vector_asm(const ir::Inst& inst) {
-    const Row& r = row(inst.op);
-    const std::string m = r.mnemonic;
+    const ir::VectorRow& r = ir::vector_row(inst.op);
+    const std::string m(r.mnemonic);
     const std::string imm = "$$" + std::to_string(inst.aux & 0xff) + ", ";
     llvm::Type* v = type(ir::Type::V128);
     llvm::Type* result = v;
     std::string text;
     std::string constraints;
     switch (r.form) {
-        case Form::One:
-        case Form::FpOne:
+        case VectorForm::VOP1:
+        case VectorForm::VOPX:
+        case VectorForm::VFPX:
+        case VectorForm::VFPN:
+        case VectorForm::VFP1:
             text = m + " $1, $0";
             constraints = "=x,x";
             break;
-        case Form::OneImm:
-        case Form::FpOneImm:
-            text = shifts_in_place(inst.op) ? m + " " + imm + "$0" : m + " " + imm + "$1, $0";
-            constraints = shifts_in_place(inst.op) ? "=x,0" : "=x,x";
+        case VectorForm::VSHI:
+            text = m + " " + imm + "$0";
+            constraints = "=x,0";
             break;
-        case Form::Two:
-        case Form::FpTwo:
-        case Form::FpMerge:
+        case VectorForm::VOP1I:
+        case VectorForm::VFPNI:
+        case VectorForm::VFP1I:
+            text = m + " " + imm + "$1, $0";
+            constraints = "=x,x";
+            break;
+        case VectorForm::VOP2:
+        case VectorForm::VOP2S:
+        case VectorForm::VFP2:
+        case VectorForm::VFPM:
             text = m + " $2, $0";
             constraints = "=x,0,x";
             break;
-        case Form::TwoImm:
-        case Form::FpTwoImm:
+        case VectorForm::VOP2I:
+        case VectorForm::VFP2I:
             text = m + " " + imm + "$2, $0";
             constraints = "=x,0,x";
             break;
-        case Form::Three:
+        case VectorForm::VFP3:
+        case VectorForm::VOP3:
             text = m + " %xmm0, $2, $0";
             constraints = "=x,0,x,{xmm0}";
             break;
-        case Form::ToInt:
+        case VectorForm::VTOI:
             result = b_.getInt32Ty();
             text = m + " $1, $0";
             constraints = "=r,x";
             break;
-        case Form::FpToInt:
+        case VectorForm::FTOI:
             result = type(inst.type);
             text = m + " $1, $0";
             constraints = "=r,x";
             break;
-        case Form::IntToFp:
+        case VectorForm::ITOF:
             text = m + (arg(inst, 1)->getType()->getIntegerBitWidth() == 64 ? "q" : "l") + " $2, $0";
             constraints = "=x,0,r";
             break;
-        case Form::Test:
-        case Form::FpCompare:
+        case VectorForm::VTEST:
+        case VectorForm::FCMP:
             // ZF, PF, CF land in AH by LAHF in their EFLAGS positions (bits 6, 2, 0); AF's bit and bit 1 are masked off.
             result = b_.getInt32Ty();
             text = m + " $2, $1\n\tlahf\n\tmovzbl %ah, %eax";
             constraints = "={eax},x,x";
             break;
-        case Form::None: return llvm::PoisonValue::get(type(inst.type));
+        case VectorForm::None: return llvm::PoisonValue::get(type(inst.type));
     }
     constraints += ",~{dirflag},~{fpsr},~{flags}";
     std::vector<llvm::Type*> types;
@@ -172,14 +125,14 @@ llvm::Value* FunctionBuilder::vector_asm(const ir::Inst& inst) {
         types.push_back(arg(inst, n)->getType());
         args.push_back(arg(inst, n));
     }
-    auto* code =
-        llvm::InlineAsm::get(llvm::FunctionType::get(result, types, false), text, constraints, is_floating_point(r.form));
+    auto* code = llvm::InlineAsm::get(llvm::FunctionType::get(result, types, false), text, constraints, r.floating_point());
     auto* call = b_.CreateCall(code, args);
     call->setDoesNotThrow();
     // Registers only; floating-point rows stay ordered among each other as side effects, but do not order memory.
     call->setDoesNotAccessMemory();
     llvm::Value* value = call;
-    if (r.form == Form::Test || r.form == Form::FpCompare) value = b_.CreateAnd(value, r.form == Form::Test ? 0x41 : 0x45);
+    const bool test = r.form == VectorForm::VTEST;
+    if (test || r.form == VectorForm::FCMP) value = b_.CreateAnd(value, test ? 0x41 : 0x45);
     if (result->isIntegerTy() && inst.type != ir::Type::V128) value = b_.CreateZExtOrTrunc(value, type(inst.type));
     return value;
 }

@@ -101,17 +101,17 @@ u32 tandem_slow_load(void* state, u64 va, u32 spec) {
     Vcpu& v = Vcpu::of(state);
     const Spec s(spec);
     const Access access = (s.flags & MemFlags::kForWrite) != 0 ? Access::Write : Access::Read;
-    u64 value[2] = {};
+    u64 value[4] = {};
     const bool done = v.check_alignment(va, s.flags, s.size, access) && v.read(va, s.mmu(), access, value, s.size);
-    v.header().scratch[0] = value[0];
-    v.header().scratch[1] = value[1];
+    std::memcpy(v.header().scratch, value, std::max(s.size, 16u));
     return status(v, done);
 }
 
 u32 tandem_slow_store(void* state, u64 va, u32 spec, u64 low, u64 high) {
     Vcpu& v = Vcpu::of(state);
     const Spec s(spec);
-    const u64 value[2] = {low, high};
+    u64 value[4] = {low, high};
+    if (s.size > sizeof low + sizeof high) std::memcpy(value, v.header().scratch, sizeof value);
     return status(v, v.check_alignment(va, s.flags, s.size, Access::Write) && v.write(va, s.mmu(), value, s.size));
 }
 

@@ -7,15 +7,16 @@
 
 namespace tandem::jit {
 
-// `spec` packs what the access is: bits 15:0 ir::MemFlags, bits 23:16 size in bytes (1..16), bits 31:24 for atomics the
+// `spec` packs what the access is: bits 15:0 ir::MemFlags, bits 23:16 size in bytes (1..16, 32), bits 31:24 for atomics the
 // ir::Op minus ir::Op::AtomicXchg.
 constexpr u32 access_spec(u32 mem_flags, unsigned size, unsigned atomic_op = 0) {
     return mem_flags | size << 16 | atomic_op << 24;
 }
 
 extern "C" {
-// The value, zero-extended, is left in FrameHeader::scratch[0] (and [1] for 16 bytes).
+// The value, zero-extended, is left in FrameHeader::scratch from [0] on.
 u32 tandem_slow_load(void* state, u64 va, u32 spec);
+// 32 bytes are taken from FrameHeader::scratch[0] to [3] instead of `low` and `high`.
 u32 tandem_slow_store(void* state, u64 va, u32 spec, u64 low, u64 high);
 // Read-modify-write; the old value is left in scratch[0]. For AtomicCas `a` is expected and `b` desired, else `a` is the
 // operand.

@@ -13,7 +13,7 @@ unsigned dest(const Lifter& l) { return l.op(0).reg; }
 void binary(Lifter& l) {
     if (is_mm(l, 0)) return mmx_binary(l, op_of(l));
     const bool same = is_xmm(l, 1) && l.op(1).reg == dest(l);
-    if (same && op_of(l) == Op::PXor) return set_xmm(l, dest(l), l.b.konst_v({0, 0}));  // how registers are cleared
+    if (same && op_of(l) == Op::PXor) return set_xmm(l, dest(l), l.b.konst_v(jit::ir::Vec128{}));  // how registers are cleared
     const Value src = vector_operand(l, 1);
     set_xmm(l, dest(l), l.b.v_op(op_of(l), {xmm(l, dest(l)), src}));
 }
@@ -68,8 +68,10 @@ void fp_binary(Lifter& l) {
     floating(l, check_of(l), [&](Value dst, Value src) { return l.b.v_op(op_of(l), {dst, src}); });
 }
 void fp_binary_imm(Lifter& l) {
-    const SimdCheck check = SimdCheck::make(check_of(l).elements(), check_of(l).arith(), imm8(l, 2));
-    floating(l, check, [&](Value dst, Value src) { return l.b.v_op(op_of(l), {dst, src}, imm8(l, 2)); });
+    const bool compare = op_of(l) >= Op::CmpPS && op_of(l) <= Op::CmpSD;  // legacy predicates have three bits
+    const u8 imm = compare ? imm8(l, 2) & 7 : imm8(l, 2);
+    const SimdCheck check = SimdCheck::make(check_of(l).elements(), check_of(l).arith(), imm);
+    floating(l, check, [&](Value dst, Value src) { return l.b.v_op(op_of(l), {dst, src}, imm); });
 }
 void fp_unary(Lifter& l) {
     floating(l, check_of(l), [&](Value, Value src) { return l.b.v_op(op_of(l), {src}); });

@@ -11,21 +11,10 @@ namespace {
 
 // Rows by signature, in the order of the IR's list.
 constexpr ir::Op kRows[] = {
-#define TANDEM_VOP1(Name, text, mnemonic) ir::Op::Name,
-#define TANDEM_VOP1I TANDEM_VOP1
-#define TANDEM_VOP2 TANDEM_VOP1
-#define TANDEM_VOP2I TANDEM_VOP1
-#define TANDEM_VOP3 TANDEM_VOP1
-#define TANDEM_VTEST TANDEM_VOP1
-#define TANDEM_VFP1 TANDEM_VOP1
-#define TANDEM_VFP1I TANDEM_VOP1
-#define TANDEM_VFPM TANDEM_VOP1
-#define TANDEM_VFP2 TANDEM_VOP1
-#define TANDEM_VFP2I TANDEM_VOP1
-#define TANDEM_VTOI TANDEM_VOP1
-#define TANDEM_FTOI TANDEM_VOP1
-#define TANDEM_ITOF TANDEM_VOP1
-#define TANDEM_FCMP TANDEM_VOP1
+#define TANDEM_ROW_Sse(Name) ir::Op::Name,
+#define TANDEM_ROW_SseOnly(Name) ir::Op::Name,
+#define TANDEM_ROW_Avx(Name)
+#define TANDEM_VROW(Form, Name, text, mnemonic, encoding, widths) TANDEM_ROW_##encoding(Name)
 #include "jit/ir/vector_ops.inc"
 };
 
@@ -246,11 +235,11 @@ void RandomBlock::vector_row() {
     const Op op = kRows[pick(std::size(kRows))];
     const std::string_view signature = ir::info(op).signature;
     const u32 imm = kRowImmediates[pick(std::size(kRowImmediates))];
-    const Type result = signature[0] == 'V' ? Type::V128 : converts_to_int(op) ? word() : Type::I32;
+    const Type result = signature[0] == 'V' || signature[0] == 'X' ? Type::V128 : converts_to_int(op) ? word() : Type::I32;
     const u16 a = value(Type::V128);
-    if (signature == "V:V" || signature == "T:V") {
+    if (signature.size() == 3) {
         emit(op, result, {a}, 0, imm);
-    } else if (signature == "V:VVV") {
+    } else if (signature.size() == 5) {
         emit(op, result, {a, value(Type::V128), value(Type::V128)}, 0, imm);
     } else if (converts_from_int(op)) {
         emit(op, result, {a, value(word())}, 0, imm);

@@ -77,38 +77,38 @@ bool row(const ir::Inst& inst, Vector a, Vector b, Vector c, const Wide* args, i
         asm volatile(#mnemonic " %2, %1\n pushf\n pop %0" : "=r"(r) : "x"(a), "x"(b) : "cc", "memory"); \
         out = {r & (flags), 0};                                                                         \
         return true;
-#define TANDEM_VOP1(Name, text, mnemonic) TANDEM_ONE(Name, mnemonic)
-#define TANDEM_VFP1(Name, text, mnemonic) TANDEM_ONE(Name, mnemonic)
-#define TANDEM_VOP2(Name, text, mnemonic) TANDEM_TWO(Name, mnemonic)
-#define TANDEM_VFP2(Name, text, mnemonic) TANDEM_TWO(Name, mnemonic)
-#define TANDEM_VFPM(Name, text, mnemonic) TANDEM_TWO(Name, mnemonic)
-#define TANDEM_VOP1I(Name, text, mnemonic)                                                \
-    case ir::Op::Name:                                                                    \
-        if constexpr (ir::Op::Name >= ir::Op::PSllWI && ir::Op::Name <= ir::Op::PSrlDQ) { \
-            out = store(ROW_SHIFT(mnemonic));                                             \
-        } else {                                                                          \
-            out = store(ROW_IMM1(mnemonic));                                              \
-        }                                                                                 \
-        return true;
-#define TANDEM_VFP1I(Name, text, mnemonic) \
+#define TANDEM_FORM_VOP1(Name, mnemonic) TANDEM_ONE(Name, mnemonic)
+#define TANDEM_FORM_VFP1(Name, mnemonic) TANDEM_ONE(Name, mnemonic)
+#define TANDEM_FORM_VOP2(Name, mnemonic) TANDEM_TWO(Name, mnemonic)
+#define TANDEM_FORM_VFP2(Name, mnemonic) TANDEM_TWO(Name, mnemonic)
+#define TANDEM_FORM_VFPM(Name, mnemonic) TANDEM_TWO(Name, mnemonic)
+#define TANDEM_FORM_VOPX(Name, mnemonic) TANDEM_ONE(Name, mnemonic)
+#define TANDEM_FORM_VFPX(Name, mnemonic) TANDEM_ONE(Name, mnemonic)
+#define TANDEM_FORM_VFPN(Name, mnemonic) TANDEM_ONE(Name, mnemonic)
+#define TANDEM_FORM_VOP2S(Name, mnemonic) TANDEM_TWO(Name, mnemonic)
+#define TANDEM_FORM_VSHI(Name, mnemonic) \
+    case ir::Op::Name: out = store(ROW_SHIFT(mnemonic)); return true;
+#define TANDEM_FORM_VOP1I(Name, mnemonic) \
     case ir::Op::Name: out = store(ROW_IMM1(mnemonic)); return true;
-#define TANDEM_VOP2I(Name, text, mnemonic) \
+#define TANDEM_FORM_VFP1I(Name, mnemonic) \
+    case ir::Op::Name: out = store(ROW_IMM1(mnemonic)); return true;
+#define TANDEM_FORM_VOP2I(Name, mnemonic) \
     case ir::Op::Name: out = store(ROW_IMM2(mnemonic)); return true;
-#define TANDEM_VFP2I(Name, text, mnemonic) \
+#define TANDEM_FORM_VFP2I(Name, mnemonic) \
     case ir::Op::Name: out = store(ROW_IMM2(mnemonic)); return true;
-#define TANDEM_VOP3(Name, text, mnemonic)                         \
+#define TANDEM_FORM_VOP3(Name, mnemonic)                          \
     case ir::Op::Name:                                            \
         asm(#mnemonic " %2, %1, %0" : "+x"(d) : "x"(b), "Yz"(c)); \
         out = store(d);                                           \
         return true;
-#define TANDEM_VTEST(Name, text, mnemonic) TANDEM_FLAGS(Name, mnemonic, 0x41)
-#define TANDEM_FCMP(Name, text, mnemonic) TANDEM_FLAGS(Name, mnemonic, 0x45)
-#define TANDEM_VTOI(Name, text, mnemonic)              \
+#define TANDEM_FORM_VTEST(Name, mnemonic) TANDEM_FLAGS(Name, mnemonic, 0x41)
+#define TANDEM_FORM_FCMP(Name, mnemonic) TANDEM_FLAGS(Name, mnemonic, 0x45)
+#define TANDEM_FORM_VTOI(Name, mnemonic)               \
     case ir::Op::Name:                                 \
         asm(#mnemonic " %1, %0" : "=r"(r32) : "x"(a)); \
         out = {r32, 0};                                \
         return true;
-#define TANDEM_FTOI(Name, text, mnemonic)                  \
+#define TANDEM_FORM_FTOI(Name, mnemonic)                   \
     case ir::Op::Name:                                     \
         if (wide) {                                        \
             asm(#mnemonic " %1, %0" : "=r"(r) : "x"(a));   \
@@ -117,7 +117,7 @@ bool row(const ir::Inst& inst, Vector a, Vector b, Vector c, const Wide* args, i
         }                                                  \
         out = {wide ? r : r32, 0};                         \
         return true;
-#define TANDEM_ITOF(Name, text, mnemonic)                                            \
+#define TANDEM_FORM_ITOF(Name, mnemonic)                                             \
     case ir::Op::Name:                                                               \
         if (arg1_type == ir::Type::I64) {                                            \
             asm(#mnemonic "q %1, %0" : "+x"(d) : "r"(args[1].lo));                   \
@@ -126,6 +126,10 @@ bool row(const ir::Inst& inst, Vector a, Vector b, Vector c, const Wide* args, i
         }                                                                            \
         out = store(d);                                                              \
         return true;
+#define TANDEM_ROW_Sse(Form, Name, mnemonic) TANDEM_FORM_##Form(Name, mnemonic)
+#define TANDEM_ROW_SseOnly(Form, Name, mnemonic) TANDEM_FORM_##Form(Name, mnemonic)
+#define TANDEM_ROW_Avx(Form, Name, mnemonic)
+#define TANDEM_VROW(Form, Name, text, mnemonic, encoding, widths) TANDEM_ROW_##encoding(Form, Name, mnemonic)
 #include "jit/ir/vector_ops.inc"
         default: return false;
     }
