@@ -325,8 +325,8 @@ std::vector<std::string> differences(const TestCase& test, const Outcome& host_i
 
 std::string report(const TestCase& test, const Outcome& host, const Outcome& tandem) {
     const std::span<const u8> code = std::span(test.code).first(test.length);
-    std::string text =
-        fmt::format("seed {}: {}\n{}", test.seed, hex_bytes(code), disassemble(code, mode_of(test), test.in.rip));
+    std::string text = fmt::format("seed {} variant {}: {}\n{}", test.seed, test.variant, hex_bytes(code),
+                                   disassemble(code, mode_of(test), test.in.rip));
     append_inputs(text, test);
     for (const std::string& line : differences(test, host, tandem)) text += "  ! " + line + "\n";
     return text;

@@ -241,8 +241,9 @@ unsigned encode(Rng& rng, const Row& row, Mode mode, u8* out) {
     return at;
 }
 
-// Replaces the displacement of a decoded operand in its bytes; false when it cannot be found.
+// Replaces the displacement of a decoded operand in its bytes; false when it cannot be found, or the code is given (empty).
 bool patch_displacement(std::span<u8> code, const Instruction& insn, u64 value, unsigned bytes) {
+    if (code.empty()) return false;
     for (unsigned at = 1; at + bytes <= insn.length; ++at) {
         if (std::memcmp(&code[at], &insn.mem.disp, bytes) != 0) continue;
         u8 saved[8];
@@ -259,7 +260,7 @@ bool patch_displacement(std::span<u8> code, const Instruction& insn, u64 value, 
     return false;
 }
 
-// Makes the memory operand point at `target`.
+// Makes the memory operand point at `target`; with empty `code` by registers alone.
 void steer_memory(Rng& rng, std::span<u8> code, const Instruction& insn, CpuImage& in, u64 at_rip, u64 target) {
     const MemoryOperand& m = insn.mem;
     if (insn.op[0].kind == OperandKind::MOffs || insn.op[1].kind == OperandKind::MOffs) {
@@ -268,7 +269,12 @@ void steer_memory(Rng& rng, std::span<u8> code, const Instruction& insn, CpuImag
     }
     if (m.rip_relative || m.base == MemoryOperand::kNoReg) {
         u64 disp = m.rip_relative ? target - (at_rip + insn.length) : target;
-        if (m.index != MemoryOperand::kNoReg) {
+        if (code.empty() && m.index != MemoryOperand::kNoReg && rng() % 8 != 0) {
+            in.gpr[m.index] = (target - static_cast<u64>(m.disp)) / m.scale;
+            // Aligned as the target is, or nowhere near.
+            const u64 shift = (target - static_cast<u64>(m.disp)) % m.scale;
+            if (target % 16 == 0 && shift != 0) in.gpr[m.index] = rng();
+        } else if (m.index != MemoryOperand::kNoReg) {
             in.gpr[m.index] = rng() % 256;
             disp -= in.gpr[m.index] * m.scale;
         }
@@ -308,7 +314,7 @@ void steer_strings(Rng& rng, const Instruction& insn, CpuImage& in) {
     in.gpr[RCX] = (rng() % 8 == 0 ? rng() % 5000 : rng() % 40) | (insn.address_size == 4 ? rng() << 32 : 0);
 }
 
-// Sets registers so that the instruction gets somewhere. False: it must not run.
+// Sets registers, and displacements unless `code` is empty, so that the instruction gets somewhere. False: it must not run.
 bool steer(Rng& rng, std::span<u8> code, const Instruction& insn, CpuImage& in, u64 at_rip) {
     if (insn.segment_prefix == FS) return false;
     if ((insn.flags & kRowString) != 0) steer_strings(rng, insn, in);
@@ -462,6 +468,30 @@ TestCase Generator::make(u64 seed, bool sequences) const {
         if (test.compatibility) truncate(test.in);
         if (ok && test.length != 0) return test;
     }
+}
+
+TestCase Generator::vary(const TestCase& test, u64 index) const {
+    constexpr unsigned kAttempts = 8;
+    if (index == 0) return test;
+    Rng rng((test.seed * 0x9e3779b97f4a7c15 + 1) ^ (index * 0xd1342543de82ef95));
+    const std::vector<Instruction> list = instructions(test);
+    for (unsigned attempt = 0; attempt < kAttempts; ++attempt) {
+        TestCase other = test;
+        other.variant = index;
+        random_state(rng, other.in);
+        u64 rip = other.in.rip;
+        bool ok = true;
+        for (const Instruction& insn : list) {
+            steer(rng, {}, insn, other.in, rip);
+            rip += insn.length;
+        }
+        for (const Instruction& insn : list) {
+            if (&insn != &list.back()) ok = ok && undefined_flags(insn, other.in, &insn == &list.front()) == 0;
+        }
+        if (test.compatibility) truncate(other.in);
+        if (ok) return other;
+    }
+    return test;
 }
 
 }  // namespace tandem::instruction_test

@@ -22,6 +22,8 @@ public:
     static void fill_memory(Rng& rng, std::span<u8> memory);
     // The experiment of this seed: one instruction, or with `sequences` sometimes a few.
     TestCase make(u64 seed, bool sequences) const;
+    // The same code with other operands: `index` 0 is the experiment itself.
+    TestCase vary(const TestCase& test, u64 index) const;
     [[nodiscard]] size_t rows() const { return rows_.size(); }
 
 private:

@@ -1,12 +1,19 @@
 // Every user-mode instruction, on the host's processor and on Tandem's tiers, bit for bit.
 //
-// TANDEM_INSTRUCTION_COUNT   experiments for each test (default: a sample of some seconds; ten million with TANDEM_FULL)
+// A program is a seed's code; a variant is a set of operands for it. The LLVM tier compiles a program once and runs it with
+// many operands.
+//
+// TANDEM_INSTRUCTION_COUNT   programs for each test (default: a sample of some seconds; more than ten million experiments
+// over
+//                            all tests with TANDEM_FULL)
 // TANDEM_INSTRUCTION_SEED    first seed; a report's seed with a count of 1 repeats it
 // TANDEM_INSTRUCTION_ONLY    mnemonics, separated by commas
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <sstream>
@@ -48,9 +55,16 @@ struct Failures {
     }
 };
 
-// Experiments of a test: the environment's, or the sample, or ten million in a full campaign.
-u64 sample(u64 usual) {
-    return number("TANDEM_INSTRUCTION_COUNT", std::getenv("TANDEM_FULL") != nullptr ? 10'000'000 : usual);
+struct Amount {
+    u64 programs;
+    u64 variants;  // of each program; divides HostCpu::kBatch
+};
+
+// The environment's number of programs, or the sample, or the full campaign's share.
+Amount choose(Amount sample, Amount full) {
+    Amount amount = std::getenv("TANDEM_FULL") != nullptr ? full : sample;
+    amount.programs = number("TANDEM_INSTRUCTION_COUNT", amount.programs);
+    return amount;
 }
 
 // A kernel without IA-32 emulation has no 32-bit code segment: returning to it faults with the selector as error code.
@@ -63,7 +77,62 @@ bool runs_32_bit_code(HostCpu& host, std::span<const u8> memory) {
     return ran.ok() && outcome.vector == 13 && outcome.error == 0 && outcome.out.rip == kCodeStart;
 }
 
-void compare_with_host(jit::Tier tier, cpu::x86::Mode mode, u64 default_count) {
+// Prints how far a long campaign is, each half minute.
+class Progress {
+public:
+    explicit Progress(u64 total) : total_(total) {}
+    void at(u64 done, const Failures& failures) {
+        const auto now = std::chrono::steady_clock::now();
+        if (now - last_ < std::chrono::seconds(30)) return;
+        last_ = now;
+        fmt::print("  {} of {} experiments, {} differ\n", done, total_, failures.total);
+        std::fflush(stdout);
+    }
+
+private:
+    const u64 total_;
+    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+// One batch of experiments that share their data memory, on both processors.
+class Comparison {
+public:
+    Comparison(HostCpu& host, TandemCpu& tandem)
+        : host_(host), tandem_(tandem), expected_(HostCpu::kBatch), actual_(HostCpu::kBatch) {}
+
+    void run(std::vector<TestCase>& cases, std::span<const u8> memory, Failures& failures) {
+        const auto ran = host_.run(cases, memory, expected_);
+        if (!ran) FAIL(ran.error().message);
+        // The host's kernel slows locked accesses across cache lines down until the watchdog fires: nothing is known then.
+        size_t n = 0;
+        for (size_t i = 0; i < cases.size(); ++i) {
+            if (expected_[i].vector == Outcome::kHang) continue;
+            cases[n] = cases[i];
+            expected_[n++] = expected_[i];
+        }
+        cases.resize(n);
+        tandem_.run(cases, memory, actual_);
+        for (size_t i = 0; i < n; ++i) {
+            if (!differences(cases[i], expected_[i], actual_[i]).empty()) failures.add(cases[i], expected_[i], actual_[i]);
+        }
+    }
+
+private:
+    HostCpu& host_;
+    TandemCpu& tandem_;
+    std::vector<Outcome> expected_, actual_;
+};
+
+// The LLVM tier compiles what runs often; an instruction that is interpreted has nothing to compile.
+void check_regions(jit::Tier tier, const TandemCpu& tandem, const Amount& amount) {
+    if (tier != jit::Tier::Llvm) return;
+    const u64 regions = tandem.regions_compiled();
+    fmt::print("  {} regions compiled for {} programs\n", regions, amount.programs);
+    CHECK(regions > 0);
+    if (amount.variants > 8 * TandemCpu::kLlvmThreshold) CHECK(regions >= amount.programs / 2);
+}
+
+void compare_with_host(jit::Tier tier, cpu::x86::Mode mode, Amount sample, Amount full) {
     auto host = HostCpu::create();
     if (!host) FAIL(host.error().message);
     auto tandem = TandemCpu::create(tier);
@@ -72,39 +141,36 @@ void compare_with_host(jit::Tier tier, cpu::x86::Mode mode, u64 default_count) {
         return;
     }
     const Generator generator(only(), mode);
+    const Amount amount = choose(sample, full);
     const u64 first = number("TANDEM_INSTRUCTION_SEED", 1);
-    const u64 count = sample(default_count);
-    std::vector<TestCase> cases(HostCpu::kBatch);
-    std::vector<Outcome> expected(HostCpu::kBatch);
-    std::vector<Outcome> actual(HostCpu::kBatch);
+    const u64 last = first + amount.programs;
+    const u64 group_size = HostCpu::kBatch / amount.variants;
     std::vector<u8> memory(kDataSize + kReadOnlySize);
     if (mode == cpu::x86::Mode::Bits32 && !runs_32_bit_code(**host, memory)) {
         WARN("skipped: the host's kernel does not run 32-bit code");
         return;
     }
+    Comparison comparison(**host, **tandem);
     Failures failures;
-    for (u64 done = 0; done < count;) {
+    Progress progress(amount.programs * amount.variants);
+    u64 done = 0;
+    for (u64 seed = first; seed < last;) {
         // Memory belongs to the group of seeds, so that one seed can be repeated alone.
-        const u64 group = (first + done) / HostCpu::kBatch;
+        const u64 group = seed / group_size;
         Rng rng(group);
         Generator::fill_memory(rng, memory);
-        size_t n = 0;
-        while (done < count && n < HostCpu::kBatch && (first + done) / HostCpu::kBatch == group) {
-            cases[n++] = generator.make(first + done++, true);
+        std::vector<TestCase> cases;
+        for (; seed < last && seed / group_size == group; ++seed) {
+            const TestCase program = generator.make(seed, true);
+            for (u64 i = 0; i < amount.variants; ++i) cases.push_back(generator.vary(program, i));
         }
-        const std::span batch = std::span(cases).first(n);
-        const auto ran = (*host)->run(batch, memory, expected);
-        if (!ran) FAIL(ran.error().message);
-        (*tandem)->run(batch, memory, actual);
-        for (size_t i = 0; i < n; ++i) {
-            // The host's kernel slows locked accesses across cache lines down until the watchdog fires: nothing is known
-            // then.
-            if (expected[i].vector == Outcome::kHang) continue;
-            if (!differences(cases[i], expected[i], actual[i]).empty()) failures.add(cases[i], expected[i], actual[i]);
-        }
+        comparison.run(cases, memory, failures);
+        done += cases.size();
+        progress.at(done, failures);
     }
     for (const auto& [kind, times] : failures.by_kind) fmt::print("{:8} {}\n", times, kind);
-    INFO(failures.total << " of " << count << " experiments differ");
+    fmt::print("{} experiments ({} programs from seed {}), {} differ\n", done, amount.programs, first, failures.total);
+    check_regions(tier, **tandem, amount);
     CHECK(failures.total == 0);
 }
 
@@ -113,16 +179,22 @@ void compare_with_host(jit::Tier tier, cpu::x86::Mode mode, u64 default_count) {
 using cpu::x86::Mode;
 
 TEST_CASE("interpreter agrees with the host's processor", "[interp]") {
-    compare_with_host(jit::Tier::Interp, Mode::Bits64, 100000);
+    compare_with_host(jit::Tier::Interp, Mode::Bits64, {100'000, 1}, {3'000'000, 1});
 }
 TEST_CASE("baseline tier agrees with the host's processor", "[baseline]") {
-    compare_with_host(jit::Tier::Baseline, Mode::Bits64, 70000);
+    compare_with_host(jit::Tier::Baseline, Mode::Bits64, {70'000, 1}, {750'000, 4});
+}
+TEST_CASE("LLVM tier agrees with the host's processor", "[llvm]") {
+    compare_with_host(jit::Tier::Llvm, Mode::Bits64, {1'500, 64}, {12'000, 256});
 }
 TEST_CASE("interpreter agrees with the host's processor in 32-bit code", "[interp32]") {
-    compare_with_host(jit::Tier::Interp, Mode::Bits32, 50000);
+    compare_with_host(jit::Tier::Interp, Mode::Bits32, {50'000, 1}, {1'000'000, 1});
 }
 TEST_CASE("baseline tier agrees with the host's processor in 32-bit code", "[baseline32]") {
-    compare_with_host(jit::Tier::Baseline, Mode::Bits32, 40000);
+    compare_with_host(jit::Tier::Baseline, Mode::Bits32, {40'000, 1}, {250'000, 4});
+}
+TEST_CASE("LLVM tier agrees with the host's processor in 32-bit code", "[llvm32]") {
+    compare_with_host(jit::Tier::Llvm, Mode::Bits32, {1'000, 64}, {4'000, 256});
 }
 
 TEST_CASE("what the decoder calls undefined is undefined on the host", "[decoder]") {
@@ -131,7 +203,7 @@ TEST_CASE("what the decoder calls undefined is undefined on the host", "[decoder
     std::vector<TestCase> cases(HostCpu::kBatch);
     std::vector<Outcome> outcomes(HostCpu::kBatch);
     std::vector<u8> memory(kDataSize + kReadOnlySize);
-    const u64 batches = sample(100000) / HostCpu::kBatch;
+    const u64 batches = choose({100'000, 1}, {1'000'000, 1}).programs / HostCpu::kBatch;
     for (u64 batch = 0; batch < batches; ++batch) {
         Rng rng(batch);
         Generator::fill_memory(rng, memory);

@@ -13,6 +13,9 @@ namespace tandem::instruction_test {
 
 class TandemCpu {
 public:
+    // On the LLVM tier a block's region is compiled when it has run this often; until then its baseline code runs.
+    static constexpr unsigned kLlvmThreshold = 4;
+
     static Result<std::unique_ptr<TandemCpu>> create(jit::Tier tier);
     ~TandemCpu();
     TandemCpu(const TandemCpu&) = delete;
@@ -20,6 +23,8 @@ public:
 
     // `memory`: as HostCpu::run().
     void run(std::span<const TestCase> cases, std::span<const u8> memory, std::span<Outcome> outcomes);
+    // Hot regions that the LLVM tier has compiled so far.
+    [[nodiscard]] u64 regions_compiled() const;
 
 private:
     struct Impl;

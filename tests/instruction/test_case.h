@@ -47,7 +47,8 @@ struct TestCase {
     CpuImage in;
     bool compatibility = false;  // 32-bit code segment
     u64 seed = 0;
-    u8 length = 0;  // of the code
+    u64 variant = 0;  // Generator::vary()
+    u8 length = 0;    // of the code
     std::array<u8, kMaxCode> code{};
 };
 
