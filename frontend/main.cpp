@@ -88,7 +88,7 @@ Result<machines::MachineConfig> configure(const Options& options, const devices:
     TANDEM_TRY(open_drives(options, config));
     for (const auto& d : options.devices) config.devices.push_back({d.head, d.items});
     std::vector<std::string> serial = options.serial;
-    if (serial.empty()) serial.emplace_back("stdio");
+    if (serial.empty() && !options.no_defaults) serial.emplace_back("stdio");
     for (const auto& spec : serial) {
         auto backend = devices::create_char_backend(spec, events);
         if (!backend) return std::move(backend).error().context("-serial");

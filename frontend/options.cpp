@@ -100,6 +100,11 @@ Result<void> set_display(Options&, std::string_view value) {
     return invalid(fmt::format("display '{}' is not supported (known: none)", value));
 }
 
+Result<void> set_vnc(Options&, std::string_view value) {
+    if (value == "none") return {};
+    return invalid(fmt::format("VNC display '{}' is not supported (known: none)", value));
+}
+
 Result<void> set_categories(Options& o, std::string_view value) {
     if (asks_help(value)) {
         o.action = Action::ListLog;
@@ -157,8 +162,9 @@ constexpr std::array kRows{
     OptionRow{"cpu", "MODEL[,+FEATURE][,-FEATURE]", "CPU model and single features; 'help' lists them.", set_cpu},
     OptionRow{"smp", "N", "Number of processors.", set_smp},
     OptionRow{"m", "SIZE", "Guest memory, in MiB unless suffixed with K, M, G or T (default 128M).", set_memory},
-    OptionRow{"kernel", "FILE", "Linux kernel (bzImage) to boot.", set_text<&Options::kernel>},
-    OptionRow{"initrd", "FILE", "Initial RAM disk for the kernel.", set_text<&Options::initrd>},
+    OptionRow{"kernel", "FILE", "Kernel to boot: bzImage, multiboot, or ELF with a PVH entry.", set_text<&Options::kernel>},
+    OptionRow{"initrd", "FILE", "Initial RAM disk for the kernel; for multiboot and PVH modules: 'FILE ARGS,FILE ARGS...'.",
+              set_text<&Options::initrd>},
     OptionRow{"append", "TEXT", "Kernel command line.", set_text<&Options::append>},
     OptionRow{"drive", "file=PATH[,id=ID][,if=virtio|none][,format=raw][,readonly=on][,snapshot=on]",
               "Disk image; with if=virtio (the default) it appears as a virtio-blk device.", add_drive},
@@ -169,6 +175,9 @@ constexpr std::array kRows{
     OptionRow{"nographic", nullptr, "No window: ttyS0 is the terminal. Ctrl-A x ends the machine, Ctrl-A h helps.",
               set_flag<&Options::nographic>},
     OptionRow{"display", "none", "Window to show the guest's screen in; only 'none' so far.", set_display},
+    OptionRow{"vnc", "none", "Remote display; only 'none'.", set_vnc},
+    OptionRow{"nodefaults", nullptr, "No devices but those asked for: without -serial no serial port.",
+              set_flag<&Options::no_defaults>},
     OptionRow{"no-reboot", nullptr, "A guest reset ends the program instead of starting over.",
               set_flag<&Options::no_reboot>},
     OptionRow{"d", "CATEGORY[,...]", "Logs what is named; 'help' lists the categories.", set_categories},

@@ -49,6 +49,7 @@ struct Options {
     std::vector<PropertyList> devices;
     std::vector<std::string> serial;
     bool nographic = false;
+    bool no_defaults = false;  // no serial port that was not asked for
     bool no_reboot = false;
     bool snapshot = false;
     u32 log_categories = 0;

@@ -239,12 +239,20 @@ std::vector<u8> build_xsdt(const std::vector<u64>& tables) {
     return finish_table(std::move(t));
 }
 
+// 5.2.7: the same with 32-bit pointers, for those who look no further.
+std::vector<u8> build_rsdt(const std::vector<u64>& tables) {
+    TableBytes t = start_table("RSDT", 1);
+    for (const u64 address : tables) t.append(address, 4);
+    return finish_table(std::move(t));
+}
+
 // 5.2.5.3
-std::vector<u8> build_rsdp(u64 xsdt) {
+std::vector<u8> build_rsdp(u64 rsdt, u64 xsdt) {
     TableBytes t(36);
     t.put(0, "RSD PTR ");
     t.put(9, "TANDEM");
     t.put(15, 2, 1);
+    t.put(16, rsdt, 4);
     t.put(20, 36, 4);
     t.put(24, xsdt, 8);
     t.checksum(8, 20);
@@ -255,7 +263,7 @@ std::vector<u8> build_rsdp(u64 xsdt) {
 }  // namespace
 
 Result<std::vector<AcpiTable>> build_acpi_tables(const AcpiConfig& config, u64 base, u64 size) {
-    std::vector<AcpiTable> tables{{"RSDP", base, build_rsdp(0)}};
+    std::vector<AcpiTable> tables{{"RSDP", base, build_rsdp(0, 0)}};
     u64 next = align_up(base + tables[0].bytes.size(), 64);
     const auto place = [&](std::string signature, std::vector<u8> bytes) {
         const u64 address = next;
@@ -267,7 +275,8 @@ Result<std::vector<AcpiTable>> build_acpi_tables(const AcpiConfig& config, u64 b
     const u64 dsdt = place("DSDT", build_dsdt(config));
     const std::vector<u64> listed{place("FACP", build_fadt(facs, dsdt)), place("APIC", build_madt(config)),
                                   place("MCFG", build_mcfg())};
-    tables[0].bytes = build_rsdp(place("XSDT", build_xsdt(listed)));
+    const u64 rsdt = place("RSDT", build_rsdt(listed));
+    tables[0].bytes = build_rsdp(rsdt, place("XSDT", build_xsdt(listed)));
     if (next > base + size) {
         return Error{Errc::Unsupported, fmt::format("ACPI tables need {} bytes, there are {}", next - base, size)};
     }

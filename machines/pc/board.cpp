@@ -92,6 +92,10 @@ Result<void> Board::attach_system_control() {
         if (sleep_type == layout::kSleepTypeS5) return requests_.power_off();
         log::trace(log::GuestErrors, "guest_errors: acpi-pm: sleep type {} is not offered", sleep_type);
     });
+    fw_cfg = std::make_unique<FwCfg>(memory);
+    TANDEM_TRY(map_ports("firmware configuration", layout::kFwCfg.base, layout::kFwCfg.size, fw_cfg->ports()));
+    TANDEM_TRY(map_ports("firmware configuration DMA", layout::kFwCfgDma.base, layout::kFwCfgDma.size, fw_cfg->dma_ports()));
+    all_.push_back(fw_cfg.get());
     all_.push_back(reset_ports_.get());
     all_.push_back(&post_port_);
     all_.push_back(pm.get());

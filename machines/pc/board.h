@@ -17,6 +17,7 @@
 #include "devices/irq/pic.h"
 #include "devices/misc/acpi_pm.h"
 #include "devices/misc/debug_ports.h"
+#include "devices/misc/fw_cfg.h"
 #include "devices/misc/kvmclock.h"
 #include "devices/misc/reset_ports.h"
 #include "devices/pci/host_bridge.h"
@@ -55,6 +56,7 @@ public:
     std::unique_ptr<devices::PicPair> pic;
     std::unique_ptr<devices::KvmClock> kvmclock;
     std::unique_ptr<devices::AcpiPm> pm;
+    std::unique_ptr<devices::FwCfg> fw_cfg;
 
     // Every device, in the order of reset and restore.
     [[nodiscard]] std::span<devices::Device* const> devices() const { return all_; }
@@ -78,8 +80,13 @@ private:
     static std::span<const Driver> drivers();
     friend std::string device_help();
     Result<void> attach_debug_exit(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
+    Result<void> attach_pc_testdev(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
+    Result<void> attach_pci_testdev(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
     Result<void> attach_virtio_block(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
 
+    // Puts a function where its property "addr" says, or into the first free slot, and takes it over.
+    template <class Function>
+    Result<void> add_function(std::unique_ptr<Function> function, const DeviceProperties& properties);
     Result<void> map_ports(const char* name, u64 base, u64 size, devices::IoHandler& handler);
     // A new source of ISA interrupt `irq`, which reaches the 8259s and the I/O APIC.
     [[nodiscard]] devices::IrqLine isa_irq(unsigned irq) const { return isa_lines_[irq].source(); }

@@ -55,10 +55,15 @@ constexpr u64 kKeyboardCommand = 0x64;  // ... and command, used for its reset l
 constexpr u64 kPort80 = 0x80;           // POST codes
 constexpr Range kSerial[4] = {{0x3f8, 8}, {0x2f8, 8}, {0x3e8, 8}, {0x2e8, 8}};
 constexpr unsigned kSerialIrq[4] = {4, 3, 4, 3};
+constexpr Range kFwCfg{0x510, 2}, kFwCfgDma{0x514, 8};
 constexpr Range kPm{0x600, 128};         // ACPI power management (PMBASE)
 constexpr u8 kSleepTypeS5 = 7;           // SLP_TYP of soft off (ICH9 datasheet, 13.8.3.3)
 constexpr u16 kPciConfig = 0xcf8;        // ... 0xcff; reset control is 0xcf9
 constexpr Range kPciIo{0x1000, 0xf000};  // I/O BARs: above every port with a fixed meaning
+
+// pc-testdev, where the conformance suites that use it expect it.
+constexpr Range kTestLines{0x2000, 24}, kTestData{0xe0, 4}, kTestFlush{0xe4, 4}, kTestDataBytes{0xe8, 4};
+constexpr Range kTestMemory{0xff000000, 0x10000};
 
 // --- Interrupts.
 constexpr unsigned kTimerPin = 2;  // IOAPIC pin of ISA IRQ 0; the others are their own pin

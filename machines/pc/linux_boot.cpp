@@ -3,13 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <memory>
 
 #include "base/bits.h"
+#include "machines/pc/boot_file.h"
 #include "machines/pc/layout.h"
 
 namespace tandem::machines::pc {
@@ -37,87 +33,23 @@ constexpr std::size_t kSize = 4096, kAcpiRsdp = 0x070, kE820Entries = 0x1e8, kE8
 constexpr u64 kEntry64Offset = 0x200;
 constexpr u64 kDefaultLoad = 0x100000;
 
-template <class T>
-T field(std::span<const u8> bytes, std::size_t offset) {
-    T value{};
-    std::memcpy(&value, bytes.data() + offset, sizeof(T));
-    return value;
-}
-template <class T>
-void set_field(std::span<u8> bytes, std::size_t offset, T value) {
-    std::memcpy(bytes.data() + offset, &value, sizeof(T));
-}
-
-struct FileCloser {
-    void operator()(std::FILE* f) const { std::fclose(f); }
-};
-
-Result<std::vector<u8>> read_file(const char* what, const std::string& path, u64 limit) {
-    std::unique_ptr<std::FILE, FileCloser> f(std::fopen(path.c_str(), "rbe"));
-    if (!f) return io_error(fmt::format("cannot open {} '{}'", what, path));
-    std::vector<u8> bytes;
-    std::array<u8, 65536> chunk;
-    while (const std::size_t n = std::fread(chunk.data(), 1, chunk.size(), f.get())) {
-        bytes.insert(bytes.end(), chunk.begin(), chunk.begin() + static_cast<std::ptrdiff_t>(n));
-        if (bytes.size() > limit)
-            return invalid(fmt::format("{} '{}' is larger than {} MiB of RAM can hold", what, path, limit >> 20));
-    }
-    if (std::ferror(f.get()) != 0) return io_error(fmt::format("cannot read {} '{}'", what, path));
-    return bytes;
-}
-
-// What a file that is not a bzImage is, for the error message.
-std::string_view foreign_format(std::span<const u8> bytes) {
-    struct Magic {
-        std::size_t offset;
-        std::string_view bytes;
-        std::string_view what;
-    };
-    static constexpr std::array<Magic, 7> kMagics{{
-        {0,
-         "\x7f"
-         "ELF",
-         "an ELF file (vmlinux?)"},
-        {56, "ARM\x64", "an arm64 Image"},
-        {0, "\x1f\x8b", "a gzip file"},
-        {0,
-         "\xfd"
-         "7zXZ",
-         "an xz file"},
-        {0, "\x28\xb5\x2f\xfd", "a zstd file"},
-        {0, "070701", "a cpio archive (initrd?)"},
-        {0, "MZ", "a PE executable"},
-    }};
-    for (const auto& m : kMagics) {
-        if (bytes.size() >= m.offset + m.bytes.size() &&
-            std::memcmp(bytes.data() + m.offset, m.bytes.data(), m.bytes.size()) == 0) {
-            return m.what;
-        }
-    }
-    return "no known kernel format";
-}
-
-u64 low_ram(u64 ram_bytes) { return std::min(ram_bytes, layout::kLowRamMax); }
-
 }  // namespace
 
-std::vector<E820Entry> memory_map(u64 ram_bytes) {
-    using namespace layout;
-    std::vector<E820Entry> map{
-        {kLowMemory.base, kLowMemory.size, E820Entry::Ram},    {kEbda.base, kEbda.size, E820Entry::Reserved},
-        {kFirmware.base, kFirmware.size, E820Entry::Reserved}, {kOneMiB, low_ram(ram_bytes) - kOneMiB, E820Entry::Ram},
-        {kEcam.base, kEcam.size, E820Entry::Reserved},         {kIoapic.base, kIoapic.size, E820Entry::Reserved},
-        {kLapic.base, kLapic.size, E820Entry::Reserved},
-    };
-    if (ram_bytes > kLowRamMax) map.push_back({kHighRam, ram_bytes - kLowRamMax, E820Entry::Ram});
-    return map;
+bool LinuxImage::recognises(std::span<const u8> file) {
+    return file.size() >= hdr::kEnd && field<u16>(file, hdr::kBootFlag) == 0xaa55 &&
+           field<u32>(file, hdr::kMagic) == hdr::kHdrS;
 }
 
 Result<LinuxImage> LinuxImage::load(const Sources& sources, u64 ram_bytes) {
+    TANDEM_TRY_ASSIGN(auto file, read_file("kernel", sources.kernel, low_ram(ram_bytes)));
+    return create(std::move(file), sources, ram_bytes);
+}
+
+Result<LinuxImage> LinuxImage::create(std::vector<u8> file, const Sources& sources, u64 ram_bytes) {
     LinuxImage linux;
     linux.ram_bytes_ = ram_bytes;
     linux.command_line_ = sources.append;
-    TANDEM_TRY_ASSIGN(linux.image_, read_file("kernel", sources.kernel, low_ram(ram_bytes)));
+    linux.image_ = std::move(file);
     TANDEM_TRY(linux.check_header(sources.kernel));
     if (!sources.initrd.empty()) {
         TANDEM_TRY_ASSIGN(linux.initrd_, read_file("initrd", sources.initrd, low_ram(ram_bytes)));
@@ -128,9 +60,7 @@ Result<LinuxImage> LinuxImage::load(const Sources& sources, u64 ram_bytes) {
 
 Result<void> LinuxImage::check_header(const std::string& path) {
     const std::span<const u8> file = image_;
-    const bool magic = file.size() >= hdr::kEnd && field<u16>(file, hdr::kBootFlag) == 0xaa55 &&
-                       field<u32>(file, hdr::kMagic) == hdr::kHdrS;
-    if (!magic) return invalid(fmt::format("kernel '{}' is not a bzImage: it is {}", path, foreign_format(file)));
+    if (!recognises(file)) return invalid(fmt::format("kernel '{}' is not a bzImage: it is {}", path, foreign_format(file)));
     const u16 version = field<u16>(file, hdr::kVersion);
     if (version < hdr::kMinVersion || (file[hdr::kLoadflags] & hdr::kLoadedHigh) == 0) {
         return Error{Errc::Unsupported,
@@ -204,13 +134,6 @@ std::vector<u8> LinuxImage::boot_params(u64 rsdp) const {
 
 namespace {
 
-// __BOOT_CS (0x10) and __BOOT_DS (0x18), flat; 64-bit code has L instead of D.
-constexpr u16 kBootCs = 0x10, kBootDs = 0x18;
-constexpr u16 kCode64 = 0xa09b, kCode32 = 0xc09b, kData = 0xc093;
-constexpr u64 descriptor(u16 access) { return u64{0x000f0000} << 32 | 0xffff | u64{access} << 40; }
-
-std::array<u64, 4> boot_gdt(bool long_mode) { return {0, 0, descriptor(long_mode ? kCode64 : kCode32), descriptor(kData)}; }
-
 // The first 4 GiB, one to one, in 2 MiB pages.
 std::vector<u64> identity_map(u64 at) {
     constexpr u64 kPresentWritable = 3, kLarge = 0x80;
@@ -231,7 +154,7 @@ Result<void> LinuxImage::place(devices::GuestMemory& memory, u64 rsdp) const {
     put(layout::kCommandLine, command_line_.c_str(), command_line_.size() + 1);
     const auto params = boot_params(rsdp);
     put(layout::kBootParams, params.data(), params.size());
-    const auto gdt = boot_gdt(entry64_);
+    const auto gdt = flat_gdt(entry64_);
     put(layout::kBootGdt, gdt.data(), sizeof(gdt));
     const auto tables = identity_map(layout::kBootPageTables);
     put(layout::kBootPageTables, tables.data(), tables.size() * sizeof(u64));
@@ -241,29 +164,18 @@ Result<void> LinuxImage::place(devices::GuestMemory& memory, u64 rsdp) const {
 
 void LinuxImage::set_entry_state(cpu::x86::State& s) const {
     using namespace cpu::x86;
-    constexpr u64 kPe = 1, kEt = 1u << 4, kNe = 1u << 5, kPg = u64{1} << 31, kPae = 1u << 5;
+    constexpr u64 kPg = u64{1} << 31, kPae = 1u << 5;
     constexpr u64 kEferLme = 1u << 8, kEferLma = 1u << 10;
-    constexpr u64 kMtrrEnabledWriteBack = 1u << 11 | 6;  // what firmware leaves: all of memory is write-back
-    const Segment data{0, 0xffffffff, kBootDs, kData};
-    for (auto& segment : s.seg) segment = data;
-    s.seg[CS] = {0, 0xffffffff, kBootCs, entry64_ ? kCode64 : kCode32};
-    s.ldtr = {0, 0xffff, 0, 0x0082};
-    s.tr = {0, 0xffff, 0, 0x008b};
-    s.gdtr = {layout::kBootGdt, static_cast<u16>(sizeof(boot_gdt(true)) - 1)};
-    s.idtr = {0, 0};
-    s.msr.mtrr_def_type = kMtrrEnabledWriteBack;
-    s.rflags = 2;
-    s.gpr.fill(0);
+    constexpr u16 kCode64 = 0xa09b;
+    set_flat_protected_mode(s, static_cast<u32>(kernel_address_), layout::kBootGdt);
     s.gpr[RSI] = layout::kBootParams;
-    s.gpr[RSP] = layout::kBootStack;
-    s.cr0 = kPe | kEt | kNe;
-    s.rip = kernel_address_;
     if (!entry64_) return;
+    s.seg[CS].access = kCode64;
     s.cr3 = layout::kBootPageTables;
     s.cr4 = kPae;
     s.cr0 |= kPg;
     s.msr.efer = kEferLme | kEferLma;
-    s.rip += kEntry64Offset;
+    s.rip = kernel_address_ + kEntry64Offset;
 }
 
 }  // namespace tandem::machines::pc

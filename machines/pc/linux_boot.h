@@ -2,41 +2,28 @@
 // Protocol").
 #pragma once
 
-#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "base/result.h"
-#include "cpu/x86/state.h"
-#include "devices/fabric/guest_memory.h"
+#include "machines/pc/boot_image.h"
 
 namespace tandem::machines::pc {
 
-struct E820Entry {
-    enum Type : u32 { Ram = 1, Reserved = 2 };
-    u64 base = 0;
-    u64 size = 0;
-    u32 type = Ram;
-};
-// The memory map for `ram_bytes` of RAM on this board, in ascending order.
-std::vector<E820Entry> memory_map(u64 ram_bytes);
-
-// A checked bzImage with its initrd and command line, ready to be put into memory as often as the machine resets.
-class LinuxImage {
+// A checked bzImage with its initrd and command line.
+class LinuxImage final : public BootImage {
 public:
-    struct Sources {
-        std::string kernel;  // path
-        std::string initrd;  // path, or empty
-        std::string append;  // command line
-    };
+    using Sources = BootSources;
     // Errors name the file: missing, truncated, not a bzImage (and what it is instead), too little RAM, initrd too large,
     // command line too long for this kernel.
     static Result<LinuxImage> load(const Sources& sources, u64 ram_bytes);
+    // The same for a kernel file that has been read.
+    static Result<LinuxImage> create(std::vector<u8> file, const Sources& sources, u64 ram_bytes);
+    // Whether a file has the bzImage header.
+    static bool recognises(std::span<const u8> file);
 
-    // Puts everything into guest RAM. `rsdp`: address of the ACPI root pointer.
-    Result<void> place(devices::GuestMemory& memory, u64 rsdp) const;
-    // The bootstrap processor's state at the kernel's entry; the rest as after reset.
-    void set_entry_state(cpu::x86::State& state) const;
+    Result<void> place(devices::GuestMemory& memory, u64 rsdp) const override;
+    void set_entry_state(cpu::x86::State& state) const override;
 
     [[nodiscard]] bool enters_in_64_bit() const { return entry64_; }
     [[nodiscard]] u64 kernel_address() const { return kernel_address_; }

@@ -6,9 +6,9 @@
 #include "base/bits.h"
 #include "machines/pc/acpi_tables.h"
 #include "machines/pc/board.h"
+#include "machines/pc/boot_image.h"
 #include "machines/pc/hypercalls.h"
 #include "machines/pc/layout.h"
-#include "machines/pc/linux_boot.h"
 #include "machines/run_control.h"
 
 namespace tandem::machines::pc {
@@ -21,13 +21,14 @@ public:
     Result<void> create(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator) {
         TANDEM_TRY(check(config));
         reboot_ = config.reboot;
-        TANDEM_TRY_ASSIGN(linux_, LinuxImage::load({config.kernel, config.initrd, config.append}, config.ram_bytes));
+        TANDEM_TRY_ASSIGN(image_, load_boot_image({config.kernel, config.initrd, config.append}, config.ram_bytes));
         acpi_ = {config.cpus, static_cast<unsigned>(config.serial.size())};
         accelerator_ = std::move(accelerator);
         const SystemRequests requests{[this] { control_.post(RunControl::Event::PowerOff); },
                                       [this] { control_.post(RunControl::Event::Reset); },
                                       [this](u32 status) { control_.post_exit(status); }};
         TANDEM_TRY_ASSIGN(board_, Board::create(config, memory_, requests));
+        describe(config);
         TANDEM_TRY(accelerator_->map_memory(board_->memory));
         for (unsigned i = 0; i < config.cpus; ++i) {
             TANDEM_TRY_ASSIGN(auto vcpu, accelerator_->create_vcpu(i, *this));
@@ -68,6 +69,15 @@ private:
         return {};
     }
 
+    // What the firmware configuration device says of the machine.
+    void describe(const MachineConfig& config) {
+        using devices::FwCfg;
+        devices::FwCfg& fw = *board_->fw_cfg;
+        fw.set_number(FwCfg::kRamSize, config.ram_bytes, 8);
+        fw.set_number(FwCfg::kCpus, config.cpus, 2);
+        fw.set_number(FwCfg::kMaxCpus, config.cpus, 2);
+    }
+
     // Power-on state, then the kernel at its entry. No vCPU is in guest code.
     Result<void> reset() {
         TANDEM_TRY(board_->reset());
@@ -77,12 +87,12 @@ private:
                 return Error{Errc::Internal, "ACPI tables do not lie in RAM"};
             }
         }
-        TANDEM_TRY(linux_->place(board_->memory, tables.front().address));
+        TANDEM_TRY(image_->place(board_->memory, tables.front().address));
         for (const auto& vcpu : vcpus_) {
             const bool bsp = vcpu->index() == 0;
             x86::State state;
             x86::reset(state, bsp);
-            if (bsp) linux_->set_entry_state(state);
+            if (bsp) image_->set_entry_state(state);
             state.msr.apic_base = board_->lapics[vcpu->index()]->apic_base();
             TANDEM_TRY(vcpu->import_state(state));
         }
@@ -145,7 +155,7 @@ private:
 
     bool reboot_ = true;
     AcpiConfig acpi_;
-    std::optional<LinuxImage> linux_;
+    std::unique_ptr<BootImage> image_;
     RunControl control_;
     // Destroyed from the bottom: the board's threads signal vCPUs, and the engine works on the memory.
     devices::GuestMemory memory_;

@@ -177,7 +177,7 @@ TEST_CASE("machine: configuration errors name what is wrong and what there is") 
     CHECK(contains(changed([](auto& c) { c.kernel.clear(); }), "-kernel"));
     CHECK(contains(changed([](auto& c) { c.kernel = "/nonexistent"; }), "/nonexistent"));
     CHECK(contains(changed([](auto& c) { c.devices.push_back({"e1000", {}}); }),
-                   "'e1000' (known: virtio-blk-pci, isa-debug-exit)"));
+                   "'e1000' (known: virtio-blk-pci, isa-debug-exit,"));
     CHECK(contains(changed([](auto& c) { c.devices.push_back({"virtio-blk-pci", {}}); }), "needs the property 'drive'"));
     CHECK(contains(failure(with_disk(k, {{"drive", "d1"}})), "no drive 'd1' (there are: d0)"));
     CHECK(
