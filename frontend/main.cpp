@@ -7,6 +7,7 @@
 #include "accel/jit/jit_accelerator.h"
 #include "base/log.h"
 #include "devices/char/backends.h"
+#include "frontend/host_backends.h"
 #include "frontend/options.h"
 #include "frontend/signal_watcher.h"
 #include "machines/machine.h"
@@ -86,11 +87,12 @@ Result<machines::MachineConfig> configure(const Options& options, const devices:
     config.append = options.append;
     config.reboot = !options.no_reboot;
     TANDEM_TRY(open_drives(options, config));
+    TANDEM_TRY(open_chardevs(options, config, events));
     for (const auto& d : options.devices) config.devices.push_back({d.head, d.items});
     std::vector<std::string> serial = options.serial;
     if (serial.empty() && !options.no_defaults) serial.emplace_back("stdio");
     for (const auto& spec : serial) {
-        auto backend = devices::create_char_backend(spec, events);
+        auto backend = open_serial(spec, config, events);
         if (!backend) return std::move(backend).error().context("-serial");
         config.serial.push_back(std::move(backend).value());
     }

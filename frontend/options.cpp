@@ -148,6 +148,11 @@ Result<void> set_action(Options& o, std::string_view) {
     return {};
 }
 
+Result<void> add_chardev(Options& o, std::string_view value) {
+    o.chardevs.push_back(parse_properties(value, true));
+    return {};
+}
+
 Result<void> add_serial(Options& o, std::string_view value) {
     o.serial.emplace_back(value);
     return {};
@@ -171,7 +176,12 @@ constexpr std::array kRows{
     OptionRow{"device", "DRIVER[,PROP=VALUE...]", "Adds a device; 'help' lists them.", add_device},
     OptionRow{"snapshot", nullptr, "Writes of all drives go to temporary files that are gone at exit.",
               set_flag<&Options::snapshot>},
-    OptionRow{"serial", "stdio|null|pty|file:PATH|unix:PATH", "Where a serial port leads; the first is ttyS0.", add_serial},
+    OptionRow{"chardev", "KIND,id=ID[,PROP=VALUE...]",
+              "Host end of a character stream: null, stdio, pty, file,path=PATH, pipe,path=PATH, socket,path=PATH or "
+              "socket,host=HOST,port=PORT with server=on|off,wait=on|off.",
+              add_chardev},
+    OptionRow{"serial", "stdio|null|pty|file:PATH|pipe:PATH|unix:PATH|tcp:HOST:PORT|chardev:ID",
+              "Where a serial port leads; the first is ttyS0.", add_serial},
     OptionRow{"nographic", nullptr, "No window: ttyS0 is the terminal. Ctrl-A x ends the machine, Ctrl-A h helps.",
               set_flag<&Options::nographic>},
     OptionRow{"display", "none", "Window to show the guest's screen in; only 'none' so far.", set_display},

@@ -47,6 +47,7 @@ struct Options {
     std::string kernel, initrd, append;
     std::vector<DriveSpec> drives;
     std::vector<PropertyList> devices;
+    std::vector<PropertyList> chardevs;
     std::vector<std::string> serial;
     bool nographic = false;
     bool no_defaults = false;  // no serial port that was not asked for

@@ -20,7 +20,26 @@ constexpr std::array<TypeRow, 2> kTypes{{
     {"q35", "the same, under QEMU's name", pc::create_pc},
 }};
 
+template <class Backend>
+Result<Backend> take_by_id(std::vector<std::pair<std::string, Backend>>& list, std::string_view what, std::string_view id) {
+    std::string known;
+    for (auto& [name, backend] : list) {
+        if (name == id && backend) return std::move(backend);
+        if (name == id) return Error{Errc::Busy, fmt::format("{} '{}' is used by another device", what, id)};
+        known += (known.empty() ? "" : ", ") + name;
+    }
+    return Error{Errc::NotFound,
+                 fmt::format("there is no {} '{}' (there are: {})", what, id, known.empty() ? "none" : known)};
+}
+
 }  // namespace
+
+Result<std::unique_ptr<devices::BlockBackend>> take_drive(MachineConfig& config, std::string_view id) {
+    return take_by_id(config.drives, "drive", id);
+}
+Result<std::unique_ptr<devices::CharBackend>> take_chardev(MachineConfig& config, std::string_view id) {
+    return take_by_id(config.chardevs, "character device", id);
+}
 
 Result<std::unique_ptr<Machine>> create_machine(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator) {
     for (const auto& row : kTypes) {

@@ -25,9 +25,15 @@ struct MachineConfig {
     bool trace_exits = false;
     // Drives by id, opened by the front end; a device refers to one by its "drive" property.
     std::vector<std::pair<std::string, std::unique_ptr<devices::BlockBackend>>> drives;
+    // Character streams by id; a device refers to one by its "chardev" property.
+    std::vector<std::pair<std::string, std::unique_ptr<devices::CharBackend>>> chardevs;
     std::vector<DeviceConfig> devices;
     std::vector<std::unique_ptr<devices::CharBackend>> serial;  // ttyS0 ... ttyS3
 };
+
+// Take a back end out of the configuration: it serves one device. NotFound lists the ids there are, Busy: taken already.
+Result<std::unique_ptr<devices::BlockBackend>> take_drive(MachineConfig& config, std::string_view id);
+Result<std::unique_ptr<devices::CharBackend>> take_chardev(MachineConfig& config, std::string_view id);
 
 // How a run ended; the front end turns it into an exit status and a sentence.
 struct Outcome {

@@ -2,12 +2,16 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -34,10 +38,10 @@ Created launch(StreamBackend::Streams streams, std::function<void()> cleanup = {
     return std::unique_ptr<CharBackend>(std::move(backend));
 }
 
-Created create_file(const std::string& path) {
+Created create_file(const std::string& path, bool append) {
     if (path.empty()) return invalid("file: needs a path");
     StreamBackend::Streams s;
-    s.out = Fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    s.out = Fd(open(path.c_str(), O_WRONLY | O_CREAT | (append ? O_APPEND : O_TRUNC) | O_CLOEXEC, 0666));
     if (!s.out.valid()) return io_error(fmt::format("cannot open '{}'", path));
     return launch(std::move(s));
 }
@@ -65,87 +69,188 @@ Created create_pty() {
     return launch(std::move(s), [slave] { close(slave); });
 }
 
-struct SocketOptions {
-    std::string path;
-    bool server = false;
-    bool wait = true;
-};
-
-Result<SocketOptions> parse_socket(std::string_view text) {
-    SocketOptions o;
-    const auto comma = text.find(',');
-    o.path = text.substr(0, comma);
-    if (o.path.empty()) return invalid("unix: needs a path");
-    if (o.path.size() >= sizeof(sockaddr_un::sun_path)) return invalid(fmt::format("unix: path '{}' is too long", o.path));
+// "PATH[,server[=on|off]][,nowait|,wait=on|off]" or "HOST:PORT[,...]".
+Result<void> parse_socket_flags(std::string_view kind, std::string_view text, CharSpec& spec) {
     struct Row {
         std::string_view word;
-        bool SocketOptions::* field;
+        bool CharSpec::* field;
         bool value;
     };
     static constexpr Row kRows[] = {
-        {"server", &SocketOptions::server, true},      {"server=on", &SocketOptions::server, true},
-        {"server=off", &SocketOptions::server, false}, {"nowait", &SocketOptions::wait, false},
-        {"wait=on", &SocketOptions::wait, true},       {"wait=off", &SocketOptions::wait, false},
+        {"server", &CharSpec::server, true},      {"server=on", &CharSpec::server, true},
+        {"server=off", &CharSpec::server, false}, {"nowait", &CharSpec::wait, false},
+        {"wait=on", &CharSpec::wait, true},       {"wait=off", &CharSpec::wait, false},
+        {"nodelay", &CharSpec::nodelay, true},    {"nodelay=on", &CharSpec::nodelay, true},
     };
     while (text.find(',') != std::string_view::npos) {
         text.remove_prefix(text.find(',') + 1);
         const auto word = text.substr(0, text.find(','));
-        bool known = false;
-        for (const Row& row : kRows) {
-            if (row.word != word) continue;
-            o.*row.field = row.value;
-            known = true;
+        const auto* row = std::ranges::find(kRows, word, &Row::word);
+        if (row == std::end(kRows)) {
+            return invalid(fmt::format("{}: unknown option '{}' (known: server, nowait, wait=on|off, nodelay)", kind, word));
         }
-        if (!known) return invalid(fmt::format("unix: unknown option '{}' (known: server, nowait, wait=on|off)", word));
+        spec.*row->field = row->value;
     }
-    return o;
+    return {};
 }
 
-Created create_socket(std::string_view text) {
-    TANDEM_TRY_ASSIGN(const SocketOptions o, parse_socket(text));
+struct AddressListDeleter {
+    void operator()(addrinfo* list) const { freeaddrinfo(list); }
+};
+using AddressList = std::unique_ptr<addrinfo, AddressListDeleter>;
+
+// Where a socket listens or connects to.
+struct Endpoint {
+    std::string name;  // for messages
+    int family = AF_UNIX;
+    sockaddr_storage address{};
+    socklen_t length = 0;
+};
+
+Result<Endpoint> resolve_unix(const CharSpec& spec) {
+    if (spec.path.empty()) return invalid("unix: needs a path");
+    Endpoint e{spec.path};
     sockaddr_un address{};
+    if (spec.path.size() >= sizeof address.sun_path) return invalid(fmt::format("unix: path '{}' is too long", spec.path));
     address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, o.path.c_str(), o.path.size() + 1);
-    const auto* generic = reinterpret_cast<const sockaddr*>(&address);
-    Fd socket_fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    std::memcpy(address.sun_path, spec.path.c_str(), spec.path.size() + 1);
+    std::memcpy(&e.address, &address, sizeof address);
+    e.length = sizeof address;
+    return e;
+}
+
+Result<Endpoint> resolve_tcp(const CharSpec& spec) {
+    Endpoint e{fmt::format("{}:{}", spec.host, spec.port)};
+    if (spec.port.empty()) return invalid("tcp: needs HOST:PORT");
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = spec.server ? AI_PASSIVE : 0;
+    addrinfo* found = nullptr;
+    const int rc = getaddrinfo(spec.host.empty() ? nullptr : spec.host.c_str(), spec.port.c_str(), &hints, &found);
+    if (rc != 0) return Error{Errc::NotFound, fmt::format("tcp: address '{}': {}", e.name, gai_strerror(rc))};
+    const AddressList list(found);
+    e.family = list->ai_family;
+    std::memcpy(&e.address, list->ai_addr, list->ai_addrlen);
+    e.length = list->ai_addrlen;
+    return e;
+}
+
+Created launch_client(Fd client, const CharSpec& spec, StreamBackend::Streams s, std::function<void()> cleanup) {
+    const int on = 1;
+    if (spec.nodelay) setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    fcntl(client.get(), F_SETFL, O_NONBLOCK);
+    s.out = Fd(fcntl(client.get(), F_DUPFD_CLOEXEC, 0));
+    s.in = std::move(client);
+    return launch(std::move(s), std::move(cleanup));
+}
+
+Created create_socket(const CharSpec& spec) {
+    const bool local = spec.kind == CharSpec::Kind::Unix;
+    TANDEM_TRY_ASSIGN(const Endpoint e, local ? resolve_unix(spec) : resolve_tcp(spec));
+    const auto* generic = reinterpret_cast<const sockaddr*>(&e.address);
+    Fd socket_fd(socket(e.family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!socket_fd.valid()) return io_error("cannot create a socket");
 
+    if (!spec.server) {
+        if (connect(socket_fd.get(), generic, e.length) != 0) return io_error(fmt::format("cannot connect to '{}'", e.name));
+        return launch_client(std::move(socket_fd), spec, {}, {});
+    }
+    std::function<void()> cleanup;
+    if (local) {
+        if (connect(socket_fd.get(), generic, e.length) == 0) {
+            return Error{Errc::Busy, fmt::format("'{}' has a listening server already", e.name)};
+        }
+        // A socket that nobody listens on is left over from an earlier run.
+        if (errno == ECONNREFUSED) unlink(spec.path.c_str());
+        cleanup = [path = spec.path] { unlink(path.c_str()); };
+    } else {
+        const int on = 1;
+        setsockopt(socket_fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    }
+    if (bind(socket_fd.get(), generic, e.length) != 0 || listen(socket_fd.get(), 1) != 0) {
+        return io_error(fmt::format("cannot listen on '{}'", e.name));
+    }
     StreamBackend::Streams s;
-    const bool answered = connect(socket_fd.get(), generic, sizeof address) == 0;
-    if (!o.server) {
-        if (!answered) return io_error(fmt::format("cannot connect to '{}'", o.path));
-        s.in = std::move(socket_fd);
-        fcntl(s.in.get(), F_SETFL, O_NONBLOCK);
-        s.out = Fd(fcntl(s.in.get(), F_DUPFD_CLOEXEC, 0));
-        return launch(std::move(s));
-    }
-    if (answered) return Error{Errc::Busy, fmt::format("'{}' has a listening server already", o.path)};
-    // A socket that nobody listens on is left over from an earlier run.
-    if (errno == ECONNREFUSED) unlink(o.path.c_str());
-    if (bind(socket_fd.get(), generic, sizeof address) != 0 || listen(socket_fd.get(), 1) != 0) {
-        return io_error(fmt::format("cannot listen on '{}'", o.path));
-    }
     s.listener = std::move(socket_fd);
-    if (o.wait) {
-        log::info("waiting for a connection on '{}'", o.path);
-        s.in = Fd(accept4(s.listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-        if (!s.in.valid()) return io_error(fmt::format("cannot accept on '{}'", o.path));
-        s.out = Fd(fcntl(s.in.get(), F_DUPFD_CLOEXEC, 0));
-    }
-    return launch(std::move(s), [path = o.path] { unlink(path.c_str()); });
+    if (!spec.wait) return launch(std::move(s), std::move(cleanup));
+    log::info("waiting for a connection on '{}'", e.name);
+    Fd client(accept4(s.listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!client.valid()) return io_error(fmt::format("cannot accept on '{}'", e.name));
+    return launch_client(std::move(client), spec, std::move(s), std::move(cleanup));
+}
+
+// PATH.in and PATH.out, or PATH for both directions. A FIFO is opened for reading and writing, so that it does not wait for
+// the other side.
+Created create_pipe(const std::string& path) {
+    if (path.empty()) return invalid("pipe: needs a path");
+    StreamBackend::Streams s;
+    s.in = Fd(open((path + ".in").c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
+    s.out = Fd(open((path + ".out").c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
+    if (s.in.valid() && s.out.valid()) return launch(std::move(s));
+    s.in = Fd(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
+    if (!s.in.valid()) return io_error(fmt::format("cannot open '{}' (nor '{}.in' and '{}.out')", path, path, path));
+    s.out = Fd(fcntl(s.in.get(), F_DUPFD_CLOEXEC, 0));
+    return launch(std::move(s));
 }
 
 }  // namespace
 
-Created create_char_backend(std::string_view spec, const ConsoleEvents& events) {
-    const auto after = [&](std::string_view prefix) { return spec.substr(prefix.size()); };
-    if (spec == "stdio" || spec == "mon:stdio") return create_stdio_backend(events);
-    if (spec == "null" || spec == "none") return std::unique_ptr<CharBackend>(std::make_unique<NullBackend>());
-    if (spec == "pty") return create_pty();
-    if (spec.starts_with("file:")) return create_file(std::string(after("file:")));
-    if (spec.starts_with("unix:")) return create_socket(after("unix:"));
-    return invalid(
-        fmt::format("unknown character device '{}' (known: stdio, mon:stdio, file:PATH, null, pty, unix:PATH)", spec));
+Result<CharSpec> parse_char_description(std::string_view text) {
+    using Kind = CharSpec::Kind;
+    struct Row {
+        std::string_view prefix;
+        Kind kind;
+    };
+    static constexpr Row kWords[] = {
+        {"stdio", Kind::Stdio}, {"mon:stdio", Kind::Stdio}, {"null", Kind::Null}, {"none", Kind::Null}, {"pty", Kind::Pty}};
+    static constexpr Row kPaths[] = {
+        {"file:", Kind::File}, {"pipe:", Kind::Pipe}, {"unix:", Kind::Unix}, {"tcp:", Kind::Tcp}};
+    CharSpec spec;
+    for (const Row& row : kWords) {
+        if (text != row.prefix) continue;
+        spec.kind = row.kind;
+        return spec;
+    }
+    const auto* row = std::ranges::find_if(kPaths, [&](const Row& r) { return text.starts_with(r.prefix); });
+    if (row == std::end(kPaths)) {
+        return invalid(
+            fmt::format("unknown character device '{}' (known: stdio, mon:stdio, file:PATH, null, pty, pipe:PATH, "
+                        "unix:PATH, tcp:HOST:PORT)",
+                        text));
+    }
+    spec.kind = row->kind;
+    text.remove_prefix(row->prefix.size());
+    if (spec.kind == Kind::File || spec.kind == Kind::Pipe) {
+        spec.path = text;
+        return spec;
+    }
+    const std::string_view place = text.substr(0, text.find(','));
+    if (spec.kind == Kind::Unix) {
+        spec.path = place;
+    } else if (const auto colon = place.rfind(':'); colon != std::string_view::npos) {
+        spec.host = place.substr(0, colon);
+        spec.port = place.substr(colon + 1);
+    }
+    TANDEM_TRY(parse_socket_flags(row->prefix.substr(0, row->prefix.size() - 1), text, spec));
+    return spec;
+}
+
+Created create_char_backend(const CharSpec& spec, const ConsoleEvents& events) {
+    switch (spec.kind) {
+        case CharSpec::Kind::Stdio: return create_stdio_backend(events);
+        case CharSpec::Kind::Null: return std::unique_ptr<CharBackend>(std::make_unique<NullBackend>());
+        case CharSpec::Kind::Pty: return create_pty();
+        case CharSpec::Kind::File: return create_file(spec.path, spec.append);
+        case CharSpec::Kind::Pipe: return create_pipe(spec.path);
+        case CharSpec::Kind::Unix:
+        case CharSpec::Kind::Tcp: return create_socket(spec);
+    }
+    return invalid("unknown kind of character device");
+}
+
+Created create_char_backend(std::string_view description, const ConsoleEvents& events) {
+    TANDEM_TRY_ASSIGN(const CharSpec spec, parse_char_description(description));
+    return create_char_backend(spec, events);
 }
 
 }  // namespace tandem::devices

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "base/result.h"
@@ -15,6 +16,17 @@ struct ConsoleEvents {
     std::function<void()> quit;
 };
 
+// A host end, as data.
+struct CharSpec {
+    enum class Kind : u8 { Null, Stdio, Pty, File, Pipe, Unix, Tcp } kind = Kind::Null;
+    std::string path;        // File, Pipe, Unix
+    std::string host, port;  // Tcp; an empty host is every local address of a server, the loopback of a client
+    bool server = false;     // Unix, Tcp: listens, for one client at a time, rather than connecting
+    bool wait = true;        // a server's creation waits for the first client
+    bool nodelay = false;    // Tcp
+    bool append = false;     // File: not truncated
+};
+
 // Spelled as QEMU's -serial:
 //   stdio, mon:stdio   this process's standard input and output. A terminal goes into raw mode and has the escapes Ctrl-A x
 //   (quit),
@@ -22,14 +34,19 @@ struct ConsoleEvents {
 //   file:PATH          output only, truncated
 //   null, none         nothing
 //   pty                a new pseudo-terminal; its name is logged
+//   pipe:PATH          the FIFOs PATH.in and PATH.out, or PATH for both directions
 //   unix:PATH[,server[=on|off]][,nowait|,wait=on|off]
+//   tcp:HOST:PORT[,server[=on|off]][,nowait|,wait=on|off][,nodelay]
 //                      client, or server for one client at a time; without nowait a server waits here for the first
+Result<CharSpec> parse_char_description(std::string_view description);
+
 // Errors name the description and what is wrong: InvalidArgument for what was not understood, Io for what the host refused,
-// Busy for stdio used twice.
+// NotFound for a host name without an address, Busy for stdio used twice.
 //
 // Output is queued (64 KiB) and written by a thread of the back end's own. When the other side does not take it, write()
 // waits up to a second once and from then on drops until it does. Destruction flushes for up to two seconds and restores the
 // terminal.
+Result<std::unique_ptr<CharBackend>> create_char_backend(const CharSpec& spec, const ConsoleEvents& events);
 Result<std::unique_ptr<CharBackend>> create_char_backend(std::string_view description, const ConsoleEvents& events);
 
 // Gives the terminal back the settings that it had before a back end changed them. Async-signal-safe, idempotent, any

@@ -41,15 +41,9 @@ Result<std::unique_ptr<BlockBackend>> take_drive(const DeviceConfig& device, con
                                                  MachineConfig& config) {
     const auto id = properties.text("drive");
     if (!id) return invalid(fmt::format("device '{}' needs the property 'drive'", device.driver));
-    std::string known;
-    for (auto& [name, disk] : config.drives) {
-        if (name == *id && disk) return std::move(disk);
-        if (name == *id)
-            return Error{Errc::Busy, fmt::format("device '{}': drive '{}' is used by another device", device.driver, *id)};
-        known += (known.empty() ? "" : ", ") + name;
-    }
-    return Error{Errc::NotFound, fmt::format("device '{}': there is no drive '{}' (there are: {})", device.driver, *id,
-                                             known.empty() ? "none" : known)};
+    auto disk = machines::take_drive(config, *id);
+    if (!disk) return std::move(disk).error().context(fmt::format("device '{}'", device.driver));
+    return disk;
 }
 
 }  // namespace

@@ -1,7 +1,9 @@
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pty.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -199,6 +201,50 @@ TEST_CASE("char back ends: unix client; a reader that stops does not stop the ma
     close(peer);
     for (int i = 0; i < 100; ++i) (*b)->write(bytes(block));
     close(listener);
+}
+
+TEST_CASE("char back ends: tcp server and client") {
+    // A port of the host's choosing.
+    const int probe = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in a{};
+    a.sin_family = AF_INET;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof a;
+    REQUIRE(bind(probe, reinterpret_cast<sockaddr*>(&a), sizeof a) == 0);
+    REQUIRE(getsockname(probe, reinterpret_cast<sockaddr*>(&a), &length) == 0);
+    close(probe);
+    const std::string place = "tcp:127.0.0.1:" + std::to_string(ntohs(a.sin_port));
+    auto server = create_char_backend(place + ",server=on,wait=off", {});
+    REQUIRE(server.ok());
+    auto client = create_char_backend(place + ",nodelay", {});
+    REQUIRE(client.ok());
+    Collector at_server, at_client;
+    (*server)->set_receiver(std::ref(at_server));
+    (*client)->set_receiver(std::ref(at_client));
+    (*client)->write(bytes("ping"));
+    CHECK(at_server.wait_for("ping"));
+    (*server)->write(bytes("pong"));
+    CHECK(at_client.wait_for("pong"));
+    CHECK_FALSE(create_char_backend(place + ",server=on,wait=off", {}).ok());
+}
+
+TEST_CASE("char back ends: pipe") {
+    const TempDir dir;
+    const std::string path = dir.path + "/fifo";
+    REQUIRE(mkfifo((path + ".in").c_str(), 0600) == 0);
+    REQUIRE(mkfifo((path + ".out").c_str(), 0600) == 0);
+    auto b = create_char_backend("pipe:" + path, {});
+    REQUIRE(b.ok());
+    Collector in;
+    (*b)->set_receiver(std::ref(in));
+    const int to = open((path + ".in").c_str(), O_WRONLY);
+    const int from = open((path + ".out").c_str(), O_RDONLY);
+    CHECK(write(to, "hello", 5) == 5);
+    CHECK(in.wait_for("hello"));
+    (*b)->write(bytes("world"));
+    CHECK(read_until(from, 5) == "world");
+    close(to);
+    close(from);
 }
 
 TEST_CASE("char back ends: stdio through pipes, end of input, second use") {

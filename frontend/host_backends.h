@@ -1,0 +1,23 @@
+// From the command line's words to open host ends: character devices, drives and networks.
+#pragma once
+
+#include "devices/char/backends.h"
+#include "frontend/options.h"
+#include "machines/machine.h"
+
+namespace tandem::frontend {
+
+// "-chardev KIND,id=ID,...": the kind and its properties. Errors name the property.
+struct NamedCharSpec {
+    std::string id;
+    devices::CharSpec spec;
+};
+Result<NamedCharSpec> parse_chardev(PropertyList properties);
+
+// Opens every -chardev of `options` into `config`. Errors name the option and the device.
+Result<void> open_chardevs(const Options& options, machines::MachineConfig& config, const devices::ConsoleEvents& events);
+// Opens what -serial says; "chardev:ID" takes that device out of `config`.
+Result<std::unique_ptr<devices::CharBackend>> open_serial(std::string_view description, machines::MachineConfig& config,
+                                                          const devices::ConsoleEvents& events);
+
+}  // namespace tandem::frontend
