@@ -4,9 +4,10 @@
 #include <cstdio>
 #include <mutex>
 
-#include "accel/jit/jit_accelerator.h"
 #include "base/log.h"
+#include "cpu/x86/model.h"
 #include "devices/char/backends.h"
+#include "frontend/engine.h"
 #include "frontend/host_backends.h"
 #include "frontend/options.h"
 #include "frontend/signal_watcher.h"
@@ -16,50 +17,6 @@ namespace tandem::frontend {
 namespace {
 
 enum ExitStatus { kSuccess = 0, kUsage = 1, kShutdown = 3, kInternalError = 4, kSignalBase = 128 };
-
-Result<jit::Tier> parse_tier(std::string_view name) {
-    constexpr std::pair<std::string_view, jit::Tier> kTiers[] = {{"interp", jit::Tier::Interp},
-                                                                 {"baseline", jit::Tier::Baseline},
-                                                                 {"llvm", jit::Tier::Llvm},
-                                                                 {"auto", jit::Tier::Auto}};
-    for (const auto& [text, tier] : kTiers) {
-        if (name == text) return tier;
-    }
-    return invalid(fmt::format("unknown tier '{}' (known: interp, baseline, llvm, auto)", name));
-}
-
-struct Engine {
-    std::unique_ptr<accel::Accelerator> accelerator;
-    bool print_statistics = false;
-};
-
-Result<Engine> create_engine(const Options& options) {
-    PropertyList p = options.accel;
-    if (!p.head.empty() && p.head != "jit" && p.head != "tcg") {
-        return invalid(fmt::format("unknown accelerator '{}' (known: jit)", p.head));
-    }
-    jit::Options jit;
-    TANDEM_TRY_ASSIGN(jit.tier, parse_tier(p.take("tier", "auto")));
-    TANDEM_TRY_ASSIGN(const u64 baseline, p.take_number("baseline-threshold", jit.baseline_threshold));
-    TANDEM_TRY_ASSIGN(const u64 llvm, p.take_number("llvm-threshold", jit.llvm_threshold));
-    TANDEM_TRY_ASSIGN(jit.code_cache_bytes, p.take_number("cache", jit.code_cache_bytes));
-    TANDEM_TRY_ASSIGN(const u64 max_block, p.take_number("max-block", jit.max_block_insns));
-    TANDEM_TRY_ASSIGN(jit.verify_ir, p.take_bool("verify", false));
-    Engine engine;
-    TANDEM_TRY_ASSIGN(engine.print_statistics, p.take_bool("stats", false));
-    TANDEM_TRY(p.finish("jit", "tier, baseline-threshold, llvm-threshold, cache, max-block, verify, stats"));
-    if (max_block < 1 || max_block > 512) return invalid("max-block must be 1 to 512");
-    if (jit.code_cache_bytes < (1u << 20) || jit.code_cache_bytes > (1u << 30)) return invalid("cache must be 1M to 1G");
-    jit.baseline_threshold = static_cast<u32>(baseline);
-    jit.llvm_threshold = static_cast<u32>(llvm);
-    jit.max_block_insns = static_cast<u32>(max_block);
-    jit.log_address_low = options.filter_low;
-    jit.log_address_high = options.filter_high;
-    auto model = cpu::x86::CpuModel::create(options.cpu);
-    if (!model) return std::move(model).error().context("-cpu");
-    TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_jit_accelerator(*model, jit));
-    return engine;
-}
 
 Result<void> open_drives(const Options& options, machines::MachineConfig& config) {
     unsigned next = 0;

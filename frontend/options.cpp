@@ -29,12 +29,18 @@ Result<void> set_machine(Options& o, std::string_view value) {
     PropertyList p = parse_properties(value, true);
     const std::string type = p.take("type", p.head);
     if (!type.empty()) o.machine = type;
-    if (const std::string engine = p.take("accel"); !engine.empty()) o.accel = parse_properties(engine, true);
+    if (const std::string engines = p.take("accel"); !engines.empty()) {
+        for (std::size_t at = 0; at <= engines.size();) {
+            const std::size_t end = std::min(engines.find(':', at), engines.size());
+            o.accel.push_back(parse_properties(engines.substr(at, end - at), true));
+            at = end + 1;
+        }
+    }
     return p.finish("-machine", "type, accel");
 }
 
 Result<void> set_accel(Options& o, std::string_view value) {
-    o.accel = parse_properties(value, true);
+    o.accel.push_back(parse_properties(value, true));
     return {};
 }
 
@@ -160,10 +166,12 @@ Result<void> add_serial(Options& o, std::string_view value) {
 
 constexpr std::array kRows{
     OptionRow{"machine", "TYPE[,accel=NAME]", "Board to emulate; 'help' lists them.", set_machine},
-    OptionRow{"accel", "NAME[,PROP=VALUE...]",
-              "Engine: jit, with tier=interp|baseline|llvm|auto, baseline-threshold=N, llvm-threshold=N, cache=SIZE, "
-              "max-block=N, verify=on|off, stats=on|off.",
-              set_accel},
+    OptionRow{
+        "accel", "NAME[,PROP=VALUE...]",
+        "Engine: kvm, or jit (also called tcg) with tier=interp|baseline|llvm|auto, baseline-threshold=N, "
+        "llvm-threshold=N, cache=SIZE, max-block=N, verify=on|off; either with stats=on|off. A second -accel stands in "
+        "where the host lacks the first.",
+        set_accel},
     OptionRow{"cpu", "MODEL[,+FEATURE][,-FEATURE]", "CPU model and single features; 'help' lists them.", set_cpu},
     OptionRow{"smp", "N", "Number of processors.", set_smp},
     OptionRow{"m", "SIZE", "Guest memory, in MiB unless suffixed with K, M, G or T (default 128M).", set_memory},

@@ -40,7 +40,7 @@ struct DriveSpec {
 struct Options {
     enum class Action : u8 { Run, Help, Version, ListMachines, ListDevices, ListCpus, ListLog } action = Action::Run;
     std::string machine = "pc";
-    PropertyList accel;
+    std::vector<PropertyList> accel;  // in order of preference; empty: jit
     std::string cpu = "max";
     unsigned cpus = 1;
     u64 ram_bytes = 128ull << 20;

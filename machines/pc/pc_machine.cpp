@@ -21,6 +21,7 @@ public:
     Result<void> create(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator) {
         TANDEM_TRY(check(config));
         reboot_ = config.reboot;
+        cpus_ = config.cpus;
         TANDEM_TRY_ASSIGN(image_, load_boot_image({config.kernel, config.initrd, config.append}, config.ram_bytes));
         acpi_ = {config.cpus, static_cast<unsigned>(config.serial.size())};
         accelerator_ = std::move(accelerator);
@@ -114,7 +115,7 @@ private:
     devices::CpuInterruptController& interrupt_controller(unsigned vcpu) override { return *board_->lapics[vcpu]; }
     u64 tsc(unsigned) override { return board_->clock->tsc(); }
     u64 tsc_hz() override { return board_->clock->tsc_hz(); }
-    unsigned cpu_count() override { return static_cast<unsigned>(vcpus_.size()); }
+    unsigned cpu_count() override { return cpus_; }
 
     void handle_port(accel::PortExit& e) {
         if (e.write) {
@@ -154,6 +155,7 @@ private:
     }
 
     bool reboot_ = true;
+    unsigned cpus_ = 1;
     AcpiConfig acpi_;
     std::unique_ptr<BootImage> image_;
     RunControl control_;

@@ -1,4 +1,4 @@
-// Contracts U1 to U6 (leaving the guest) on every engine: the same bodies, once per tier of the translator.
+// Contracts U1 to U6 (leaving the guest) on every engine: the same bodies on the translator's tiers and on KVM where the host has it.
 #include <catch2/catch.hpp>
 
 #include <sys/time.h>
@@ -7,11 +7,14 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <thread>
+#include <vector>
 
 #include "accel/jit/jit_accelerator.h"
+#include "accel/kvm/kvm_accelerator.h"
 #include "accel/run_loop.h"
 #include "accel/trace.h"
 
@@ -41,6 +44,29 @@ public:
     void set_cr8(u8) override {}
 };
 
+enum class Engine { Interp, Baseline, Kvm };
+
+Result<std::unique_ptr<accel::Accelerator>> create_engine(Engine engine) {
+    auto model = cpu::x86::CpuModel::create("max");
+    if (!model) return std::move(model).error();
+    if (engine == Engine::Kvm) return accel::create_kvm_accelerator(*model);
+    jit::Options options;
+    options.tier = engine == Engine::Interp ? jit::Tier::Interp : jit::Tier::Baseline;
+    return accel::create_jit_accelerator(*model, options);
+}
+
+// The engines that this host has. What is missing is said once.
+std::vector<Engine> engines() {
+    static const bool kvm = [] {
+        auto made = create_engine(Engine::Kvm);
+        if (!made) std::printf("skipped: rows on KVM: %s\n", made.error().message.c_str());
+        return made.ok();
+    }();
+    std::vector<Engine> all{Engine::Interp, Engine::Baseline};
+    if (kvm) all.push_back(Engine::Kvm);
+    return all;
+}
+
 // A vCPU in real mode at kCode with interrupts off.
 struct Bench {
     devices::GuestMemory memory;
@@ -48,14 +74,10 @@ struct Bench {
     std::unique_ptr<accel::Accelerator> accelerator;
     std::unique_ptr<accel::Vcpu> vcpu;
 
-    Bench(jit::Tier tier, std::initializer_list<u8> code) {
+    Bench(Engine engine, std::initializer_list<u8> code) {
         REQUIRE(memory.add("ram", 0, 1 << 20).ok());
         REQUIRE(memory.write(kCode, std::data(code), code.size()));
-        auto model = cpu::x86::CpuModel::create("max");
-        REQUIRE(model.ok());
-        jit::Options options;
-        options.tier = tier;
-        auto made = accel::create_jit_accelerator(*model, options);
+        auto made = create_engine(engine);
         INFO((made ? "" : made.error().message));
         REQUIRE(made.ok());
         accelerator = std::move(made).value();
@@ -80,13 +102,14 @@ struct Bench {
 bool requested(const accel::Exit& e) { return std::holds_alternative<accel::RequestedExit>(e); }
 bool halted(const accel::Exit& e) { return std::holds_alternative<accel::HaltExit>(e); }
 
-#define FOR_EACH_TIER const jit::Tier tier = GENERATE(jit::Tier::Interp, jit::Tier::Baseline)
+#define FOR_EACH_ENGINE const Engine engine = GENERATE(from_range(engines()))
 
 }  // namespace
 
 TEST_CASE("a request before the first run ends that run at once, and only that one", "[U1][U2]") {
-    FOR_EACH_TIER;
-    Bench b(tier, {0xf4});  // hlt
+    FOR_EACH_ENGINE;
+    CAPTURE(static_cast<int>(engine));
+    Bench b(engine, {0xf4});  // hlt
     b.vcpu->request_exit();
     b.vcpu->request_exit();
     CHECK(requested(b.vcpu->run()));
@@ -95,8 +118,9 @@ TEST_CASE("a request before the first run ends that run at once, and only that o
 }
 
 TEST_CASE("a request from another thread stops an endless loop", "[U1][U2]") {
-    FOR_EACH_TIER;
-    Bench b(tier, {0xeb, 0xfe});  // jmp .
+    FOR_EACH_ENGINE;
+    CAPTURE(static_cast<int>(engine));
+    Bench b(engine, {0xeb, 0xfe});  // jmp .
     for (int round = 0; round < 5; ++round) {
         std::thread other([&] {
             std::this_thread::sleep_for(2ms);
@@ -110,8 +134,9 @@ TEST_CASE("a request from another thread stops an endless loop", "[U1][U2]") {
 }
 
 TEST_CASE("a vCPU that was leaving for another reason keeps it, and the request is spent", "[U3]") {
-    FOR_EACH_TIER;
-    Bench b(tier, {0xe4, 0x10, 0xf4, 0xeb, 0xfb});  // in al, 0x10; hlt; jmp start
+    FOR_EACH_ENGINE;
+    CAPTURE(static_cast<int>(engine));
+    Bench b(engine, {0xe4, 0x10, 0xf4, 0xeb, 0xfb});  // in al, 0x10; hlt; jmp start
     // The request comes while the vCPU is on its way to HLT.
     b.handler.on_port = [](accel::Vcpu& v) { v.request_exit(); };
     const accel::Exit first = b.vcpu->run();
@@ -124,8 +149,9 @@ TEST_CASE("a vCPU that was leaving for another reason keeps it, and the request 
 }
 
 TEST_CASE("a run loop returns for a request that comes on the way to a halt, and does not sleep on it", "[U2][U3]") {
-    FOR_EACH_TIER;
-    Bench b(tier, {0xe4, 0x10, 0xf4, 0xeb, 0xfb});
+    FOR_EACH_ENGINE;
+    CAPTURE(static_cast<int>(engine));
+    Bench b(engine, {0xe4, 0x10, 0xf4, 0xeb, 0xfb});
     b.handler.on_port = [](accel::Vcpu& v) { v.request_exit(); };
     for (int round = 0; round < 3; ++round) {
         CHECK(requested(accel::run_until_event(*b.vcpu, b.handler)));
@@ -136,8 +162,9 @@ TEST_CASE("a run loop returns for a request that comes on the way to a halt, and
 }
 
 TEST_CASE("a storm of requests is neither lost nor counted twice", "[U4]") {
-    FOR_EACH_TIER;
-    Bench b(tier, {0xe4, 0x10, 0xf4, 0xeb, 0xfb});
+    FOR_EACH_ENGINE;
+    CAPTURE(static_cast<int>(engine));
+    Bench b(engine, {0xe4, 0x10, 0xf4, 0xeb, 0xfb});
     constexpr unsigned kThreads = 4;
     constexpr unsigned kEach = 2000;
     std::atomic<unsigned> running{kThreads};
@@ -178,13 +205,14 @@ TEST_CASE("a storm of requests is neither lost nor counted twice", "[U4]") {
 }
 
 TEST_CASE("state is complete after an exit: a port read has reached its register", "[U5]") {
-    FOR_EACH_TIER;
-    Bench b(tier, {0xe4, 0x10, 0xf4});  // in al, 0x10; hlt
+    FOR_EACH_ENGINE;
+    CAPTURE(static_cast<int>(engine));
+    Bench b(engine, {0xe4, 0x10, 0xf4});  // in al, 0x10; hlt
     CHECK(halted(b.vcpu->run()));
     CHECK((b.state().gpr[cpu::x86::RAX] & 0xff) == 0x5a);
     CHECK(b.state().rip == kCode + 3);
     // A request in the middle of the access is answered after it.
-    Bench c(tier, {0xe4, 0x10, 0xeb, 0xfc});  // in al, 0x10; jmp start
+    Bench c(engine, {0xe4, 0x10, 0xeb, 0xfc});  // in al, 0x10; jmp start
     c.handler.on_port = [](accel::Vcpu& v) { v.request_exit(); };
     CHECK(requested(c.vcpu->run()));
     CHECK((c.state().gpr[cpu::x86::RAX] & 0xff) == 0x5a);
@@ -201,10 +229,11 @@ TEST_CASE("signals, masks and timers of the embedding process are left alone", "
             getitimer(ITIMER_REAL, &timer);
         }
     };
-    FOR_EACH_TIER;
+    FOR_EACH_ENGINE;
+    CAPTURE(static_cast<int>(engine));
     const Snapshot before;
     {
-        Bench b(tier, {0xe4, 0x10, 0xf4, 0xeb, 0xfb});
+        Bench b(engine, {0xe4, 0x10, 0xf4, 0xeb, 0xfb});
         std::thread other([&] { b.vcpu->request_exit(); });
         for (int i = 0; i < 100; ++i) (void)b.vcpu->run();
         other.join();
@@ -221,7 +250,7 @@ TEST_CASE("signals, masks and timers of the embedding process are left alone", "
 }
 
 TEST_CASE("a vCPU is created once", "[I5]") {
-    Bench b(jit::Tier::Interp, {0xf4});
+    Bench b(Engine::Interp, {0xf4});
     auto again = b.accelerator->create_vcpu(0, b.handler);
     REQUIRE_FALSE(again.ok());
     CHECK(again.error().code == Errc::Busy);

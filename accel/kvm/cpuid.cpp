@@ -1,0 +1,119 @@
+#include "accel/kvm/cpuid.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace tandem::accel::kvm {
+namespace {
+
+using cpu::x86::CpuidResult;
+
+// Leaves whose answer is a set of features, which KVM may lack. `ours` are bits that the machine provides whatever KVM says:
+// its APIC is a model of ours (x2APIC, TSC deadline), and the rest are no abilities of the processor.
+struct FeatureWord {
+    u32 leaf, subleaf;
+    u32 CpuidResult::* word;
+    __u32 kvm_cpuid_entry2::* supported;
+    u32 ours;
+    const char* name;
+};
+constexpr u32 kX2apic = 1u << 21, kTscDeadline = 1u << 24, kOsxsave = 1u << 27, kHypervisor = 1u << 31;
+constexpr u32 kApic = 1u << 9, kHtt = 1u << 28;
+constexpr FeatureWord kFeatureWords[] = {
+    {1, 0, &CpuidResult::ecx, &kvm_cpuid_entry2::ecx, kX2apic | kTscDeadline | kOsxsave | kHypervisor, "CPUID.1:ECX"},
+    {1, 0, &CpuidResult::edx, &kvm_cpuid_entry2::edx, kApic | kHtt, "CPUID.1:EDX"},
+    {7, 0, &CpuidResult::ebx, &kvm_cpuid_entry2::ebx, 0, "CPUID.7:EBX"},
+    {7, 0, &CpuidResult::ecx, &kvm_cpuid_entry2::ecx, 0, "CPUID.7:ECX"},
+    {7, 0, &CpuidResult::edx, &kvm_cpuid_entry2::edx, 0, "CPUID.7:EDX"},
+    {7, 1, &CpuidResult::eax, &kvm_cpuid_entry2::eax, 0, "CPUID.7.1:EAX"},
+    {7, 2, &CpuidResult::edx, &kvm_cpuid_entry2::edx, 0, "CPUID.7.2:EDX"},
+    {0xd, 0, &CpuidResult::eax, &kvm_cpuid_entry2::eax, 0, "CPUID.D:EAX"},
+    {0xd, 0, &CpuidResult::edx, &kvm_cpuid_entry2::edx, 0, "CPUID.D:EDX"},
+    {0xd, 1, &CpuidResult::eax, &kvm_cpuid_entry2::eax, 0, "CPUID.D.1:EAX"},
+    {0x80000001, 0, &CpuidResult::ecx, &kvm_cpuid_entry2::ecx, 0, "CPUID.80000001:ECX"},
+    {0x80000001, 0, &CpuidResult::edx, &kvm_cpuid_entry2::edx, 0, "CPUID.80000001:EDX"},
+    {0x80000008, 0, &CpuidResult::ebx, &kvm_cpuid_entry2::ebx, 0, "CPUID.80000008:EBX"},
+};
+
+const kvm_cpuid_entry2* find(std::span<const kvm_cpuid_entry2> entries, u32 leaf, u32 subleaf) {
+    const auto found = std::find_if(entries.begin(), entries.end(), [=](const kvm_cpuid_entry2& e) {
+        return e.function == leaf && (e.index == subleaf || (e.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) == 0);
+    });
+    return found == entries.end() ? nullptr : &*found;
+}
+
+class Builder {
+public:
+    Builder(const cpu::x86::CpuModel& model, std::span<const kvm_cpuid_entry2> supported,
+            const cpu::x86::CpuModel::Dynamic& dynamic)
+        : model_(model), supported_(supported), dynamic_(dynamic) {}
+
+    GuestCpuid build() {
+        add_range(0);
+        add_range(0x40000000);
+        add_range(0x80000000);
+        return std::move(out_);
+    }
+
+private:
+    void add_range(u32 first) {
+        const u32 last = model_.cpuid(first, 0, dynamic_).eax;
+        for (u32 leaf = first; leaf >= first && leaf <= last && leaf - first < 0x100; ++leaf) add_leaf(leaf);
+    }
+
+    void add_leaf(u32 leaf) {
+        switch (leaf) {
+            case 4: return add_subleaves(leaf, 8);
+            case 7: return add_subleaves(leaf, 3);
+            case 0xb: return add_subleaves(leaf, 3);
+            case 0xd: return add_subleaves(leaf, 63);
+            default: return add(leaf, 0, 0);
+        }
+    }
+
+    void add_subleaves(u32 leaf, u32 count) {
+        for (u32 i = 0; i < count; ++i) add(leaf, i, KVM_CPUID_FLAG_SIGNIFCANT_INDEX);
+    }
+
+    void add(u32 leaf, u32 subleaf, u32 flags) {
+        CpuidResult r = model_.cpuid(leaf, subleaf, dynamic_);
+        for (const FeatureWord& w : kFeatureWords) {
+            if (w.leaf == leaf && w.subleaf == subleaf) restrict(w, r);
+        }
+        const bool component = leaf == 0xd && subleaf >= 2;
+        if (component && find(supported_, leaf, subleaf) == nullptr) return;
+        kvm_cpuid_entry2 e{};
+        e.function = leaf;
+        e.index = subleaf;
+        e.flags = flags;
+        e.eax = r.eax;
+        e.ebx = r.ebx;
+        e.ecx = r.ecx;
+        e.edx = r.edx;
+        out_.entries.push_back(e);
+    }
+
+    void restrict(const FeatureWord& w, CpuidResult& r) {
+        const kvm_cpuid_entry2* kvm = find(supported_, w.leaf, w.subleaf);
+        const u32 allowed = (kvm != nullptr ? kvm->*w.supported : 0) | w.ours;
+        for (u32 bit = 0; bit < 32; ++bit) {
+            if (((r.*w.word & ~allowed) >> bit & 1) != 0) out_.left_out.push_back(fmt::format("{}[{}]", w.name, bit));
+        }
+        r.*w.word &= allowed;
+    }
+
+    const cpu::x86::CpuModel& model_;
+    std::span<const kvm_cpuid_entry2> supported_;
+    const cpu::x86::CpuModel::Dynamic& dynamic_;
+    GuestCpuid out_;
+};
+
+}  // namespace
+
+GuestCpuid guest_cpuid(const cpu::x86::CpuModel& model, std::span<const kvm_cpuid_entry2> supported,
+                       const cpu::x86::CpuModel::Dynamic& dynamic) {
+    return Builder(model, supported, dynamic).build();
+}
+
+}  // namespace tandem::accel::kvm

@@ -1,0 +1,23 @@
+// The guest's CPUID under KVM: the model's answers, less what this host's KVM does not offer.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "accel/kvm/kvm_types.h"
+#include "cpu/x86/model.h"
+
+namespace tandem::accel::kvm {
+
+struct GuestCpuid {
+    std::vector<kvm_cpuid_entry2> entries;
+    std::vector<std::string> left_out;  // features of the model that the guest does not get, by their registers' bits
+};
+
+// `supported`: KVM_GET_SUPPORTED_CPUID's. OSXSAVE, the APIC bit and XSAVE sizes that depend on control registers are kept
+// up to date by KVM itself.
+GuestCpuid guest_cpuid(const cpu::x86::CpuModel& model, std::span<const kvm_cpuid_entry2> supported,
+                       const cpu::x86::CpuModel::Dynamic& dynamic);
+
+}  // namespace tandem::accel::kvm

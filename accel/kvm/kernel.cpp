@@ -1,0 +1,100 @@
+#include "accel/kvm/kernel.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <cstring>
+#include <memory>
+#include <string>
+
+namespace tandem::accel::kvm {
+namespace {
+
+constexpr int kApiVersion = 12;  // api.rst 4.1: the only stable one
+
+struct Needed {
+    int capability;
+    const char* name;
+};
+constexpr Needed kNeeded[] = {
+    {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
+    {KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
+    {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"},
+    {KVM_CAP_VCPU_EVENTS, "KVM_CAP_VCPU_EVENTS"},
+    {KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS"},
+    {KVM_CAP_XSAVE, "KVM_CAP_XSAVE"},
+    {KVM_CAP_XCRS, "KVM_CAP_XCRS"},
+    {KVM_CAP_X86_USER_SPACE_MSR, "KVM_CAP_X86_USER_SPACE_MSR"},
+    {KVM_CAP_X86_MSR_FILTER, "KVM_CAP_X86_MSR_FILTER"},
+    {KVM_CAP_READONLY_MEM, "KVM_CAP_READONLY_MEM"},
+};
+
+Error cannot_open() {
+    switch (errno) {
+        case ENOENT:
+            return {Errc::Unsupported, "this host has no /dev/kvm: load the module kvm_intel or kvm_amd, or use -accel jit"};
+        case EACCES:
+        case EPERM:
+            return {Errc::Unsupported, "no permission for /dev/kvm: join its group (usually kvm), or use -accel jit"};
+        case ENODEV:
+        case ENXIO:
+            return {Errc::Unsupported,
+                    "/dev/kvm has no driver behind it: load kvm_intel or kvm_amd and enable virtualization in the firmware, "
+                    "or use -accel jit"};
+        default: return io_error("cannot open /dev/kvm");
+    }
+}
+
+// A list whose length the kernel states when it does not fit. `Header` counts in `member`.
+template <class Header, class Item>
+Result<std::vector<Item>> fetch_list(const Fd& fd, const char* name, unsigned long request, __u32 Header::* member) {
+    for (u32 capacity = 128; capacity <= 65536; capacity *= 2) {
+        std::vector<std::max_align_t> raw((sizeof(Header) + capacity * sizeof(Item)) / sizeof(std::max_align_t) + 1);
+        auto* header = new (raw.data()) Header{};
+        header->*member = capacity;
+        if (auto done = fd.call(name, request, header); !done) {
+            if (errno == E2BIG) continue;
+            return std::move(done).error();
+        }
+        std::vector<Item> items(header->*member);
+        const auto* bytes = reinterpret_cast<const char*>(raw.data()) + sizeof(Header);
+        if (!items.empty()) std::memcpy(items.data(), bytes, items.size() * sizeof(Item));
+        return items;
+    }
+    return Error{Errc::Internal, fmt::format("{} never fits", name)};
+}
+
+}  // namespace
+
+Result<System> open_system() {
+    System s;
+    s.fd = Fd(::open("/dev/kvm", O_RDWR | O_CLOEXEC));
+    if (s.fd.get() < 0) return cannot_open();
+    TANDEM_TRY_ASSIGN(const int version, TANDEM_KVM(s.fd, KVM_GET_API_VERSION));
+    if (version != kApiVersion) {
+        return Error{Errc::Unsupported, fmt::format("KVM's API has version {}, {} is needed", version, kApiVersion)};
+    }
+    const auto extension = [&](int capability) { return ::ioctl(s.fd.get(), KVM_CHECK_EXTENSION, capability); };
+    std::string lacking;
+    for (const Needed& n : kNeeded) {
+        if (extension(n.capability) <= 0) lacking += fmt::format("{}{}", lacking.empty() ? "" : ", ", n.name);
+    }
+    if (!lacking.empty()) {
+        return Error{Errc::Unsupported, fmt::format("this host's KVM is too old: it lacks {}; use -accel jit", lacking)};
+    }
+    s.sync_regs = (extension(KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS) != 0;
+    s.sregs2 = extension(KVM_CAP_SREGS2) > 0;
+    s.exception_payload = extension(KVM_CAP_EXCEPTION_PAYLOAD) > 0;
+    s.tsc_offset = extension(KVM_CAP_VCPU_ATTRIBUTES) > 0;
+    s.step_blocks_interrupts = (extension(KVM_CAP_SET_GUEST_DEBUG2) & static_cast<int>(KVM_GUESTDBG_BLOCKIRQ)) != 0 &&
+                               extension(KVM_CAP_SET_GUEST_DEBUG2) > 0;
+    s.xsave_size = std::max(extension(KVM_CAP_XSAVE2), static_cast<int>(sizeof(kvm_xsave)));
+    TANDEM_TRY_ASSIGN(s.vcpu_map_size, TANDEM_KVM(s.fd, KVM_GET_VCPU_MMAP_SIZE));
+    TANDEM_TRY_ASSIGN(s.msrs, (fetch_list<kvm_msr_list, u32>(s.fd, "KVM_GET_MSR_INDEX_LIST", KVM_GET_MSR_INDEX_LIST,
+                                                             &kvm_msr_list::nmsrs)));
+    TANDEM_TRY_ASSIGN(s.cpuid, (fetch_list<kvm_cpuid2, kvm_cpuid_entry2>(s.fd, "KVM_GET_SUPPORTED_CPUID",
+                                                                         KVM_GET_SUPPORTED_CPUID, &kvm_cpuid2::nent)));
+    return s;
+}
+
+}  // namespace tandem::accel::kvm

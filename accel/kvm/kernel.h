@@ -1,0 +1,64 @@
+// The kernel's side: file descriptors and ioctls with errors that name them.
+#pragma once
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "accel/kvm/kvm_types.h"
+#include "base/result.h"
+
+namespace tandem::accel::kvm {
+
+class Fd {
+public:
+    Fd() = default;
+    explicit Fd(int fd) : fd_(fd) {}
+    ~Fd() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+    Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    Fd& operator=(Fd&& other) noexcept {
+        std::swap(fd_, other.fd_);
+        return *this;
+    }
+    [[nodiscard]] int get() const { return fd_; }
+
+    // The ioctl's answer, or an error that names it. Argument: a pointer or an integer.
+    template <class Arg = int>
+    Result<int> call(const char* name, unsigned long request, Arg arg = {}) const {
+        int answer = 0;
+        do {
+            answer = ::ioctl(fd_, request, arg);
+        } while (answer < 0 && errno == EINTR);
+        if (answer < 0) return io_error(name);
+        return answer;
+    }
+
+private:
+    int fd_ = -1;
+};
+
+#define TANDEM_KVM(fd, request, ...) (fd).call(#request, request __VA_OPT__(, ) __VA_ARGS__)
+
+// What this host's KVM is and can do, asked once.
+struct System {
+    Fd fd;
+    int vcpu_map_size = 0;
+    bool sync_regs = false;
+    bool sregs2 = false;
+    bool exception_payload = false;
+    bool tsc_offset = false;              // KVM_VCPU_TSC_CTRL
+    bool step_blocks_interrupts = false;  // KVM_GUESTDBG_BLOCKIRQ
+    int xsave_size = 0;
+    std::vector<u32> msrs;  // that KVM saves and restores
+    std::vector<kvm_cpuid_entry2> cpuid;
+};
+
+// Opens /dev/kvm and checks that everything the engine needs is there.
+Result<System> open_system();
+
+}  // namespace tandem::accel::kvm

@@ -1,0 +1,120 @@
+#include "accel/kvm/kvm_accelerator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "accel/kvm/cpuid.h"
+#include "accel/kvm/kvm_vcpu.h"
+#include "base/log.h"
+
+namespace tandem::accel {
+namespace {
+
+using namespace kvm;
+
+// MSRs that the machine's models answer: the APIC base, the TSC deadline and kvmclock (both numberings). The x2APIC's leave
+// by themselves where no APIC is in the kernel.
+struct FilterRange {
+    u32 base, count;
+};
+constexpr FilterRange kToUserSpace[] = {{0x11, 2}, {0x1b, 1}, {0x6e0, 1}, {0x4b564d00, 2}};
+
+class KvmAccelerator final : public Accelerator {
+public:
+    explicit KvmAccelerator(const cpu::x86::CpuModel& model) : model_(model) {}
+
+    Result<void> start() {
+        TANDEM_TRY_ASSIGN(shared_.system, open_system());
+        TANDEM_TRY_ASSIGN(const int vm, TANDEM_KVM(shared_.system.fd, KVM_CREATE_VM, 0ul));
+        shared_.vm = Fd(vm);
+        TANDEM_TRY(enable(KVM_CAP_X86_USER_SPACE_MSR,
+                          KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER));
+        if (shared_.system.exception_payload) TANDEM_TRY(enable(KVM_CAP_EXCEPTION_PAYLOAD, 1));
+        TANDEM_TRY(filter_msrs());
+        // VMX keeps a task-state segment and a page table of its own in guest-physical memory for real mode (api.rst 4.26,
+        // 4.83): below the firmware, where no board has memory.
+        u64 identity = kIdentityMap;
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int a, TANDEM_KVM(shared_.vm, KVM_SET_IDENTITY_MAP_ADDR, &identity));
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int b, TANDEM_KVM(shared_.vm, KVM_SET_TSS_ADDR, kTssArea));
+        return {};
+    }
+
+    [[nodiscard]] const Capabilities& capabilities() const override { return capabilities_; }
+
+    Result<void> map_memory(devices::GuestMemory& memory) override {
+        u32 slot = 0;
+        for (const auto& range : memory.ranges()) {
+            kvm_userspace_memory_region region{slot++, range.readonly ? u32{KVM_MEM_READONLY} : 0u, range.gpa, range.size,
+                                               reinterpret_cast<u64>(range.host)};
+            auto set = TANDEM_KVM(shared_.vm, KVM_SET_USER_MEMORY_REGION, &region);
+            if (!set) return std::move(set).error().context(fmt::format("memory '{}' at {:#x}", range.name, range.gpa));
+        }
+        return {};
+    }
+
+    Result<std::unique_ptr<Vcpu>> create_vcpu(unsigned index, ExitHandler& handler) override {
+        if (std::find(created_.begin(), created_.end(), index) != created_.end()) {
+            return Error{Errc::Busy, fmt::format("vCPU {} exists already", index)};
+        }
+        cpu::x86::CpuModel::Dynamic dynamic;
+        dynamic.apic_id = index;
+        dynamic.cpu_count = handler.cpu_count();
+        dynamic.tsc_khz = static_cast<u32>(handler.tsc_hz() / 1000);
+        const GuestCpuid cpuid = guest_cpuid(model_, shared_.system.cpuid, dynamic);
+        if (created_.empty() && !cpuid.left_out.empty()) {
+            log::info("KVM on this host does not offer all of CPU model '{}': the guest's CPUID lacks {}", model_.name(),
+                      fmt::join(cpuid.left_out, ", "));
+        }
+        auto vcpu = std::make_unique<KvmVcpu>(index, handler, shared_);
+        TANDEM_TRY(vcpu->open(cpuid.entries));
+        created_.push_back(index);
+        return std::unique_ptr<Vcpu>(std::move(vcpu));
+    }
+
+    [[nodiscard]] std::string statistics() const override {
+        return fmt::format("{:<30}{}\n{:<30}{}\n", "returns from KVM_RUN", shared_.exits.load(), "signals to vCPU threads",
+                           shared_.kicks.load());
+    }
+
+private:
+    static constexpr u64 kIdentityMap = 0xfeffc000;
+    static constexpr unsigned long kTssArea = 0xfeffd000;
+
+    Result<void> enable(u32 capability, u64 argument) {
+        kvm_enable_cap cap{};
+        cap.cap = capability;
+        cap.args[0] = argument;
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(shared_.vm, KVM_ENABLE_CAP, &cap));
+        return {};
+    }
+
+    Result<void> filter_msrs() {
+        u8 none[8] = {};
+        kvm_msr_filter filter{};
+        filter.flags = KVM_MSR_FILTER_DEFAULT_ALLOW;
+        for (std::size_t i = 0; i < std::size(kToUserSpace); ++i) {
+            filter.ranges[i].flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
+            filter.ranges[i].base = kToUserSpace[i].base;
+            filter.ranges[i].nmsrs = kToUserSpace[i].count;
+            filter.ranges[i].bitmap = none;
+        }
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(shared_.vm, KVM_X86_SET_MSR_FILTER, &filter));
+        return {};
+    }
+
+    const Capabilities capabilities_{"kvm", true, false};
+    const cpu::x86::CpuModel model_;
+    Shared shared_;
+    std::vector<unsigned> created_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Accelerator>> create_kvm_accelerator(const cpu::x86::CpuModel& model) {
+    auto accelerator = std::make_unique<KvmAccelerator>(model);
+    if (auto started = accelerator->start(); !started) return std::move(started).error().context("-accel kvm");
+    return std::unique_ptr<Accelerator>(std::move(accelerator));
+}
+
+}  // namespace tandem::accel

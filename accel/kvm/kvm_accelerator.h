@@ -1,0 +1,18 @@
+// The engine on Linux's KVM (Documentation/virt/kvm/api.rst), by raw ioctls. Interrupt controllers are the machine's own
+// models (contract I6): local interrupts enter by KVM_INTERRUPT, CR8 and the interrupt window through the kvm_run page, and
+// the APIC's, kvmclock's and TSC-deadline MSRs leave to user space by an MSR filter.
+//
+// Signals (contract U6): during run() and step() the vCPU's thread blocks SIGUSR1 and KVM_RUN alone lets it through; the
+// engine sends it to that thread to make KVM_RUN return. No handler is installed, and the mask is put back.
+#pragma once
+
+#include "accel/accelerator.h"
+#include "cpu/x86/model.h"
+
+namespace tandem::accel {
+
+// Unsupported, Io: one line that says what is missing (/dev/kvm, permission, an extension) and what to do. Features of the
+// model that KVM does not offer are left out of the guest's CPUID and logged. The model is copied.
+Result<std::unique_ptr<Accelerator>> create_kvm_accelerator(const cpu::x86::CpuModel& model);
+
+}  // namespace tandem::accel

@@ -1,0 +1,295 @@
+#include "accel/kvm/kvm_vcpu.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <x86intrin.h>
+
+#include <csignal>
+#include <cstring>
+
+#include "accel/kvm/state.h"
+#include "accel/run_loop.h"
+#include "accel/trace.h"
+
+namespace tandem::accel::kvm {
+namespace {
+
+using cpu::x86::Activity;
+using cpu::x86::State;
+
+constexpr u32 kWakeups = SignalWord::ExitRequest | SignalWord::Nmi | SignalWord::Init | SignalWord::Sipi;
+constexpr int kKickSignal = SIGUSR1;
+constexpr u64 kInterruptFlag = 0x200;
+
+sigset_t kick_set() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, kKickSignal);
+    return set;
+}
+
+class KickBlocked {
+public:
+    KickBlocked() {
+        const sigset_t kick = kick_set();
+        ::pthread_sigmask(SIG_BLOCK, &kick, &outside_);
+    }
+    ~KickBlocked() { ::pthread_sigmask(SIG_SETMASK, &outside_, nullptr); }
+    KickBlocked(const KickBlocked&) = delete;
+    KickBlocked& operator=(const KickBlocked&) = delete;
+    [[nodiscard]] const sigset_t& outside() const { return outside_; }
+
+private:
+    sigset_t outside_;
+};
+
+}  // namespace
+
+RunPage::~RunPage() {
+    if (run_ != nullptr) ::munmap(run_, size_);
+}
+
+Result<void> RunPage::map(const Fd& vcpu, int size) {
+    size_ = static_cast<std::size_t>(size);
+    void* page = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.get(), 0);
+    if (page == MAP_FAILED) return io_error("cannot map the vCPU's run page");
+    run_ = static_cast<kvm_run*>(page);
+    return {};
+}
+
+KvmVcpu::KvmVcpu(unsigned index, ExitHandler& handler, Shared& shared)
+    : index_(index), handler_(handler), controller_(handler.interrupt_controller(index)), shared_(shared) {}
+
+Result<void> KvmVcpu::open(std::span<const kvm_cpuid_entry2> cpuid) {
+    TANDEM_TRY_ASSIGN(const int fd, TANDEM_KVM(shared_.vm, KVM_CREATE_VCPU, static_cast<unsigned long>(index_)));
+    fd_ = Fd(fd);
+    TANDEM_TRY(page_.map(fd_, shared_.system.vcpu_map_size));
+    std::vector<u64> raw((sizeof(kvm_cpuid2) + cpuid.size_bytes()) / sizeof(u64) + 1);
+    auto* list = new (raw.data()) kvm_cpuid2{};
+    list->nent = static_cast<u32>(cpuid.size());
+    std::memcpy(reinterpret_cast<char*>(raw.data()) + sizeof(kvm_cpuid2), cpuid.data(), cpuid.size_bytes());
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_CPUID2, list));
+    if (shared_.system.sync_regs) page_->kvm_valid_regs = KVM_SYNC_X86_REGS;
+    State s;
+    cpu::x86::reset(s, index_ == 0);
+    return store(s);
+}
+
+// --- Running
+
+Exit KvmVcpu::run() { return run_guest(false); }
+Exit KvmVcpu::step() { return run_guest(true); }
+
+Exit KvmVcpu::run_guest(bool stepping) {
+    const KickBlocked blocked;
+    if (auto set = set_signal_mask(blocked.outside()); !set) return failed(set.error());
+    if (auto set = set_debug(stepping); !set) return failed(set.error());
+    if (auto set = sync_tsc(); !set) return failed(set.error());
+    for (;;) {
+        if (!stepping && (signals_.take(SignalWord::ExitRequest) & SignalWord::ExitRequest) != 0) return RequestedExit{};
+        if (auto taken = take_init_and_sipi(); !taken) return failed(taken.error());
+        if (activity_ == Activity::Shutdown) return finish(ShutdownExit{exit_pc()});
+        if (asleep()) return halt();
+        activity_ = Activity::Running;
+        if (auto entered = enter(stepping); !entered) return failed(entered.error());
+        if (std::optional<Exit> exit = take_exit()) return std::move(*exit);
+        if (stepping && (signals_.peek() & SignalWord::ExitRequest) != 0) return finish(RequestedExit{});
+    }
+}
+
+// One KVM_RUN.
+Result<void> KvmVcpu::enter(bool stepping) {
+    page_->cr8 = controller_.cr8();
+    if (!stepping) TANDEM_TRY(inject());
+    thread_.store(static_cast<int>(::syscall(SYS_gettid)));
+    const bool leave = !stepping && (signals_.peek() & (SignalWord::ExitRequest | SignalWord::Init)) != 0;
+    page_->immediate_exit = leave;
+    const int answer = ::ioctl(fd_.get(), KVM_RUN, 0);
+    const int error = answer < 0 ? errno : 0;
+    if (thread_.exchange(0) < 0) await_kick();
+    page_->immediate_exit = 0;
+    access_open_ = false;
+    sync_cr8();
+    ready_for_interrupt_ = page_->ready_for_interrupt_injection != 0;
+    if (error == EINTR || error == EAGAIN) {
+        page_->exit_reason = KVM_EXIT_INTR;
+        return {};
+    }
+    if (error != 0) {
+        errno = error;
+        return io_error("KVM_RUN");
+    }
+    shared_.exits.fetch_add(1, std::memory_order_relaxed);
+    return {};
+}
+
+// NMI and external interrupt, as far as the vCPU takes them now; else asks for the window.
+Result<void> KvmVcpu::inject() {
+    if ((signals_.take(SignalWord::Nmi) & SignalWord::Nmi) != 0) {
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_NMI));
+    }
+    if (ready_for_interrupt_ && controller_.interrupt_pending()) {
+        if (const int vector = controller_.acknowledge(); vector >= 0) {
+            trace_injection(index_, static_cast<unsigned>(vector));
+            kvm_interrupt interrupt{static_cast<u32>(vector)};
+            TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_INTERRUPT, &interrupt));
+            ready_for_interrupt_ = false;
+        }
+    }
+    page_->request_interrupt_window = controller_.interrupt_pending();
+    return {};
+}
+
+void KvmVcpu::sync_cr8() {
+    const u8 cr8 = static_cast<u8>(page_->cr8 & 15);
+    if (cr8 != controller_.cr8()) controller_.set_cr8(cr8);
+}
+
+// All vCPUs take the first one's measurement of the clock's distance to the host's counter, made anew when the clock has
+// been stopped in between.
+Result<void> KvmVcpu::sync_tsc() {
+    constexpr u64 kTolerance = 20'000;  // a measurement's error: cycles between two reads of the counter
+    u64 best = 0, width = ~u64{0};
+    for (int i = 0; i < 4; ++i) {
+        const u64 before = __rdtsc();
+        const u64 guest = handler_.tsc(index_);
+        const u64 after = __rdtsc();
+        if (after - before < width) {
+            width = after - before;
+            best = guest - (before + width / 2);
+        }
+    }
+    u64 shared = shared_.tsc_base.load();
+    while (best - shared + kTolerance > 2 * kTolerance) {
+        if (shared_.tsc_base.compare_exchange_weak(shared, best)) shared = best;
+    }
+    if (shared == tsc_base_ || !shared_.system.tsc_offset) return {};
+    u64 offset = shared + tsc_offset_;
+    kvm_device_attr attribute{0, KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, reinterpret_cast<u64>(&offset)};
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_DEVICE_ATTR, &attribute));
+    tsc_base_ = shared;
+    return {};
+}
+
+Result<void> KvmVcpu::set_debug(bool stepping) {
+    if (stepping == stepping_) return {};
+    kvm_guest_debug debug{};
+    if (stepping) {
+        debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
+        if (shared_.system.step_blocks_interrupts) debug.control |= KVM_GUESTDBG_BLOCKIRQ;
+    }
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_GUEST_DEBUG, &debug));
+    stepping_ = stepping;
+    return {};
+}
+
+bool KvmVcpu::interrupts_enabled() const {
+    if (shared_.system.sync_regs) return (page_->s.regs.regs.rflags & kInterruptFlag) != 0;
+    return page_->if_flag != 0;
+}
+
+bool KvmVcpu::asleep() const {
+    const u32 signals = signals_.peek();
+    switch (activity_) {
+        case Activity::Halted:
+            if ((signals & SignalWord::Nmi) != 0) return false;
+            return !interrupts_enabled() || !controller_.interrupt_pending();
+        case Activity::WaitForSipi: return true;
+        default: return false;
+    }
+}
+
+void KvmVcpu::wait_for_event() {
+    u32 wake = kWakeups;
+    if (activity_ == Activity::Halted && interrupts_enabled()) wake |= SignalWord::Interrupt;
+    signals_.wait(wake);
+}
+
+// A request that came while the vCPU was leaving anyway is answered by this exit (contract U3).
+Exit KvmVcpu::finish(Exit exit) {
+    signals_.lower(SignalWord::ExitRequest);
+    return exit;
+}
+
+Exit KvmVcpu::halt() { return HaltExit{(signals_.take(SignalWord::ExitRequest) & SignalWord::ExitRequest) != 0}; }
+Exit KvmVcpu::failed(const Error& error) { return finish(InternalErrorExit{error.message}); }
+
+// --- Signals between threads
+
+// The kick signal is blocked in this thread except inside KVM_RUN, which it interrupts without being delivered.
+Result<void> KvmVcpu::set_signal_mask(const sigset_t& outside) {
+    if (signal_mask_set_) return {};
+    constexpr u32 kKernelSetBytes = 8;  // shorter than the C library's
+    sigset_t inside = outside;
+    sigdelset(&inside, kKickSignal);
+    alignas(kvm_signal_mask) char raw[sizeof(kvm_signal_mask) + kKernelSetBytes];
+    auto* mask = new (raw) kvm_signal_mask{};
+    mask->len = kKernelSetBytes;
+    std::memcpy(raw + sizeof(kvm_signal_mask), &inside, kKernelSetBytes);
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_SIGNAL_MASK, mask));
+    signal_mask_set_ = true;
+    return {};
+}
+
+// Who turns thread_ negative sends the signal, and the vCPU then waits for it: none is lost, none arrives late.
+void KvmVcpu::kick() {
+    int thread = thread_.load();
+    if (thread <= 0 || !thread_.compare_exchange_strong(thread, -thread)) return;
+    shared_.kicks.fetch_add(1, std::memory_order_relaxed);
+    ::syscall(SYS_tgkill, ::getpid(), thread, kKickSignal);
+}
+
+void KvmVcpu::await_kick() {
+    const sigset_t kick = kick_set();
+    while (::sigwaitinfo(&kick, nullptr) < 0 && errno == EINTR) {
+    }
+}
+
+void KvmVcpu::request_exit() {
+    signals_.raise(SignalWord::ExitRequest);
+    kick();
+}
+
+void KvmVcpu::set_interrupt_line(bool level) {
+    if (!level) return signals_.lower(SignalWord::Interrupt);
+    signals_.raise(SignalWord::Interrupt);
+    kick();
+}
+
+void KvmVcpu::raise_nmi() {
+    signals_.raise(SignalWord::Nmi);
+    kick();
+}
+
+void KvmVcpu::raise_init() {
+    signals_.raise(SignalWord::Init);
+    kick();
+}
+
+void KvmVcpu::raise_sipi(u8 vector) {
+    signals_.raise_sipi(vector);
+    kick();
+}
+
+// INIT and SIPI between instructions (SDM vol. 3, 8.4.4 and table 9-1).
+Result<void> KvmVcpu::take_init_and_sipi() {
+    if ((signals_.peek() & (SignalWord::Init | SignalWord::Sipi)) == 0) return {};
+    if ((signals_.take(SignalWord::Init) & SignalWord::Init) != 0) {
+        TANDEM_TRY(complete());
+        TANDEM_TRY_ASSIGN(State s, fetch());
+        cpu::x86::init(s, index_ == 0);
+        TANDEM_TRY(store(s));
+    }
+    const u32 sipi = signals_.take(SignalWord::Sipi);
+    if ((sipi & SignalWord::Sipi) == 0 || activity_ != Activity::WaitForSipi) return {};
+    TANDEM_TRY_ASSIGN(State s, fetch());
+    auto& cs = s.seg[cpu::x86::CS];
+    cs.selector = static_cast<u16>(sipi & 0xff00);
+    cs.base = u64{cs.selector} << 4;
+    s.rip = 0;
+    s.activity = Activity::Running;
+    return store(s);
+}
+
+}  // namespace tandem::accel::kvm

@@ -1,0 +1,163 @@
+// A vCPU's whole state, out of and into the kernel.
+#include <fmt/format.h>
+
+#include "accel/kvm/kvm_vcpu.h"
+#include "accel/kvm/state.h"
+
+namespace tandem::accel::kvm {
+
+using cpu::x86::State;
+
+namespace {
+
+// kvm_msrs with room for `entries`.
+std::vector<u64> msr_list(std::span<const kvm_msr_entry> entries) {
+    std::vector<u64> raw((sizeof(kvm_msrs) + entries.size_bytes()) / sizeof(u64) + 1);
+    auto* list = new (raw.data()) kvm_msrs{};
+    list->nmsrs = static_cast<u32>(entries.size());
+    if (!entries.empty()) {
+        std::memcpy(reinterpret_cast<char*>(raw.data()) + sizeof(kvm_msrs), entries.data(), entries.size_bytes());
+    }
+    return raw;
+}
+
+}  // namespace
+
+u64 KvmVcpu::exit_pc() const {
+    if (shared_.system.sync_regs) return page_->s.regs.regs.rip;
+    kvm_regs regs{};
+    return TANDEM_KVM(fd_, KVM_GET_REGS, &regs) ? regs.rip : 0;
+}
+
+Result<void> KvmVcpu::complete() {
+    if (!access_open_) return {};
+    page_->immediate_exit = 1;
+    const int answer = ::ioctl(fd_.get(), KVM_RUN, 0);
+    const int error = answer < 0 ? errno : 0;
+    page_->immediate_exit = 0;
+    access_open_ = false;
+    if (error == 0 || error == EINTR) return {};
+    errno = error;
+    return io_error("KVM_RUN, to complete an access");
+}
+
+Result<void> KvmVcpu::export_state(cpu::ArchState& out) {
+    TANDEM_TRY(complete());
+    TANDEM_TRY_ASSIGN(out, fetch());
+    return {};
+}
+
+Result<void> KvmVcpu::import_state(const cpu::ArchState& in) {
+    const auto* s = std::get_if<State>(&in);
+    if (s == nullptr) return invalid("state of another architecture");
+    TANDEM_TRY(complete());
+    return store(*s);
+}
+
+Result<State> KvmVcpu::fetch() {
+    State s;
+    kvm_regs regs{};
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int a, TANDEM_KVM(fd_, KVM_GET_REGS, &regs));
+    from_kvm(regs, s);
+    kvm_sregs2 sregs{};
+    if (shared_.system.sregs2) {
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int b, TANDEM_KVM(fd_, KVM_GET_SREGS2, &sregs));
+    } else {
+        kvm_sregs old{};
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int b, TANDEM_KVM(fd_, KVM_GET_SREGS, &old));
+        widen(old, sregs);
+    }
+    from_kvm(sregs, s);
+    kvm_xcrs xcrs{};
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int c, TANDEM_KVM(fd_, KVM_GET_XCRS, &xcrs));
+    if (xcrs.nr_xcrs > 0) s.xcr0 = xcrs.xcrs[0].value;
+    std::vector<u8> image(static_cast<std::size_t>(shared_.system.xsave_size));
+    if (image.size() > sizeof(kvm_xsave)) {
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int d, TANDEM_KVM(fd_, KVM_GET_XSAVE2, image.data()));
+    } else {
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int d, TANDEM_KVM(fd_, KVM_GET_XSAVE, image.data()));
+    }
+    from_xsave(image, s);
+    kvm_debugregs debug{};
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int e, TANDEM_KVM(fd_, KVM_GET_DEBUGREGS, &debug));
+    from_kvm(debug, s);
+    kvm_vcpu_events events{};
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int f, TANDEM_KVM(fd_, KVM_GET_VCPU_EVENTS, &events));
+    from_kvm(events, s);
+    TANDEM_TRY(fetch_msrs(s));
+    s.nmi_pending = s.nmi_pending || (signals_.peek() & SignalWord::Nmi) != 0;
+    s.activity = activity_;
+    return s;
+}
+
+Result<void> KvmVcpu::store(const State& s) {
+    kvm_sregs2 sregs{};
+    to_kvm(s, controller_.cr8(), sregs);
+    if (shared_.system.sregs2) {
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int a, TANDEM_KVM(fd_, KVM_SET_SREGS2, &sregs));
+    } else {
+        kvm_sregs old{};
+        narrow(sregs, old);
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int a, TANDEM_KVM(fd_, KVM_SET_SREGS, &old));
+    }
+    kvm_xcrs xcrs{};
+    xcrs.nr_xcrs = 1;
+    xcrs.xcrs[0].value = s.xcr0;
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int b, TANDEM_KVM(fd_, KVM_SET_XCRS, &xcrs));
+    std::vector<u8> image(static_cast<std::size_t>(shared_.system.xsave_size));
+    to_xsave(s, image);
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int c, TANDEM_KVM(fd_, KVM_SET_XSAVE, image.data()));
+    TANDEM_TRY(store_msrs(s));
+    kvm_regs regs{};
+    to_kvm(s, regs);
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int d, TANDEM_KVM(fd_, KVM_SET_REGS, &regs));
+    page_->s.regs.regs = regs;
+    kvm_debugregs debug{};
+    to_kvm(s, debug);
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int e, TANDEM_KVM(fd_, KVM_SET_DEBUGREGS, &debug));
+    kvm_vcpu_events events{};
+    to_kvm(s, shared_.system.exception_payload, events);
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int f, TANDEM_KVM(fd_, KVM_SET_VCPU_EVENTS, &events));
+    activity_ = s.activity;
+    constexpr u64 kInterruptFlag = 0x200;
+    ready_for_interrupt_ = (s.rflags & kInterruptFlag) != 0 && !s.sti_shadow && !s.mov_ss_shadow && !s.pending.valid;
+    tsc_offset_ = s.msr.tsc_offset;
+    tsc_base_ = 0;  // sync_tsc() writes the sum anew
+    return {};
+}
+
+// KVM stops at the first MSR that it refuses; one that has the wanted value already is no failure.
+Result<void> KvmVcpu::store_msrs(const State& s) {
+    const std::vector<kvm_msr_entry> wanted = to_msrs(s, shared_.system.msrs);
+    for (std::size_t at = 0; at < wanted.size();) {
+        auto raw = msr_list(std::span(wanted).subspan(at));
+        TANDEM_TRY_ASSIGN(const int count, TANDEM_KVM(fd_, KVM_SET_MSRS, reinterpret_cast<kvm_msrs*>(raw.data())));
+        at += static_cast<std::size_t>(count);
+        if (at == wanted.size()) break;
+        auto one = msr_list(std::span(wanted).subspan(at, 1));
+        auto* list = reinterpret_cast<kvm_msrs*>(one.data());
+        const auto got = TANDEM_KVM(fd_, KVM_GET_MSRS, list);
+        const u64 is = list->entries[0].data;
+        if (got && *got == 1 && is != wanted[at].data) {
+            return Error{Errc::Unsupported, fmt::format("vCPU {}: KVM keeps MSR {:#x} at {:#x}, {:#x} is wanted", index_,
+                                                        wanted[at].index, is, wanted[at].data)};
+        }
+        ++at;
+    }
+    return {};
+}
+
+Result<void> KvmVcpu::fetch_msrs(State& s) {
+    const std::vector<kvm_msr_entry> wanted = to_msrs(s, shared_.system.msrs);
+    for (std::size_t at = 0; at < wanted.size(); ++at) {
+        auto raw = msr_list(std::span(wanted).subspan(at));
+        auto* list = reinterpret_cast<kvm_msrs*>(raw.data());
+        TANDEM_TRY_ASSIGN(const int count, TANDEM_KVM(fd_, KVM_GET_MSRS, list));
+        for (int i = 0; i < count; ++i) from_msr(list->entries[i], s);
+        at += static_cast<std::size_t>(count);  // the one that KVM lacks is skipped
+    }
+    s.msr.tsc_offset = tsc_offset_;
+    return {};
+}
+
+}  // namespace tandem::accel::kvm

@@ -1,0 +1,88 @@
+#include "frontend/engine.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "accel/jit/jit_accelerator.h"
+#include "accel/kvm/kvm_accelerator.h"
+#include "base/log.h"
+
+namespace tandem::frontend {
+namespace {
+
+Result<jit::Tier> parse_tier(std::string_view name) {
+    constexpr std::pair<std::string_view, jit::Tier> kTiers[] = {{"interp", jit::Tier::Interp},
+                                                                 {"baseline", jit::Tier::Baseline},
+                                                                 {"llvm", jit::Tier::Llvm},
+                                                                 {"auto", jit::Tier::Auto}};
+    for (const auto& [text, tier] : kTiers) {
+        if (name == text) return tier;
+    }
+    return invalid(fmt::format("unknown tier '{}' (known: interp, baseline, llvm, auto)", name));
+}
+
+Result<Engine> create_jit(PropertyList p, const cpu::x86::CpuModel& model, const Options& options) {
+    jit::Options jit;
+    TANDEM_TRY_ASSIGN(jit.tier, parse_tier(p.take("tier", "auto")));
+    TANDEM_TRY_ASSIGN(const u64 baseline, p.take_number("baseline-threshold", jit.baseline_threshold));
+    TANDEM_TRY_ASSIGN(const u64 llvm, p.take_number("llvm-threshold", jit.llvm_threshold));
+    TANDEM_TRY_ASSIGN(jit.code_cache_bytes, p.take_number("cache", jit.code_cache_bytes));
+    TANDEM_TRY_ASSIGN(const u64 max_block, p.take_number("max-block", jit.max_block_insns));
+    TANDEM_TRY_ASSIGN(jit.verify_ir, p.take_bool("verify", false));
+    Engine engine;
+    TANDEM_TRY_ASSIGN(engine.print_statistics, p.take_bool("stats", false));
+    TANDEM_TRY(p.finish("jit", "tier, baseline-threshold, llvm-threshold, cache, max-block, verify, stats"));
+    if (max_block < 1 || max_block > 512) return invalid("max-block must be 1 to 512");
+    if (jit.code_cache_bytes < (1u << 20) || jit.code_cache_bytes > (1u << 30)) return invalid("cache must be 1M to 1G");
+    jit.baseline_threshold = static_cast<u32>(baseline);
+    jit.llvm_threshold = static_cast<u32>(llvm);
+    jit.max_block_insns = static_cast<u32>(max_block);
+    jit.log_address_low = options.filter_low;
+    jit.log_address_high = options.filter_high;
+    TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_jit_accelerator(model, jit));
+    return engine;
+}
+
+Result<Engine> create_kvm(PropertyList p, const cpu::x86::CpuModel& model, const Options&) {
+    Engine engine;
+    TANDEM_TRY_ASSIGN(engine.print_statistics, p.take_bool("stats", false));
+    TANDEM_TRY(p.finish("kvm", "stats"));
+    TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_kvm_accelerator(model));
+    return engine;
+}
+
+struct EngineRow {
+    std::string_view name;
+    Result<Engine> (*create)(PropertyList properties, const cpu::x86::CpuModel& model, const Options& options);
+};
+constexpr EngineRow kEngines[] = {{"jit", create_jit}, {"tcg", create_jit}, {"kvm", create_kvm}};
+
+Result<Engine> create(const PropertyList& p, const cpu::x86::CpuModel& model, const Options& options) {
+    for (const EngineRow& row : kEngines) {
+        if (p.head.empty() || p.head == row.name) return row.create(p, model, options);
+    }
+    return invalid(fmt::format("unknown accelerator '{}' (known: jit, kvm)", p.head));
+}
+
+}  // namespace
+
+Result<Engine> create_engine(const Options& options) {
+    auto model = cpu::x86::CpuModel::create(options.cpu);
+    if (!model) return std::move(model).error().context("-cpu");
+    if (options.accel.empty()) return create({}, *model, options);
+    std::optional<Error> first;
+    for (const PropertyList& p : options.accel) {
+        auto engine = create(p, *model, options);
+        if (engine) {
+            if (first) log::warn("{}; going on with -accel {}", first->message, p.head);
+            return engine;
+        }
+        // Another engine may stand in for one that this host lacks, not for one that is misspelled.
+        if (engine.error().code == Errc::InvalidArgument) return engine;
+        if (!first) first = std::move(engine).error();
+    }
+    return std::move(*first);
+}
+
+}  // namespace tandem::frontend
