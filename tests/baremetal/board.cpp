@@ -66,6 +66,8 @@ public:
                 result_.ending = fmt::format("shutdown at {:#x}", shutdown->pc);
             } else if (const auto* error = std::get_if<accel::InternalErrorExit>(&exit)) {
                 result_.ending = error->why;
+            } else if (const auto* failure = std::get_if<accel::EmulationFailureExit>(&exit)) {
+                result_.ending = fmt::format("emulation failure at {:#x}: {}", failure->pc, failure->why);
             } else if (std::lock_guard guard(mutex_); !over_) {
                 continue;
             }
@@ -117,7 +119,7 @@ void enter_real_mode(cpu::x86::State& s) {
     s.rip = kLoadAddress;
 }
 
-Result<GuestRun> start(const std::string& path, const jit::Options& options, unsigned seconds) {
+Result<GuestRun> start(const std::string& path, const EngineMaker& make_engine, unsigned seconds) {
     std::ifstream file(path, std::ios::binary);
     const std::string code{std::istreambuf_iterator<char>(file), {}};
     if (code.empty()) return Error{Errc::NotFound, "cannot read " + path};
@@ -125,7 +127,7 @@ Result<GuestRun> start(const std::string& path, const jit::Options& options, uns
     TANDEM_TRY(memory.add("ram", 0, kRamBytes));
     memory.write(kLoadAddress, code.data(), code.size());
     TANDEM_TRY_ASSIGN(const auto model, cpu::x86::CpuModel::create("max"));
-    TANDEM_TRY_ASSIGN(const auto accelerator, accel::create_jit_accelerator(model, options));
+    TANDEM_TRY_ASSIGN(const auto accelerator, make_engine(model));
     TANDEM_TRY(accelerator->map_memory(memory));
     Board board;
     TANDEM_TRY_ASSIGN(const auto vcpu, accelerator->create_vcpu(0, board));
@@ -137,12 +139,16 @@ Result<GuestRun> start(const std::string& path, const jit::Options& options, uns
 
 }  // namespace
 
-GuestRun run_guest(const std::string& path, const jit::Options& options, unsigned seconds) {
-    auto run = start(path, options, seconds);
+GuestRun run_guest(const std::string& path, const EngineMaker& make_engine, unsigned seconds) {
+    auto run = start(path, make_engine, seconds);
     if (run) return *run;
     GuestRun failed;
     failed.ending = run.error().message;
     return failed;
+}
+
+GuestRun run_guest(const std::string& path, const jit::Options& options, unsigned seconds) {
+    return run_guest(path, [&](const auto& model) { return accel::create_jit_accelerator(model, options); }, seconds);
 }
 
 }  // namespace tandem::tests

@@ -1,13 +1,15 @@
-// The smallest board that can run a test guest: RAM, a debug port, an exit port and an interrupt port, on the translator.
+// The smallest board that can run a test guest: RAM, a debug port, an exit port and an interrupt port, on any engine.
 //   out 0xe9, al    one character of output
 //   out 0xf4, al    the guest is done (al is its status)
 //   out 0xe0, al    raises external interrupt vector al; out 0xe1, al raises an NMI
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "accel/accelerator.h"
+#include "cpu/x86/model.h"
 #include "jit/runtime/translator.h"
 
 namespace tandem::tests {
@@ -20,6 +22,8 @@ struct GuestRun {
 
 // Runs a flat binary, loaded at 0x7c00 and entered there in real mode with all segments 0, until it writes the exit port.
 // `seconds`: after that the guest counts as hung.
+using EngineMaker = std::function<Result<std::unique_ptr<accel::Accelerator>>(const cpu::x86::CpuModel& model)>;
+GuestRun run_guest(const std::string& path, const EngineMaker& make_engine, unsigned seconds = 20);
 GuestRun run_guest(const std::string& path, const jit::Options& options, unsigned seconds = 20);
 
 }  // namespace tandem::tests
