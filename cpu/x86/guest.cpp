@@ -114,17 +114,21 @@ public:
 
     bool translate(void* state, u64 va, jit::Access access, unsigned mmu, jit::Translation& out) const override {
         TranslateState& t = state_of(state);
-        // Only the lifter's markers for a failed limit check are not canonical here; implicit accesses from compatibility
-        // mode are.
-        if (!code64(t.s) && !canonical(va)) {
-            raise(t, (va & kStackLimitFault) == kStackLimitFault ? kSS : kGP);
-            return false;
-        }
         if (access != jit::Access::Execute && !canonical(va) && is_stack_access(t, va)) {
             raise(t, kSS);
             return false;
         }
         return x86::translate(t, va, access, mmu, out);
+    }
+
+    // The canonical address check comes before paging and sees all bytes (SDM volume 3, 3.3.7.1). An 80-bit operand is
+    // accessed as its significand and then the rest.
+    bool check_crossing(void* state, u64 va, unsigned size) const override {
+        TranslateState& t = state_of(state);
+        if (size == 10) size = 8;
+        if (!long_mode(t.s) || (canonical(va) && canonical(va + size - 1))) return true;
+        raise(t, code64(t.s) && is_stack_access(t, va) ? kSS : kGP);
+        return false;
     }
 
     void alignment_fault(void* state, u64, jit::Access, unsigned) const override {

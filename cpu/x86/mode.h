@@ -45,6 +45,7 @@ public:
         kMxcsrUnmasked = 35,  // at least one SSE exception is unmasked
         kAvx = 36,            // OSXSAVE and XCR0[2:1] = 3
         kAvx512 = 37,         // OSXSAVE and XCR0[7:5,2:1] all set
+        kLa57 = 38,           // CR4
     };
 
     ModeBits() = default;
@@ -62,6 +63,7 @@ public:
     }
     // Protected mode proper: segmentation by descriptors, privilege levels.
     [[nodiscard]] constexpr bool protected_mode() const { return has(kProtected) && !has(kVm86); }
+    [[nodiscard]] constexpr unsigned linear_bits() const { return has(kLa57) ? 57 : 48; }
     // Bytes of the stack pointer that count.
     [[nodiscard]] constexpr unsigned stack_bytes() const { return is64() ? 8 : has(kStack32) ? 4 : 2; }
     // MMU index of explicit data accesses.

@@ -52,6 +52,8 @@ Result<void> Compiler::compile(TranslatedBlock& block) {
     far_exits_.clear();
     slow_.clear();
     dirty_.clear();
+    rare_calls_.clear();
+    rare_arguments_.clear();
     vector_constants_.clear();
     attention_.clear();
     unsupported_ = nullptr;
@@ -103,6 +105,13 @@ void Compiler::emit_entry(TranslatedBlock& block) {
 void Compiler::emit_tail() {
     for (const SlowAccess& access : slow_) {
         emit_slow_access(access);
+        if (code_.nearly_full()) {
+            unsupported_ = "block is too large";
+            return;
+        }
+    }
+    for (const RareCall& rare : rare_calls_) {
+        emit_rare_call(rare);
         if (code_.nearly_full()) {
             unsupported_ = "block is too large";
             return;
@@ -215,6 +224,7 @@ void Compiler::emit_inst(Value v, const Inst& inst) {
         case Op::AtomicCas: return atomic_cas(v, inst);
         case Op::Fence: code_.lock().or_(x86::ptr(x86::rsp, 0, 4), 0); return;
         case Op::Call: return call(v, inst);
+        case Op::CallIf: return call_if(inst);
         case Op::Jump: return jump(inst);
         case Op::Branch: return branch(inst);
         case Op::JumpInd: return jump_indirect(inst);

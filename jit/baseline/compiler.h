@@ -86,6 +86,15 @@ private:
         u32 rel32;
         u32 index;
     };
+    // A CallIf whose condition may hold: its call follows the block.
+    struct RareCall {
+        u32 jump = 0;
+        u32 helper = 0;
+        bool store_pc = false;
+        u64 pc = 0;
+        u32 arguments_begin = 0, arguments_end = 0;  // in rare_arguments_
+        u32 dirty_begin = 0, dirty_end = 0;
+    };
     // Leaves at a block boundary because attention was asked for; pc is the target.
     struct AttentionStub {
         u32 jump;
@@ -145,7 +154,7 @@ private:
     void atomic_loop(Value v, const ir::Inst& inst);
     void atomic_cas(Value v, const ir::Inst& inst);
     void emit_slow_access(const SlowAccess& access);
-    void emit_dirty_stores(const SlowAccess& access);
+    void emit_dirty_stores(u32 begin, u32 end, Reg scratch);
 
     // vector.cpp
     void vector(Value v, const ir::Inst& inst);
@@ -155,6 +164,8 @@ private:
 
     // exits.cpp
     void call(Value v, const ir::Inst& inst);
+    void call_if(const ir::Inst& inst);
+    void emit_rare_call(const RareCall& rare);
     void move_arguments(const ir::Inst& inst);
     void jump(const ir::Inst& inst);
     void branch(const ir::Inst& inst);
@@ -185,6 +196,8 @@ private:
     std::vector<FarExit> far_exits_;
     std::vector<SlowAccess> slow_;
     std::vector<DirtySlot> dirty_;
+    std::vector<RareCall> rare_calls_;
+    std::vector<DirtySlot> rare_arguments_;
     std::vector<VectorConstantUse> vector_constants_;
     std::vector<AttentionStub> attention_;
     const char* unsupported_ = nullptr;

@@ -1,4 +1,6 @@
 // Helper calls and the ways out of a block.
+#include <algorithm>
+
 #include "jit/baseline/compiler.h"
 
 namespace tandem::jit::baseline {
@@ -99,6 +101,69 @@ void Compiler::call(Value v, const Inst& inst) {
         code_.jump_outside(Cc::NE, thunks_.epilogue);
     }
     if (inst.type != Type::Void && regs_.info(v).uses != 0) regs_.define_in(v, kRax);
+}
+
+// The call itself is out of line; nothing of the block's state changes on the way past it.
+void Compiler::call_if(const Inst& inst) {
+    RareCall rare;
+    rare.helper = static_cast<u32>(inst.imm);
+    const Cc c = condition(inst.args[0]);
+    rare.arguments_begin = static_cast<u32>(rare_arguments_.size());
+    for (unsigned n = 1; n < inst.nargs; ++n) {
+        const Value v = inst.args[n];
+        if (type_of(v) == Type::V128) unsupported_ = "vector argument of a helper";
+        regs_.note_use(v);
+        rare_arguments_.push_back(regs_.place_of(v));
+    }
+    rare.arguments_end = static_cast<u32>(rare_arguments_.size());
+    rare.dirty_begin = static_cast<u32>(dirty_.size());
+    regs_.snapshot_dirty(dirty_);
+    rare.dirty_end = static_cast<u32>(dirty_.size());
+    // Registers are stored first: any of them then serves as scratch.
+    std::stable_partition(dirty_.begin() + rare.dirty_begin, dirty_.end(),
+                          [](const DirtySlot& d) { return d.from == DirtySlot::From::Register; });
+    rare.store_pc = pc_pending_;
+    rare.pc = pc_;
+    rare.jump = code_.jump(c);
+    rare_calls_.push_back(rare);
+}
+
+// Arguments go through memory, so that their registers may be one another's. A helper that finds nothing to do leaves the
+// instruction to the interpreter: nothing is kept for a way back.
+void Compiler::emit_rare_call(const RareCall& rare) {
+    code_.bind(rare.jump);
+    const unsigned count = rare.arguments_end - rare.arguments_begin;
+    code_.mov(stack(kArgumentArea + 24), x86::rax);
+    for (unsigned n = 0; n < count; ++n) {
+        const DirtySlot& a = rare_arguments_[rare.arguments_begin + n];
+        const x86::Mem to = stack(kArgumentArea + static_cast<i32>(n) * 8);
+        switch (a.from) {
+            case DirtySlot::From::Register: code_.mov(to, gp64(a.reg)); continue;
+            case DirtySlot::From::Constant: code_.mov(x86::rax, static_cast<i64>(a.imm)); break;
+            case DirtySlot::From::Frame: code_.mov(gp_exact(kRax, a.type), frame(a.where)); break;
+            case DirtySlot::From::Stack: code_.mov(x86::rax, stack(a.where)); break;
+        }
+        code_.mov(to, x86::rax);
+        code_.mov(x86::rax, stack(kArgumentArea + 24));
+    }
+    emit_dirty_stores(rare.dirty_begin, rare.dirty_end, kRax);
+    if (rare.store_pc) store_pc(rare.pc);
+    for (unsigned n = 0; n < count; ++n) {
+        const Type t = rare_arguments_[rare.arguments_begin + n].type;
+        x86::Mem from = stack(kArgumentArea + static_cast<i32>(n) * 8);
+        if (t == Type::I8 || t == Type::I16) {
+            from.setSize(ir::size_of(t));
+            code_.movzx(gp32(kArguments[n]), from);
+        } else {
+            code_.mov(gp_op(kArguments[n], t), from);
+        }
+    }
+    code_.mov(x86::rdi, x86::rbp);
+    call_function(code_, memory_, helpers_[rare.helper].function);
+    code_.mov(x86::ecx, static_cast<u32>(LeaveReason::Interpret));
+    code_.test(x86::eax, x86::eax);
+    code_.cmove(x86::eax, x86::ecx);
+    code_.jump_outside(thunks_.epilogue);
 }
 
 void Compiler::check_attention(u64 target_pc) {

@@ -289,10 +289,9 @@ void Compiler::atomic_cas(Value v, const Inst& inst) {
     finish_access(access);
 }
 
-// Every slot that is dirty at the access, from where its content was then. Nothing changes for the code that resumes.
-void Compiler::emit_dirty_stores(const SlowAccess& access) {
-    const Reg scratch = access.scratch;
-    for (u32 n = access.dirty_begin; n < access.dirty_end; ++n) {
+// Every slot that was dirty there, from where its content was then. Nothing changes for the code that resumes.
+void Compiler::emit_dirty_stores(u32 begin, u32 end, Reg scratch) {
+    for (u32 n = begin; n < end; ++n) {
         const DirtySlot& d = dirty_[n];
         const x86::Mem m = frame(d.offset, ir::size_of(d.type));
         if (d.from == DirtySlot::From::Register) {
@@ -353,7 +352,7 @@ void Compiler::emit_slow_access(const SlowAccess& access) {
         code_.mov(gp64(scratch), static_cast<i64>(access.imm));
         code_.mov(stack(kArgumentArea + 8), gp64(scratch));
     }
-    emit_dirty_stores(access);
+    emit_dirty_stores(access.dirty_begin, access.dirty_end, scratch);
     if (access.store_pc) store_pc(access.pc);
     code_.mov(stack(kArgumentArea + 24, 4), static_cast<i32>(access_spec(access.mem_flags, ir::size_of(t), access.atomic)));
     code_.call_outside(thunks_.slow[static_cast<unsigned>(access.path)][access.vectors ? 1 : 0]);

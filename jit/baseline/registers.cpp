@@ -471,26 +471,35 @@ void Registers::flush_all(u32 except_offset) {
     }
 }
 
+DirtySlot Registers::place_of(u16 v) const {
+    const ValueInfo& i = values_[root(v)];
+    DirtySlot d;
+    // A zero-extended view is as wide as what it views.
+    const Type own = type_of(v), viewed = type_of(root(v));
+    d.type = ir::size_of(own) <= ir::size_of(viewed) ? own : viewed;
+    if (i.reg != kNoReg) {
+        d.from = DirtySlot::From::Register;
+        d.reg = i.reg;
+    } else if (i.home == Home::Const) {
+        d.from = DirtySlot::From::Constant;
+        d.imm = truncate(i.imm, d.type);
+    } else if (i.home == Home::Slot) {
+        d.from = DirtySlot::From::Frame;
+        d.where = static_cast<i32>(slots_[i.home_index].offset);
+    } else {
+        d.from = DirtySlot::From::Stack;
+        d.where = vector(root(v)) ? kVectorSpill + i.home_index * 16 : kGeneralSpill + i.home_index * 8;
+    }
+    return d;
+}
+
 void Registers::snapshot_dirty(std::vector<DirtySlot>& out) const {
     for (const Slot& s : slots_) {
         if (!s.dirty) continue;
-        const ValueInfo& i = values_[s.value];
-        DirtySlot d;
+        DirtySlot d = place_of(s.value);
         d.offset = s.offset;
         d.type = s.type;
-        if (i.reg != kNoReg) {
-            d.from = DirtySlot::From::Register;
-            d.reg = i.reg;
-        } else if (i.home == Home::Const) {
-            d.from = DirtySlot::From::Constant;
-            d.imm = truncate(i.imm, s.type);
-        } else if (i.home == Home::Slot) {
-            d.from = DirtySlot::From::Frame;
-            d.where = static_cast<i32>(slots_[i.home_index].offset);
-        } else {
-            d.from = DirtySlot::From::Stack;
-            d.where = s.type == Type::V128 ? kVectorSpill + i.home_index * 16 : kGeneralSpill + i.home_index * 8;
-        }
+        if (d.from == DirtySlot::From::Constant) d.imm = truncate(values_[s.value].imm, s.type);
         out.push_back(d);
     }
 }

@@ -120,6 +120,8 @@ public:
     void forget_slot(u32 offset);  // drops a pending write of the slot
     void flush_all(u32 except_offset);
     void snapshot_dirty(std::vector<DirtySlot>& out) const;
+    // Where v is now, and its type; `offset` is free for the caller.
+    [[nodiscard]] DirtySlot place_of(u16 v) const;
     void make_const(u16 v, u64 imm);
 
     // Before a call that writes state, with everything flushed: values whose home is a slot are taken out of it, and no

@@ -159,6 +159,13 @@ struct Execution {
         return (h.flags & kMayLeave) != 0 ? static_cast<LeaveReason>(out.lo) : LeaveReason::None;
     }
 
+    [[nodiscard]] LeaveReason call_if(const Inst& i) const {
+        if (arg(i, 0) == 0) return LeaveReason::None;
+        u64 a[4] = {};
+        for (unsigned n = 1; n < i.nargs; ++n) a[n - 1] = arg(i, n);
+        return static_cast<LeaveReason>(static_cast<u32>(call_helper(interp.helpers_[i.imm], state, a)));
+    }
+
     void vector_row(const Inst& i, Slot& out) const {
         const Slot* args[3] = {&values[i.args[0]], nullptr, nullptr};
         for (unsigned n = 1; n < i.nargs; ++n) args[n] = &values[i.args[n]];
@@ -259,6 +266,7 @@ LeaveReason Execution::run() {
                 _mm_mfence();
                 break;
                 TANDEM_LEAVING(Call, call(i, out))
+                TANDEM_LEAVING(CallIf, call_if(i))
             case Op::InsnStart:
                 set_pc(i.imm);
                 ++started;

@@ -171,4 +171,15 @@ Value Builder::select(Value cond, Value a, Value b) {
     return emit(Op::Select, type_of(a), {cond, a, b});
 }
 
+void Builder::call_if(Value cond, u32 helper, std::initializer_list<Value> args) {
+    u64 c = 0;
+    if (constant(cond, c)) {
+        if (c != 0) call(helper, Type::I32, args);
+        return;
+    }
+    const Value id = emit(Op::CallIf, Type::Void, {cond}, helper);
+    Inst& i = block_.insts[id];
+    for (const Value v : args) i.args[i.nargs++] = static_cast<u16>(v);
+}
+
 }  // namespace tandem::jit::ir

@@ -63,6 +63,8 @@ public:
     Value call(u32 helper, Type result, std::initializer_list<Value> args = {}) {
         return emit(Op::Call, result, args, helper);
     }
+    // CallIf; a known condition makes it nothing or a plain call.
+    void call_if(Value cond, u32 helper, std::initializer_list<Value> args = {});
     void insn_start(u64 pc, u32 length) { emit(Op::InsnStart, Type::Void, {}, pc, length); }
 
     Value v_from(Value a) { return emit(Op::VFromI, Type::V128, {a}); }

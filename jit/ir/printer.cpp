@@ -55,6 +55,7 @@ Decoration decorate(const Block& block, const Inst& i, const Guest* guest) {
         case Op::SetState: return {slot_name(guest, i.imm), ""};
         case Op::ICmp: return {std::string(to_string(static_cast<Cond>(i.aux))), ""};
         case Op::Deposit: return {"", fmt::format(" at {}", i.imm)};
+        case Op::CallIf:
         case Op::Call: return {helper_name(guest, i.imm), ""};
         case Op::InsnStart: return {fmt::format("{:#x} length {}", i.imm, i.aux), ""};
         case Op::Jump: return {fmt::format("{:#x}", i.imm), ""};

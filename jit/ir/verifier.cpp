@@ -91,7 +91,7 @@ private:
     std::string check_arguments(const Inst& i) const {
         const std::string_view signature = info(i.op).signature;
         const std::string_view wanted = signature.substr(2);
-        const bool optional = i.op == Op::Call;
+        const bool optional = i.op == Op::Call || (i.op == Op::CallIf && i.nargs != 0);
         if (i.nargs > wanted.size() || (!optional && i.nargs != wanted.size())) {
             return fmt::format("{} arguments where {} are due", i.nargs, wanted.size());
         }
@@ -185,6 +185,7 @@ private:
     }
 
     std::string check_operation(const Inst& i) {
+        if (i.op == Op::CallIf) return check_conditional_call(i);
         if ((info(i.op).flags & kFault) != 0) return check_memory(i);
         if (const VectorRow& row = vector_row(i.op); row.form != VectorForm::None) {
             return row.defined_for(vector_type(block_, i)) ? "" : "not defined for this width";
@@ -255,6 +256,20 @@ private:
         if ((h.flags & kMayLeave) != 0 && h.result != Type::I32) return "a helper that may leave returns i32";
         if ((h.flags & (kReadsState | kMayLeave)) != 0 && !in_instruction_) return "no instruction has started";
         return {};
+    }
+
+    [[nodiscard]] std::string check_conditional_call(const Inst& i) const {
+        if (!in_instruction_) return "no instruction has started";
+        for (unsigned n = 1; n < i.nargs; ++n) {
+            if (!is_int(arg_type(i, n))) return fmt::format("argument {} is not an integer", n);
+        }
+        if (guest_ == nullptr) return {};
+        const auto helpers = guest_->helpers();
+        if (i.imm >= helpers.size()) return "no such helper";
+        const Helper& h = helpers[i.imm];
+        if ((h.flags & kMayLeave) == 0 || h.result != Type::I32)
+            return "only a helper that may leave is called on a condition";
+        return h.arguments + 1u == i.nargs ? "" : fmt::format("the helper takes {} arguments", h.arguments);
     }
 
     const Block& block_;

@@ -135,6 +135,7 @@ void FunctionBuilder::instruction(const ir::Block& block, ir::Value id) {
         }
         case Op::Fence: b_.CreateFence(llvm::AtomicOrdering::SequentiallyConsistent); return;
         case Op::Call: return call_helper(inst, id);
+        case Op::CallIf: return call_if(inst);
         default: break;
     }
     if ((ir::info(inst.op).flags & ir::kFault) != 0) return memory(block, inst, id);
@@ -198,25 +199,42 @@ void FunctionBuilder::leave_if(llvm::Value* status) {
     b_.SetInsertPoint(on);
 }
 
-void FunctionBuilder::call_helper(const ir::Inst& inst, ir::Value id) {
+llvm::CallInst* FunctionBuilder::emit_call(const ir::Inst& inst, unsigned first, ir::Type result) {
     const Helper& helper = options_.guest->helpers()[inst.imm];
     std::vector<llvm::Type*> types{b_.getPtrTy()};
     std::vector<llvm::Value*> args{frame_};
-    for (unsigned n = 0; n < inst.nargs; ++n) {
+    for (unsigned n = first; n < inst.nargs; ++n) {
         llvm::Value* a = arg(inst, n);
         if (a->getType()->getIntegerBitWidth() < 32) a = b_.CreateZExt(a, b_.getInt32Ty());
         types.push_back(a->getType());
         args.push_back(a);
     }
-    const bool reads = (helper.flags & (kReadsState | kMayLeave)) != 0;
-    if (reads) flush(true);
-    auto* signature = llvm::FunctionType::get(type(inst.type), types, false);
-    auto* call = b_.CreateCall(signature, function_pointer(helper.function), args);
+    auto* call = b_.CreateCall(llvm::FunctionType::get(type(result), types, false), function_pointer(helper.function), args);
     call->setDoesNotThrow();
+    return call;
+}
+
+void FunctionBuilder::call_helper(const ir::Inst& inst, ir::Value id) {
+    const Helper& helper = options_.guest->helpers()[inst.imm];
+    if ((helper.flags & (kReadsState | kMayLeave)) != 0) flush(true);
+    auto* call = emit_call(inst, 0, inst.type);
     if ((helper.flags & kPure) != 0) call->setDoesNotAccessMemory();
     if ((helper.flags & kMayLeave) != 0) leave_if(call);
     if ((helper.flags & kWritesState) != 0) load_slots();
     if (inst.type != ir::Type::Void) values_[id] = call;
+}
+
+// The cold side never comes back, so that it costs the hot one no registers.
+void FunctionBuilder::call_if(const ir::Inst& inst) {
+    auto* rare = new_block("rare");
+    auto* on = new_block("on");
+    b_.CreateCondBr(truth(arg(inst, 0)), rare, on, unlikely());
+    b_.SetInsertPoint(rare);
+    flush(true);
+    auto* call = emit_call(inst, 1, ir::Type::I32);
+    auto* nothing = b_.CreateICmpEQ(call, c32(0));
+    leave(b_.CreateSelect(nothing, c32(static_cast<u32>(LeaveReason::Interpret)), call));
+    b_.SetInsertPoint(on);
 }
 
 llvm::Type* FunctionBuilder::type(ir::Type t) {

@@ -49,6 +49,9 @@ private:
     void go_to(std::size_t from, u64 pc);
     void leave_if(llvm::Value* status);
     void call_helper(const ir::Inst& inst, ir::Value id);
+    void call_if(const ir::Inst& inst);
+    // Helper inst.imm with the arguments from `first` on.
+    llvm::CallInst* emit_call(const ir::Inst& inst, unsigned first, ir::Type result);
 
     // Integer operations (integer_ops.cpp). Null: not an integer operation.
     llvm::Value* integer(const ir::Block& block, const ir::Inst& inst);
@@ -74,6 +77,7 @@ private:
     llvm::Value* function_pointer(const void* f);
     llvm::BasicBlock* new_block(const char* name);
     llvm::MDNode* likely() { return llvm::MDBuilder(context_).createBranchWeights(2000, 1); }
+    llvm::MDNode* unlikely() { return llvm::MDBuilder(context_).createBranchWeights(1, 2000); }
     llvm::Instruction* in_frame(llvm::Instruction* access);
     llvm::Instruction* in_guest(llvm::Instruction* access);
 

@@ -135,9 +135,10 @@ bool store_bytes(void* state, u64 va, unsigned mmu, const void* in, unsigned siz
 
 bool probe(void* state, u64 va, unsigned mmu, Access access, unsigned size) {
     Vcpu& v = Vcpu::of(state);
+    const u64 room = kPageSize - (va & ~kPageMask);
+    if (size > room && !v.core().guest().check_crossing(state, va, size)) return v.fail(LeaveReason::Exception);
     Vcpu::Place place;
     if (!v.resolve(va, mmu, access, place)) return false;
-    const u64 room = kPageSize - (va & ~kPageMask);
     return size <= room || v.resolve(va + room, mmu, access, place);
 }
 

@@ -152,6 +152,7 @@ void Vcpu::write_place(const Place& place, WriteVerdict verdict, const void* in,
 
 bool Vcpu::read(u64 va, unsigned mmu, Access access, void* out, unsigned size) {
     const u64 room = kPageSize - (va & ~kPageMask);
+    if (size > room && !core_.guest().check_crossing(state_, va, size)) return fail(LeaveReason::Exception);
     Place first;
     if (!resolve(va, mmu, access, first)) return false;
     if (size <= room) {
@@ -168,6 +169,7 @@ bool Vcpu::read(u64 va, unsigned mmu, Access access, void* out, unsigned size) {
 bool Vcpu::write(u64 va, unsigned mmu, const void* in, unsigned size) {
     const auto room = static_cast<unsigned>(kPageSize - (va & ~kPageMask));
     const unsigned head = std::min(size, room);
+    if (size > head && !core_.guest().check_crossing(state_, va, size)) return fail(LeaveReason::Exception);
     Place first;
     if (!resolve(va, mmu, Access::Write, first)) return false;
     const WriteVerdict verdict = judge_write(first, head);

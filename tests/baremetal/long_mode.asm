@@ -9,6 +9,22 @@ main64:
     FAULTS "non-canonical address", 13, 0, -1, mov al, [rbx]
     mov rbp, rbx
     FAULTS "non-canonical stack address", 12, 0, -1, mov al, [rbp]
+    FAULTS "jump to a non-canonical address", 13, 0, -1, jmp rbx
+    mov [far_address], rbx
+    FAULTS "call to a non-canonical address", 13, 0, -1, call [far_address]
+    CHECK_EQ "it pushes nothing", qword [seen_rsp], rsp
+    push rbx
+    FAULTS "return to a non-canonical address", 13, 0, -1, ret 8
+    CHECK_EQ "it pops nothing", qword [seen_rsp], rsp
+    pop rax
+    ; An access that straddles the end of the canonical addresses is not a page fault of its first page.
+    mov r8, 0x7fffffffffff
+    FAULTS "read across the canonical boundary", 13, 0, -1, mov ecx, [r8]
+    FAULTS "write across the canonical boundary", 13, 0, -1, mov [r8], ecx
+    FAULTS "locked access across the canonical boundary", 13, 0, -1, lock inc dword [r8]
+    mov rbp, r8
+    FAULTS "stack access across the canonical boundary", 12, 0, -1, mov ecx, [rbp]
+    FAULTS "the byte below the boundary is a page fault", 14, 0, 0x7fffffffffff, mov cl, [r8]
     FAULTS "ud2", 6, 0, -1, ud2
     FAULTS "invalid selector", 13, 0x78, -1, mov ds, [selector78]
     xor edx, edx
@@ -147,6 +163,7 @@ system_call:
 selector78: dw 0x78
     align 8
 syscalls: dq 0
+far_address: dq 0
 
 user_code:
 user_read: mov al, [0x7c00]

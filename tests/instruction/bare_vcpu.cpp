@@ -27,6 +27,9 @@ public:
     bool translate(void* state, u64 va, jit::Access access, unsigned mmu, jit::Translation& out) const override {
         return guest_->translate(state, va, access, mmu, out);
     }
+    bool check_crossing(void* state, u64 va, unsigned size) const override {
+        return guest_->check_crossing(state, va, size);
+    }
     void alignment_fault(void* state, u64 va, jit::Access access, unsigned mmu) const override {
         guest_->alignment_fault(state, va, access, mmu);
     }

@@ -201,19 +201,10 @@ const Latitude kOnFault[] = {
          tandem.out.fx.fsw = host.out.fx.fsw;
          tandem.out.fx.st = host.out.fx.st;
      }},
-    {"an operand that begins in the last bytes of the canonical half: #GP or a page fault first",
-     [](const Instruction&, const Outcome& host, const Outcome& tandem) {
-         return (host.vector == 13 || host.vector == 12) && tandem.vector == 14 && tandem.cr2 >= kLinuxUserEnd;
-     },
-     [](Outcome& host, Outcome& tandem) {
-         tandem.vector = host.vector;
-         tandem.error = host.error;
-         tandem.cr2 = host.cr2;
-     }},
-    {"a near branch to a non-canonical address: #GP before it (Intel) or at its target (AMD)",
+    {"a near branch to a non-canonical address: an AMD host faults at its target",
      [](const Instruction& insn, const Outcome& host, const Outcome& tandem) {
          return (insn.flags & kRowBranch) != 0 && host.vector == 13 && tandem.vector == 13 &&
-                static_cast<u64>(sign_extend(tandem.out.rip, 48)) != tandem.out.rip;
+                static_cast<u64>(sign_extend(host.out.rip, 48)) != host.out.rip;
      },
      [](Outcome& host, Outcome& tandem) {
          tandem.out.rip = host.out.rip;

@@ -247,11 +247,4 @@ void random_number(TranslateState* t) {
     if (getrandom(&t->scratch[0], sizeof(u64), 0) != static_cast<ssize_t>(sizeof(u64))) t->scratch[0] = 0;
 }
 
-LeaveReason interrupt_on_overflow(TranslateState* t, u8 overflow, u64 next) {
-    if (overflow == 0) return LeaveReason::None;
-    return software_interrupt(t, kOF, static_cast<u32>(SoftwareInterrupt::Into), next);
-}
-
-LeaveReason bound_violation(TranslateState* t, u8 outside) { return outside != 0 ? raise(*t, kBR) : LeaveReason::None; }
-
 }  // namespace tandem::cpu::x86

@@ -53,11 +53,7 @@ bool offered(const CpuModel& model, Instruction& i) {
 
 // Instruction fetches beyond the code segment's limit are #GP(0). Real-mode-like segments hold at least 64 KiB.
 void check_fetch_limit(Lifter& l) {
-    if (l.mode.is64()) return;
-    const SegmentClass known = l.mode.segment(CS);
-    const u64 last = l.pc + l.insn.length - 1;
-    if (known == SegmentClass::Flat || (known == SegmentClass::Simple && last <= 0xffff)) return;
-    l.call(HelperId::check_branch_target, {l.imm64(last)});
+    if (!l.mode.is64()) l.check_target(l.imm64(l.pc + l.insn.length - 1));
 }
 
 void lift_instruction(Lifter& l, Instruction insn, u64 pc, DecodeStatus status) {

@@ -14,7 +14,7 @@ u64 relative_target(const Lifter& l) { return l.wrap_target(l.next + static_cast
 void lift_jmp(Lifter& l) {
     if (l.op(0).kind == OperandKind::Rel) {
         const u64 target = relative_target(l);
-        l.check_direct(target);
+        l.check_target(l.imm64(target));
         return l.jump(target);
     }
     const Value target = l.read(0);
@@ -22,17 +22,23 @@ void lift_jmp(Lifter& l) {
     l.jump_indirect(target, JumpHint::None);
 }
 
+// The return address is stored before the target's check fails, with rSP as it was: Intel processors do.
+void call(Lifter& l, Value target) {
+    const unsigned bytes = l.insn.operand_size;
+    const Value top = l.b.addi(l.sp(), ~u64{bytes} + 1);
+    l.store(l.stack(top, bytes, true), l.konst(int_type(bytes), l.next));
+    l.check_target(target);
+    l.set_sp(top);
+}
+
 void lift_call(Lifter& l) {
-    const Type t = int_type(l.insn.operand_size);
     if (l.op(0).kind == OperandKind::Rel) {
         const u64 target = relative_target(l);
-        l.check_direct(target);
-        l.push(l.konst(t, l.next));
+        call(l, l.imm64(target));
         return l.jump(target);
     }
     const Value target = l.read(0);
-    l.check_target(target);
-    l.push(l.konst(t, l.next));
+    call(l, target);
     l.jump_indirect(target, JumpHint::Call);
 }
 
@@ -45,12 +51,9 @@ void lift_ret(Lifter& l) {
     l.jump_indirect(target, JumpHint::Return);
 }
 
-// A target outside the code segment faults only when the branch is taken, so the check is of the pc that is chosen.
 void conditional(Lifter& l, Value cond) {
     const u64 target = relative_target(l);
-    if (!l.mode.is64() && l.mode.segment(CS) != SegmentClass::Flat && target > 0xffff) {
-        l.check_target(l.b.select(cond, l.imm64(target), l.imm64(0)));
-    }
+    l.check_target(l.imm64(target), cond);
     l.branch(cond, target);
 }
 
@@ -65,9 +68,7 @@ void lift_loop(Lifter& l) {
     Value taken = l.b.icmpi(Cond::Ne, count, 0);
     if (l.arg != kAlways) taken = l.b.and_(taken, l.condition(l.arg));
     const u64 target = relative_target(l);
-    if (!l.mode.is64() && l.mode.segment(CS) != SegmentClass::Flat && target > 0xffff) {
-        l.check_target(l.b.select(taken, l.imm64(target), l.imm64(0)));
-    }
+    l.check_target(l.imm64(target), taken);
     l.set_gpr(RCX, count);
     l.branch(taken, target);
 }
@@ -82,8 +83,9 @@ void lift_int3(Lifter& l) { software(l, l.imm32(kBP), SoftwareInterrupt::Int3); 
 void lift_int1(Lifter& l) { software(l, l.imm32(kDB), SoftwareInterrupt::Int1); }
 
 void lift_into(Lifter& l) {
-    l.call(HelperId::interrupt_on_overflow, {l.flag(eflags::OF), l.imm64(l.next)});
-    l.leave_next();
+    constexpr auto kKind = static_cast<u32>(SoftwareInterrupt::Into);
+    l.b.call_if(l.flag(eflags::OF), static_cast<u32>(HelperId::software_interrupt),
+                {l.imm32(kOF), l.imm32(kKind), l.imm64(l.next)});
 }
 
 void lift_bound(Lifter& l) {
@@ -94,7 +96,7 @@ void lift_bound(Lifter& l) {
     const Value index = l.read(0);
     const Value below = l.b.icmp(Cond::Slt, index, lower);
     const Value above = l.b.icmp(Cond::Sgt, index, upper);
-    l.call(HelperId::bound_violation, {l.b.or_(below, above)});
+    l.raise_if(l.b.or_(below, above), kBR);
 }
 
 void lift_ud(Lifter& l) { l.raise(kUD); }

@@ -43,11 +43,6 @@ u8 lazy_condition(TranslateState*, u32 selector, u64 dst, u64 src, u64 src2) {
     return holds(cc, flags) != ((cc & 1) != 0) ? 1 : 0;
 }
 
-LeaveReason check_branch_target(TranslateState* t, u64 target) {
-    const bool inside = code64(t->s) ? canonical(target) : target <= t->s.seg[CS].limit;
-    return inside ? LeaveReason::None : raise(*t, kGP);
-}
-
 LeaveReason continue_at(TranslateState* t, u64 next) {
     const jit::FrameHeader& header = jit::header_of(t);
     const ModeBits mode = ModeBits::of(*t);

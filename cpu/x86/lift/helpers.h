@@ -7,19 +7,12 @@
 
 namespace tandem::cpu::x86 {
 
-// What an access beyond the limit of a segment is translated to outside 64-bit mode; see is_limit_fault().
-constexpr u64 kLimitFault = u64{1} << 63;
-constexpr u64 kStackLimitFault = u64{3} << 62;
-
 // lazy_condition's first argument is cc_op | condition code << kConditionShift.
 constexpr unsigned kConditionShift = 8;
 
 // compute_flags(), and one of the sixteen conditions (0 or 1). Pure.
 u32 lazy_flags(TranslateState*, u32 cc_op, u64 dst, u64 src, u64 src2);
 u8 lazy_condition(TranslateState*, u32 selector, u64 dst, u64 src, u64 src2);
-
-// #GP(0) when a near branch's target is not canonical or lies beyond the code segment's limit.
-LeaveReason check_branch_target(TranslateState* t, u64 target);
 
 // Starts the instruction again unless `done`.
 LeaveReason retry_unless(TranslateState* t, u8 done);
@@ -48,10 +41,6 @@ u32 crc32c(TranslateState*, u32 crc, u64 data, u32 size);
 
 // RDRAND, RDSEED -> scratch[0], from the host's entropy.
 void random_number(TranslateState* t);
-
-// INTO, BOUND.
-LeaveReason interrupt_on_overflow(TranslateState* t, u8 overflow, u64 next);
-LeaveReason bound_violation(TranslateState* t, u8 outside);
 
 enum class StringOp : u8 { Movs, Cmps, Stos, Lods, Scas, Ins, Outs };
 

@@ -143,19 +143,18 @@ Value Lifter::effective(const MemoryOperand& m, unsigned address_size) {
     return sum == kNone ? b.konst(t, static_cast<u64>(m.disp)) : b.addi(sum, static_cast<u64>(m.disp));
 }
 
-// The linear address of an offset in a segment whose limit is known to the state only: outside the limit it becomes an
-// address that no translation has and from which Guest::translate() makes #GP(0) or #SS(0).
+// The linear address of an offset in a segment whose limit is known to the state only; #GP(0) or #SS(0) outside it.
 Value Lifter::limited(unsigned seg, Value offset64, unsigned size) {
     const Value base = b.get(Type::I64, segment_slot(seg, offsetof(Segment, base)));
-    const Value linear = b.andi(b.add(base, offset64), mask(32));
     u64 known = 0;
     const bool small =
         (b.constant(offset64, known) && known + size <= 0x10000) ||
         (size == 1 && b.block().at(offset64).op == Op::ZExt && b.type_of(b.block().at(offset64).args[0]) == Type::I16);
-    if (small) return linear;
-    const Value limit = b.zext(Type::I64, b.get(Type::I32, segment_slot(seg, offsetof(Segment, limit))));
-    const Value inside = b.icmp(Cond::Ule, b.addi(offset64, size - 1), limit);
-    return b.select(inside, linear, b.konst(Type::I64, seg == SS ? kStackLimitFault : kLimitFault));
+    if (!small) {
+        const Value limit = b.zext(Type::I64, b.get(Type::I32, segment_slot(seg, offsetof(Segment, limit))));
+        raise_if(b.icmp(Cond::Ugt, b.addi(offset64, size - 1), limit), seg == SS ? kSS : kGP);
+    }
+    return b.andi(b.add(base, offset64), mask(32));
 }
 
 Address Lifter::segmented(unsigned seg, Value offset, unsigned size, bool write, u64 disp) {
@@ -204,6 +203,10 @@ Value Lifter::call(HelperId id, std::initializer_list<Value> args) {
     return b.call(static_cast<u32>(id), h.result, args);
 }
 
+void Lifter::raise_if(Value cond, Vector vector, u32 error) {
+    b.call_if(cond, static_cast<u32>(HelperId::raise_exception), {imm32(vector), imm32(error)});
+}
+
 void Lifter::raise(Vector vector, u32 error) {
     call(HelperId::raise_exception, {imm32(vector), imm32(error)});
     leave(LeaveReason::Exception);
@@ -213,18 +216,24 @@ void Lifter::raise(Vector vector, u32 error) {
 
 u64 Lifter::wrap_target(u64 target) const { return target & mask(insn.operand_size * 8u); }
 
-// In 64-bit mode a non-canonical target faults when it is fetched from, as on AMD processors.
-void Lifter::check_target(Value target) {
-    if (mode.is64() || mode.segment(CS) == SegmentClass::Flat) return;
-    call(HelperId::check_branch_target, {zext64(target)});
+// Whether a target (0 or 1) lies beyond CS's limit or is not canonical.
+Value Lifter::outside_code(Value target64) {
+    if (mode.is64()) {
+        const auto unused = static_cast<u8>(64 - mode.linear_bits());
+        return b.icmp(Cond::Ne, b.sari(b.shli(target64, unused), unused), target64);
+    }
+    if (mode.segment(CS) == SegmentClass::Flat) return konst(Type::I8, 0);
+    u64 known = 0;
+    const Inst& made = b.block().at(target64);
+    const bool word = made.op == Op::ZExt && b.type_of(made.args[0]) == Type::I16;
+    const bool small = word || (b.constant(target64, known) && known <= 0xffff);
+    if (small && mode.segment(CS) == SegmentClass::Simple) return konst(Type::I8, 0);
+    return b.icmp(Cond::Ugt, target64, b.zext(Type::I64, b.get(Type::I32, segment_slot(CS, offsetof(Segment, limit)))));
 }
 
-// A direct branch's target needs a look only in segments that may end before it.
-void Lifter::check_direct(u64 target) {
-    if (mode.is64()) return;
-    const SegmentClass known = mode.segment(CS);
-    if (known == SegmentClass::Flat || (known == SegmentClass::Simple && target <= 0xffff)) return;
-    call(HelperId::check_branch_target, {imm64(target)});
+void Lifter::check_target(Value target, Value taken) {
+    const Value outside = outside_code(zext64(target));
+    raise_if(taken == kNone ? outside : b.and_(taken, outside), kGP);
 }
 
 // Through the dispatcher when the mode of the next instruction differs (shadow, debugging).

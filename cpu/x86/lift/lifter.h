@@ -137,6 +137,8 @@ public:
     Value call(HelperId helper, std::initializer_list<Value> args = {});
     Value imm32(u64 v) { return b.konst(Type::I32, v); }
     Value imm64(u64 v) { return b.konst(Type::I64, v); }
+    // #vector(error) when `cond` (I8) is 1: a check, before the instruction changes state.
+    void raise_if(Value cond, Vector vector, u32 error = 0);
     // Ends the block.
     void raise(Vector vector, u32 error = 0);
 
@@ -146,9 +148,9 @@ public:
     void jump(u64 target);
     void branch(Value cond, u64 target);                       // else: next
     void jump_indirect(Value target, jit::ir::JumpHint hint);  // any width, zero-extended
-    // #GP(0) when a computed target (I64) lies outside the code segment or is not canonical; before state changes.
-    void check_target(Value target);
-    void check_direct(u64 target);
+    // #GP(0) at the branch when its target lies outside the code segment or is not canonical (and, where `taken` is given,
+    // that is 1). Before state changes.
+    void check_target(Value target, Value taken = kNone);
     // The instruction is complete and translation inputs may have changed: continue at the next one through the dispatcher.
     void leave_next();
     // The same, but the block goes on when the mode turns out to be the old one.
@@ -186,6 +188,7 @@ private:
     Value composed_condition(unsigned cc);
     Value override_bits(Value cf, Value of, u64& replaced);
     Value unknown_condition(unsigned cc);
+    Value outside_code(Value target64);
     Value limited(unsigned seg, Value offset64, unsigned size);
     void finish(Value rip);
 

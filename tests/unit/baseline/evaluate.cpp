@@ -75,6 +75,7 @@ private:
     }
     void memory(u16 n, const Inst& i);
     void call(u16 n, const Inst& i);
+    void call_if(const Inst& i);
     u64 integer(const Inst& i, u64 a, u64 b, u64 c) const;
     void step(u16 n);
 
@@ -117,6 +118,17 @@ void Evaluation::call(u16 n, const Inst& i) {
     if (h.result == Type::I32) r = cut(r, Type::I32);
     if ((h.flags & kMayLeave) != 0 && r != 0) return go(static_cast<LeaveReason>(r));
     values_[n] = {r, 0};
+}
+
+void Evaluation::call_if(const Inst& i) {
+    static const ToyGuest guest;
+    if (values_[i.args[0]].lo == 0) return;
+    u64 a[3] = {};
+    for (unsigned k = 1; k < i.nargs; ++k) a[k - 1] = values_[i.args[k]].lo;
+    using F = u64 (*)(void*, u64, u64, u64);
+    const Helper& h = guest.helpers()[i.imm];
+    const u64 r = cut(reinterpret_cast<F>(reinterpret_cast<u64>(h.function))(m_.state(), a[0], a[1], a[2]), Type::I32);
+    go(r != 0 ? static_cast<LeaveReason>(r) : LeaveReason::Interpret);
 }
 
 u64 Evaluation::integer(const Inst& i, u64 a, u64 b, u64 c) const {
@@ -173,6 +185,7 @@ void Evaluation::step(u16 n) {
         case Op::Fence: return;
         case Op::Select: v = args[0].lo != 0 ? args[1] : args[2]; return;
         case Op::Call: return call(n, i);
+        case Op::CallIf: return call_if(i);
         case Op::VFromI: v = {args[0].lo, 0}; return;
         case Op::VExtract: v = {lane(args[0], ir::size_of(i.type), i.aux), 0}; return;
         case Op::VInsert: {

@@ -32,6 +32,14 @@ void scramble(void* state, u64 a) {
 }
 
 u32 maybe_leave(void*, u64 a) { return (a & 15) == 3 ? static_cast<u32>(ir::LeaveReason::Exit) : 0; }
+// Leaves what it saw of its arguments and the state.
+u32 leave_noting(void* state, u64 a, u64 b, u64 c) {
+    u64 seen;
+    std::memcpy(&seen, state, 8);
+    seen = mix(seen, a, b, c);
+    std::memcpy(state, &seen, 8);
+    return (a & 7) == 3 ? 0 : static_cast<u32>(ir::LeaveReason::Exit);
+}
 u32 opaque(void*, u64 a, u64 b) { return static_cast<u32>(a ^ (b >> 3)); }
 u64 count5(void*, u64 a, u64 b, u64 c, u64 d) { return a + 3 * b + 5 * c + 7 * d; }
 
@@ -50,6 +58,7 @@ ToyGuest::ToyGuest() {
     helpers_[kHashState] = {"hash_state", address(hash_state), ir::Type::I64, 0, kReadsState};
     helpers_[kScramble] = {"scramble", address(scramble), ir::Type::Void, 1, kReadsState | kWritesState};
     helpers_[kMaybeLeave] = {"maybe_leave", address(maybe_leave), ir::Type::I32, 1, kMayLeave};
+    helpers_[kLeaveNoting] = {"leave_noting", address(leave_noting), ir::Type::I32, 3, kReadsState | kMayLeave};
     helpers_[kOpaque] = {"opaque", address(opaque), ir::Type::I32, 2, 0};
     helpers_[kCount5] = {"count5", address(count5), ir::Type::I64, 4, kPure};
 }

@@ -18,7 +18,7 @@ constexpr u32 kPcOffset = 992;
 constexpr u64 kMemoryBase = 0x100000;
 constexpr u64 kPages = 64;
 
-enum HelperIndex : u32 { kMix, kHashState, kScramble, kMaybeLeave, kOpaque, kCount5, kHelpers };
+enum HelperIndex : u32 { kMix, kHashState, kScramble, kMaybeLeave, kOpaque, kCount5, kLeaveNoting, kHelpers };
 
 class ToyGuest final : public Guest {
 public:

@@ -261,6 +261,10 @@ void RandomBlock::vector() {
 }
 
 void RandomBlock::call() {
+    if (shape_.leaves && chance(40)) {
+        emit(Op::CallIf, Type::Void, {boolean(), value(Type::I64), value(any_int()), value(any_int())}, kLeaveNoting);
+        return;
+    }
     switch (pick(shape_.leaves ? 6 : 5)) {
         case 0:
             emit(Op::Call, Type::I64, {value(Type::I64), value(Type::I32), value(Type::I16), value(Type::I8)}, kMix);
