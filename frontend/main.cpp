@@ -42,6 +42,8 @@ Result<machines::MachineConfig> configure(const Options& options, const devices:
     config.kernel = options.kernel;
     config.initrd = options.initrd;
     config.append = options.append;
+    config.firmware = options.firmware;
+    config.firmware_directories = options.firmware_directories;
     config.reboot = !options.no_reboot;
     TANDEM_TRY(open_drives(options, config));
     TANDEM_TRY(open_chardevs(options, config, events));
@@ -52,6 +54,11 @@ Result<machines::MachineConfig> configure(const Options& options, const devices:
         auto backend = open_serial(spec, config, events);
         if (!backend) return std::move(backend).error().context("-serial");
         config.serial.push_back(std::move(backend).value());
+    }
+    if (!options.debug_console.empty()) {
+        auto backend = devices::create_char_backend(options.debug_console, events);
+        if (!backend) return std::move(backend).error().context("-debugcon");
+        config.debug_console = std::move(backend).value();
     }
     return config;
 }

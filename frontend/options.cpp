@@ -164,6 +164,11 @@ Result<void> add_serial(Options& o, std::string_view value) {
     return {};
 }
 
+Result<void> add_directory(Options& o, std::string_view value) {
+    o.firmware_directories.emplace_back(value);
+    return {};
+}
+
 constexpr std::array kRows{
     OptionRow{"machine", "TYPE[,accel=NAME]", "Board to emulate; 'help' lists them.", set_machine},
     OptionRow{
@@ -179,6 +184,11 @@ constexpr std::array kRows{
     OptionRow{"initrd", "FILE", "Initial RAM disk for the kernel; for multiboot and PVH modules: 'FILE ARGS,FILE ARGS...'.",
               set_text<&Options::initrd>},
     OptionRow{"append", "TEXT", "Kernel command line.", set_text<&Options::append>},
+    OptionRow{"bios", "FILE", "Firmware to start, by path or name; the default without -kernel is SeaBIOS's bios-256k.bin.",
+              set_text<&Options::firmware>},
+    OptionRow{"L", "DIRECTORY", "Where to look for firmware first.", add_directory},
+    OptionRow{"debugcon", "stdio|null|file:PATH|...", "Where firmware's debug port (0x402, and 0xe9) leads.",
+              set_text<&Options::debug_console>},
     OptionRow{"drive", "file=PATH[,id=ID][,if=virtio|none][,format=raw][,readonly=on][,snapshot=on]",
               "Disk image; with if=virtio (the default) it appears as a virtio-blk device.", add_drive},
     OptionRow{"device", "DRIVER[,PROP=VALUE...]", "Adds a device; 'help' lists them.", add_device},

@@ -45,6 +45,9 @@ struct Options {
     unsigned cpus = 1;
     u64 ram_bytes = 128ull << 20;
     std::string kernel, initrd, append;
+    std::string firmware;
+    std::vector<std::string> firmware_directories;
+    std::string debug_console;
     std::vector<DriveSpec> drives;
     std::vector<PropertyList> devices;
     std::vector<PropertyList> chardevs;

@@ -21,6 +21,9 @@ struct MachineConfig {
     u64 ram_bytes = 128ull << 20;
     unsigned cpus = 1;
     std::string kernel, initrd, append;
+    // Firmware file, by path or by name in these directories and Debian's. Empty with a kernel: none; otherwise the default.
+    std::string firmware;
+    std::vector<std::string> firmware_directories;
     bool reboot = true;  // false: a guest reset ends the run (-no-reboot)
     bool trace_exits = false;
     // Drives by id, opened by the front end; a device refers to one by its "drive" property.
@@ -29,6 +32,7 @@ struct MachineConfig {
     std::vector<std::pair<std::string, std::unique_ptr<devices::CharBackend>>> chardevs;
     std::vector<DeviceConfig> devices;
     std::vector<std::unique_ptr<devices::CharBackend>> serial;  // ttyS0 ... ttyS3
+    std::unique_ptr<devices::CharBackend> debug_console;        // ports 0x402 and 0xe9; may be null
 };
 
 // Take a back end out of the configuration: it serves one device. NotFound lists the ids there are, Busy: taken already.

@@ -12,6 +12,9 @@ constexpr u16 kPcieWakeDisable = 1u << 14;
 constexpr u16 kBusMaster = 1u << 4, kWake = 1u << 15;
 constexpr u16 kSciEnable = 1, kBusMasterReload = 2, kSleepType = 7u << 10, kSleepEnable = 1u << 13;
 
+// Reads as set up: there is no system management mode that firmware would have to install.
+constexpr u32 kApmcEnable = 1u << 5;
+
 constexpr u16 kEvents = kTmr | kGlobal | kPowerButton | kSleepButton | kRtc;
 
 }  // namespace
@@ -24,6 +27,7 @@ std::span<const AcpiPm::Row> AcpiPm::rows() {
         {"PM_TMR", kTimer, 4, 0, 0, 0, &AcpiPm::read_timer, nullptr},
         {"GPE0_STS", kGpe0, 4, 0, 0, ~u32{0}, nullptr, nullptr},
         {"GPE0_EN", kGpe0 + 4, 4, 0, ~u32{0}, 0, nullptr, nullptr},
+        {"SMI_EN", kSmiEnable, 4, kApmcEnable, 0, 0, nullptr, nullptr},
     };
     return kRows;
 }

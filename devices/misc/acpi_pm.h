@@ -37,6 +37,7 @@ public:
     static constexpr u64 kPm1Control = 0x04;  // PM1_CNT_LEN is 2
     static constexpr u64 kTimer = 0x08;       // 24 bits, 3.579545 MHz (TMR_VAL_EXT is 0)
     static constexpr u64 kGpe0 = 0x20;        // GPE0_BLK_LEN is 8: 32 status bits, 32 enable bits
+    static constexpr u64 kSmiEnable = 0x30;   // ICH9's SMI_EN
     static constexpr u64 kTimerHz = 3'579'545;
 
     // `sci` is level triggered. `sleep` gets SLP_TYP (0..7) when the guest sets SLP_EN; called on the vCPU's thread without

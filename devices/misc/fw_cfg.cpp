@@ -10,8 +10,7 @@
 namespace tandem::devices {
 namespace {
 
-constexpr u16 kEntryMask = 0x3fff;  // bit 14 asks for writing, bit 15 for architecture-local items, which do not exist here
-constexpr u16 kLocal = 0x8000;
+constexpr u16 kKeyMask = 0xbfff;                        // bit 14 asks for writing
 constexpr u32 kFeatures = 3;                            // traditional interface and DMA
 constexpr u64 kDmaSignature = 0x51454d5520434647;       // "QEMU CFG", read from the DMA register
 constexpr std::size_t kNameSize = 56, kEntrySize = 64;  // of a directory entry
@@ -92,7 +91,7 @@ void FwCfg::select(u16 key) {
 
 // Past the end and for items that do not exist: zeros.
 u8 FwCfg::next_byte() {
-    const auto item = (s_.selector & kLocal) != 0 ? items_.end() : items_.find(s_.selector & kEntryMask);
+    const auto item = items_.find(s_.selector & kKeyMask);
     if (item == items_.end() || s_.offset >= item->second.size()) return 0;
     return item->second[s_.offset++];
 }
@@ -131,7 +130,7 @@ void FwCfg::DmaPorts::io_write(u64 offset, u64 value, unsigned size) {
 }
 
 bool FwCfg::dma_read(u64 address, u64 length) {
-    const auto item = (s_.selector & kLocal) != 0 ? items_.end() : items_.find(s_.selector & kEntryMask);
+    const auto item = items_.find(s_.selector & kKeyMask);
     const u64 size = item == items_.end() ? 0 : item->second.size();
     const u64 have = s_.offset < size ? std::min(length, size - s_.offset) : 0;
     if (have != 0 && !memory_.write(address, item->second.data() + s_.offset, have)) return false;

@@ -49,7 +49,8 @@ public:
         kSetupSize = 0x17,
         kSetupData = 0x18,
         kFileDirectory = 0x19,
-        kFirstFile = 0x20
+        kFirstFile = 0x20,
+        kIrq0Override = 0x8002  // architecture-local: ISA IRQ 0 is I/O APIC input 2
     };
     static constexpr std::size_t kMaxFiles = 0x4000 - kFirstFile;
 

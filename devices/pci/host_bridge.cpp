@@ -13,8 +13,8 @@ constexpr Identity kIdentity{.vendor = 0x8086,
                              .device = 0x29c0,
                              .revision = 0x02,
                              .class_code = 0x060000,
-                             .subsystem_vendor = 0x8086,
-                             .subsystem = 0x29c0};
+                             .subsystem_vendor = 0x1af4,  // by which firmware knows a virtual machine
+                             .subsystem = 0x1100};
 
 // 5.1: only what software on this machine may touch.
 constexpr std::array<ConfigField, 5> kRegisters{{

@@ -15,6 +15,7 @@ namespace tandem::machines::pc {
 namespace {
 
 constexpr std::size_t kHeaderSize = 36;
+constexpr u32 kChecksum = 9;      // of a table with that header
 constexpr u8 kResetValue = 0x06;  // hard reset through port 0xcf9
 constexpr u64 kResetPort = 0xcf9;
 
@@ -56,7 +57,7 @@ TableBytes start_table(std::string_view signature, u8 revision) {
 
 std::vector<u8> finish_table(TableBytes t) {
     t.put(4, t.size(), 4);
-    t.checksum(9, t.size());
+    t.checksum(kChecksum, t.size());
     return t.take();
 }
 
@@ -263,20 +264,29 @@ std::vector<u8> build_rsdp(u64 rsdt, u64 xsdt) {
 }  // namespace
 
 Result<std::vector<AcpiTable>> build_acpi_tables(const AcpiConfig& config, u64 base, u64 size) {
-    std::vector<AcpiTable> tables{{"RSDP", base, build_rsdp(0, 0)}};
+    using Links = std::vector<AcpiTable::Link>;
+    std::vector<AcpiTable> tables{{"RSDP", base, build_rsdp(0, 0), {{16, 4}, {24, 8}}, {{8, 20}, {32, 36}}}};
     u64 next = align_up(base + tables[0].bytes.size(), 64);
-    const auto place = [&](std::string signature, std::vector<u8> bytes) {
+    const auto place = [&](std::string signature, std::vector<u8> bytes, Links links = {}) {
         const u64 address = next;
         next = align_up(next + bytes.size(), 64);
-        tables.push_back({std::move(signature), address, std::move(bytes)});
+        const auto length = static_cast<u32>(bytes.size());
+        tables.push_back({std::move(signature), address, std::move(bytes), std::move(links), {{kChecksum, length}}});
         return address;
     };
+    const auto list = [](std::size_t count, u8 width) {
+        Links links;
+        for (std::size_t i = 0; i < count; ++i) links.push_back({static_cast<u32>(kHeaderSize + i * width), width});
+        return links;
+    };
     const u64 facs = place("FACS", build_facs());
+    tables.back().checksums.clear();
     const u64 dsdt = place("DSDT", build_dsdt(config));
-    const std::vector<u64> listed{place("FACP", build_fadt(facs, dsdt)), place("APIC", build_madt(config)),
-                                  place("MCFG", build_mcfg())};
-    const u64 rsdt = place("RSDT", build_rsdt(listed));
-    tables[0].bytes = build_rsdp(rsdt, place("XSDT", build_xsdt(listed)));
+    const std::vector<u64> listed{place("FACP", build_fadt(facs, dsdt), {{36, 4}, {40, 4}, {132, 8}, {140, 8}}),
+                                  place("APIC", build_madt(config)), place("MCFG", build_mcfg())};
+    const u64 rsdt = place("RSDT", build_rsdt(listed), list(listed.size(), 4));
+    const u64 xsdt = place("XSDT", build_xsdt(listed), list(listed.size(), 8));
+    tables[0].bytes = build_rsdp(rsdt, xsdt);
     if (next > base + size) {
         return Error{Errc::Unsupported, fmt::format("ACPI tables need {} bytes, there are {}", next - base, size)};
     }

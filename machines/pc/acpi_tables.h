@@ -15,9 +15,21 @@ struct AcpiConfig {
 };
 
 struct AcpiTable {
+    // A field that holds another table's address.
+    struct Link {
+        u32 offset = 0;
+        u8 width = 4;
+    };
+    // A byte that makes the sum of the table's first `length` bytes zero.
+    struct Checksum {
+        u32 at = 0;
+        u32 length = 0;
+    };
     std::string signature;  // "RSDP", "XSDT", "FACP", ...
     u64 address = 0;
     std::vector<u8> bytes;
+    std::vector<Link> links;
+    std::vector<Checksum> checksums;  // in the order in which they are to be computed
 };
 
 // All tables, placed from `base` on within `size` bytes; the first is the root pointer, at `base` (a multiple of 64).

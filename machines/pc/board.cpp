@@ -18,8 +18,10 @@ Result<std::unique_ptr<Board>> Board::create(MachineConfig& config, GuestMemory&
     TANDEM_TRY(board->attach_memory(config.ram_bytes));
     TANDEM_TRY(board->attach_interrupt_controllers(config.cpus));
     TANDEM_TRY(board->attach_clocks(config.cpus));
+    board->fill_cmos(config.ram_bytes, config.cpus);
     TANDEM_TRY(board->attach_serial(config.serial));
     TANDEM_TRY(board->attach_system_control());
+    TANDEM_TRY(board->attach_debug_console(std::move(config.debug_console)));
     TANDEM_TRY(board->attach_pci());
     TANDEM_TRY(board->attach_configured(config));
     return board;
@@ -123,12 +125,44 @@ Result<void> Board::attach_pci() {
     return {};
 }
 
+Result<void> Board::attach_debug_console(std::unique_ptr<CharBackend> backend) {
+    if (!backend) return {};
+    debug_backend_ = std::move(backend);
+    added_ports_.push_back(std::make_unique<DebugConsole>(debug_backend_.get()));
+    for (const u64 port : layout::kDebugConsole) {
+        TANDEM_TRY(map_ports("debug console", port, 1, *added_ports_.back()));
+    }
+    return {};
+}
+
+// The fields that PC firmware looks at (RTC memory map of the AT and its successors).
+void Board::fill_cmos(u64 ram_bytes, unsigned cpus) {
+    using namespace layout;
+    const auto put = [this](u8 at, u64 value, unsigned bytes) {
+        for (unsigned i = 0; i < bytes; ++i) rtc_->set_nvram(static_cast<u8>(at + i), static_cast<u8>(value >> (8 * i)));
+    };
+    const u64 low = std::min(ram_bytes, kLowRamMax);
+    const u64 extended = std::min<u64>((low - kOneMiB) / kKiB, 0xffff);
+    constexpr u64 kAbove = 16 * kMiB, kUnit = 64 * kKiB;
+    put(0x14, 0x06, 1);  // equipment: coprocessor, pointing device, no diskette drive
+    put(0x15, 640, 2);   // KiB of base memory
+    put(0x17, extended, 2);
+    put(0x30, extended, 2);
+    put(0x34, low > kAbove ? std::min<u64>((low - kAbove) / kUnit, 0xffff) : 0, 2);
+    put(0x5b, (ram_bytes - low) / kUnit, 3);
+    put(0x3d, 0x32, 1);  // boot order: disk, CD-ROM
+    put(0x5f, cpus - 1, 1);
+}
+
 Result<void> Board::map_ports(const char* name, u64 base, u64 size, IoHandler& handler) {
     return io.add({name, base, size, &handler});
 }
 
-Result<void> Board::reset() {
+void Board::reset() {
     for (Device* d : all_) d->reset();
+}
+
+Result<void> Board::set_up_without_firmware() {
     host_bridge_->enable_window(layout::kEcam.base);
     lpc_->enable_pm(static_cast<u16>(layout::kPm.base));
     for (const auto& lapic : lapics) lapic->enter_virtual_wire_mode();

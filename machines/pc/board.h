@@ -61,9 +61,11 @@ public:
     // Every device, in the order of reset and restore.
     [[nodiscard]] std::span<devices::Device* const> devices() const { return all_; }
 
-    // Puts every device into its power-on state and then does what firmware would before it starts a kernel: configuration
-    // window, power-management ports, BAR addresses, virtual wire mode. All processors are out of guest code.
-    Result<void> reset();
+    // Puts every device into its power-on state. All processors are out of guest code.
+    void reset();
+    // What firmware would do before it starts a kernel: configuration window, power-management ports, BAR addresses, virtual
+    // wire mode.
+    Result<void> set_up_without_firmware();
 
 private:
     Board(devices::GuestMemory& guest_memory, SystemRequests requests)
@@ -73,6 +75,8 @@ private:
     Result<void> attach_clocks(unsigned cpus);
     Result<void> attach_serial(std::vector<std::unique_ptr<devices::CharBackend>>& backends);
     Result<void> attach_system_control();
+    Result<void> attach_debug_console(std::unique_ptr<devices::CharBackend> backend);
+    void fill_cmos(u64 ram_bytes, unsigned cpus);
     Result<void> attach_pci();
     Result<void> attach_configured(MachineConfig& config);
     // Rows of the device table: what -device may add, and how.
@@ -94,6 +98,7 @@ private:
     const SystemRequests requests_;
     std::array<devices::pci::SharedLine, 16> isa_lines_;
     std::vector<std::unique_ptr<devices::CharBackend>> serial_backends_;
+    std::unique_ptr<devices::CharBackend> debug_backend_;
     std::unique_ptr<devices::Pit> pit_;
     std::unique_ptr<devices::Rtc> rtc_;
     std::vector<std::unique_ptr<devices::Uart16550>> uarts_;

@@ -25,6 +25,7 @@ constexpr u64 kMaxRam = 512 * kGiB;  // below the 64-bit BAR window
 constexpr Range kLowMemory{0, 0x9fc00};  // up to the extended BIOS data area
 constexpr Range kEbda{0x9fc00, 0x400};
 constexpr Range kFirmware{0xe0000, 0x20000};  // ACPI tables; the root pointer is searched for here (ACPI 6.5, 5.2.5.1)
+constexpr u64 kFirmwareMax = 8 * kMiB;        // ROM below 4 GiB, clear of the interrupt controllers
 constexpr u64 kOneMiB = kMiB;
 
 // Direct kernel boot, all in conventional memory.
@@ -55,6 +56,7 @@ constexpr u64 kKeyboardCommand = 0x64;  // ... and command, used for its reset l
 constexpr u64 kPort80 = 0x80;           // POST codes
 constexpr Range kSerial[4] = {{0x3f8, 8}, {0x2f8, 8}, {0x3e8, 8}, {0x2e8, 8}};
 constexpr unsigned kSerialIrq[4] = {4, 3, 4, 3};
+constexpr u64 kDebugConsole[2] = {0x402, 0xe9};  // firmware's, and everybody's
 constexpr Range kFwCfg{0x510, 2}, kFwCfgDma{0x514, 8};
 constexpr Range kPm{0x600, 128};         // ACPI power management (PMBASE)
 constexpr u8 kSleepTypeS5 = 7;           // SLP_TYP of soft off (ICH9 datasheet, 13.8.3.3)

@@ -40,6 +40,11 @@ bool LinuxImage::recognises(std::span<const u8> file) {
            field<u32>(file, hdr::kMagic) == hdr::kHdrS;
 }
 
+std::size_t LinuxImage::setup_bytes(std::span<const u8> file) {
+    const u8 sectors = file[hdr::kSetupSects];
+    return ((sectors == 0 ? 4u : sectors) + 1u) * 512u;
+}
+
 Result<LinuxImage> LinuxImage::load(const Sources& sources, u64 ram_bytes) {
     TANDEM_TRY_ASSIGN(auto file, read_file("kernel", sources.kernel, low_ram(ram_bytes)));
     return create(std::move(file), sources, ram_bytes);
@@ -68,8 +73,7 @@ Result<void> LinuxImage::check_header(const std::string& path) {
                                  "supported",
                                  path, version >> 8, version & 0xff)};
     }
-    const u8 sectors = file[hdr::kSetupSects];
-    kernel_offset_ = ((sectors == 0 ? 4u : sectors) + 1u) * 512u;
+    kernel_offset_ = setup_bytes(file);
     const u64 stated = u64{field<u32>(file, hdr::kSyssize)} * 16;
     // syssize counts paragraphs, rounded up.
     if (file.size() <= kernel_offset_ || file.size() - kernel_offset_ + 15 < stated) {

@@ -21,6 +21,8 @@ public:
     static Result<LinuxImage> create(std::vector<u8> file, const Sources& sources, u64 ram_bytes);
     // Whether a file has the bzImage header.
     static bool recognises(std::span<const u8> file);
+    // Size of the real-mode part of a file that has the header.
+    static std::size_t setup_bytes(std::span<const u8> file);
 
     Result<void> place(devices::GuestMemory& memory, u64 rsdp) const override;
     void set_entry_state(cpu::x86::State& state) const override;

@@ -4,11 +4,15 @@
 
 #include "accel/accelerator.h"
 #include "base/bits.h"
+#include "machines/pc/acpi_loader.h"
 #include "machines/pc/acpi_tables.h"
 #include "machines/pc/board.h"
+#include "machines/pc/boot_file.h"
 #include "machines/pc/boot_image.h"
+#include "machines/pc/firmware.h"
 #include "machines/pc/hypercalls.h"
 #include "machines/pc/layout.h"
+#include "machines/pc/linux_boot.h"
 #include "machines/run_control.h"
 
 namespace tandem::machines::pc {
@@ -22,14 +26,19 @@ public:
         TANDEM_TRY(check(config));
         reboot_ = config.reboot;
         cpus_ = config.cpus;
-        TANDEM_TRY_ASSIGN(image_, load_boot_image({config.kernel, config.initrd, config.append}, config.ram_bytes));
+        if (config.kernel.empty() || !config.firmware.empty()) {
+            TANDEM_TRY_ASSIGN(firmware_, Firmware::load(config.firmware, config.firmware_directories));
+        } else {
+            TANDEM_TRY_ASSIGN(image_, load_boot_image({config.kernel, config.initrd, config.append}, config.ram_bytes));
+        }
         acpi_ = {config.cpus, static_cast<unsigned>(config.serial.size())};
         accelerator_ = std::move(accelerator);
         const SystemRequests requests{[this] { control_.post(RunControl::Event::PowerOff); },
                                       [this] { control_.post(RunControl::Event::Reset); },
                                       [this](u32 status) { control_.post_exit(status); }};
         TANDEM_TRY_ASSIGN(board_, Board::create(config, memory_, requests));
-        describe(config);
+        TANDEM_TRY(describe(config));
+        if (firmware_) TANDEM_TRY(firmware_->map(memory_));
         TANDEM_TRY(accelerator_->map_memory(board_->memory));
         for (unsigned i = 0; i < config.cpus; ++i) {
             TANDEM_TRY_ASSIGN(auto vcpu, accelerator_->create_vcpu(i, *this));
@@ -62,42 +71,101 @@ private:
         if (config.serial.size() > std::size(layout::kSerial)) {
             return invalid(fmt::format("machine 'pc' has at most {} serial ports", std::size(layout::kSerial)));
         }
-        if (config.kernel.empty()) {
-            return invalid(config.initrd.empty() && config.append.empty()
-                               ? "there is no firmware yet: give a kernel with -kernel"
-                               : "-initrd and -append need -kernel");
+        if (config.kernel.empty() && !(config.initrd.empty() && config.append.empty())) {
+            return invalid("-initrd and -append need -kernel");
         }
         return {};
     }
 
     // What the firmware configuration device says of the machine.
-    void describe(const MachineConfig& config) {
+    Result<void> describe(const MachineConfig& config) {
         using devices::FwCfg;
-        devices::FwCfg& fw = *board_->fw_cfg;
+        FwCfg& fw = *board_->fw_cfg;
         fw.set_number(FwCfg::kRamSize, config.ram_bytes, 8);
         fw.set_number(FwCfg::kCpus, config.cpus, 2);
         fw.set_number(FwCfg::kMaxCpus, config.cpus, 2);
+        fw.set_number(FwCfg::kIrq0Override, 1, 1);
+        std::vector<u8> map;
+        for (const auto& e : memory_map(config.ram_bytes)) {
+            // All of low RAM is one entry: firmware reserves what it keeps for itself.
+            if (e.type != E820Entry::Ram || e.base == layout::kLowMemory.base) continue;
+            const u64 base = e.base == layout::kOneMiB ? 0 : e.base;
+            append_e820(map, {base, e.base + e.size - base, e.type});
+        }
+        TANDEM_TRY(fw.set_file("etc/e820", std::move(map)));
+        // Without a display SeaBIOS shows its text screen on the first serial port.
+        if (acpi_.serial_ports != 0) {
+            TANDEM_TRY(fw.set_file("etc/sercon-port", {0xf8, 0x03}));
+        }
+        if (!firmware_) return {};
+        if (!config.kernel.empty()) TANDEM_TRY(publish_kernel(fw, config));
+        return publish_acpi_tables(fw, acpi_);
     }
 
-    // Power-on state, then the kernel at its entry. No vCPU is in guest code.
+    static void append_e820(std::vector<u8>& map, const E820Entry& e) {
+        map.resize(map.size() + 20);
+        const auto entry = std::span(map).last(20);
+        set_field<u64>(entry, 0, e.base);
+        set_field<u64>(entry, 8, e.size);
+        set_field<u32>(entry, 16, e.type);
+    }
+
+    // Kernel, initrd and command line for firmware that starts them itself.
+    static Result<void> publish_kernel(devices::FwCfg& fw, const MachineConfig& config) {
+        using devices::FwCfg;
+        TANDEM_TRY_ASSIGN(auto setup, read_file("kernel", config.kernel, low_ram(config.ram_bytes)));
+        if (!LinuxImage::recognises(setup)) {
+            return invalid(
+                fmt::format("kernel '{}' is not a bzImage, which firmware needs (leave out -bios)", config.kernel));
+        }
+        const auto split = static_cast<std::ptrdiff_t>(std::min(LinuxImage::setup_bytes(setup), setup.size()));
+        std::vector<u8> kernel(setup.begin() + split, setup.end());
+        setup.resize(static_cast<std::size_t>(split));
+        std::vector<u8> initrd;
+        if (!config.initrd.empty()) {
+            TANDEM_TRY_ASSIGN(initrd, read_file("initrd", config.initrd, low_ram(config.ram_bytes)));
+        }
+        std::vector<u8> line(config.append.begin(), config.append.end());
+        line.push_back(0);
+        fw.set_number(FwCfg::kSetupSize, setup.size(), 4);
+        fw.set_number(FwCfg::kKernelSize, kernel.size(), 4);
+        fw.set_number(FwCfg::kInitrdSize, initrd.size(), 4);
+        fw.set_number(FwCfg::kCommandLineSize, line.size(), 4);
+        fw.set(FwCfg::kSetupData, std::move(setup));
+        fw.set(FwCfg::kKernelData, std::move(kernel));
+        fw.set(FwCfg::kInitrdData, std::move(initrd));
+        fw.set(FwCfg::kCommandLineData, std::move(line));
+        return {};
+    }
+
+    // Power-on state, then the firmware's first instruction or the kernel's entry. No vCPU is in guest code.
     Result<void> reset() {
-        TANDEM_TRY(board_->reset());
+        board_->reset();
+        if (firmware_) {
+            TANDEM_TRY(firmware_->place(board_->memory));
+        } else {
+            TANDEM_TRY(place_kernel());
+        }
+        for (const auto& vcpu : vcpus_) {
+            const bool bsp = vcpu->index() == 0;
+            x86::State state;
+            x86::reset(state, bsp);
+            if (bsp && image_) image_->set_entry_state(state);
+            state.msr.apic_base = board_->lapics[vcpu->index()]->apic_base();
+            TANDEM_TRY(vcpu->import_state(state));
+        }
+        return {};
+    }
+
+    Result<void> place_kernel() {
+        TANDEM_TRY(board_->set_up_without_firmware());
         TANDEM_TRY_ASSIGN(const auto tables, build_acpi_tables(acpi_, layout::kFirmware.base, layout::kFirmware.size));
         for (const auto& t : tables) {
             if (!board_->memory.write(t.address, t.bytes.data(), t.bytes.size())) {
                 return Error{Errc::Internal, "ACPI tables do not lie in RAM"};
             }
         }
-        TANDEM_TRY(image_->place(board_->memory, tables.front().address));
-        for (const auto& vcpu : vcpus_) {
-            const bool bsp = vcpu->index() == 0;
-            x86::State state;
-            x86::reset(state, bsp);
-            if (bsp) image_->set_entry_state(state);
-            state.msr.apic_base = board_->lapics[vcpu->index()]->apic_base();
-            TANDEM_TRY(vcpu->import_state(state));
-        }
-        return {};
+        return image_->place(board_->memory, tables.front().address);
     }
 
     // accel::ExitHandler
@@ -157,6 +225,8 @@ private:
     bool reboot_ = true;
     unsigned cpus_ = 1;
     AcpiConfig acpi_;
+    // What the machine starts with: one of the two.
+    std::optional<Firmware> firmware_;
     std::unique_ptr<BootImage> image_;
     RunControl control_;
     // Destroyed from the bottom: the board's threads signal vCPUs, and the engine works on the memory.

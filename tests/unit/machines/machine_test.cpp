@@ -174,7 +174,11 @@ TEST_CASE("machine: configuration errors name what is wrong and what there is") 
     CHECK(contains(changed([](auto& c) { c.type = "sparc"; }), "'sparc' (known: pc, q35)"));
     CHECK(contains(changed([](auto& c) { c.cpus = 9; }), "-smp 9"));
     CHECK(contains(changed([](auto& c) { c.ram_bytes = kMiB; }), "-m 1"));
-    CHECK(contains(changed([](auto& c) { c.kernel.clear(); }), "-kernel"));
+    CHECK(contains(changed([](auto& c) { c.kernel.clear(), c.append = "x"; }), "-kernel"));
+    CHECK(contains(changed([](auto& c) { c.kernel.clear(), c.firmware = "/nonexistent/bios"; }), "/nonexistent/bios"));
+    CHECK(
+        contains(changed([](auto& c) { c.kernel.clear(), c.firmware = "no-such-bios", c.firmware_directories = {"/some"}; }),
+                 "'no-such-bios' is not in /some, "));
     CHECK(contains(changed([](auto& c) { c.kernel = "/nonexistent"; }), "/nonexistent"));
     CHECK(contains(changed([](auto& c) { c.devices.push_back({"e1000", {}}); }),
                    "'e1000' (known: virtio-blk-pci, isa-debug-exit,"));

@@ -1,0 +1,62 @@
+#include "machines/pc/firmware.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+
+#include "machines/pc/boot_file.h"
+#include "machines/pc/layout.h"
+
+namespace tandem::machines::pc {
+namespace {
+
+constexpr const char* kDefault = "bios-256k.bin";
+constexpr std::array kDebianDirectories{"/usr/share/seabios", "/usr/share/OVMF", "/usr/share/ovmf", "/usr/share/qemu"};
+constexpr u64 kGranule = 64 * layout::kKiB;
+constexpr u64 kTop = 4 * layout::kGiB;
+
+Result<std::string> find_file(const std::string& name, const std::vector<std::string>& directories) {
+    std::error_code ignored;
+    if (name.find('/') != std::string::npos || std::filesystem::is_regular_file(name, ignored)) return name;
+    std::vector<std::string> all = directories;
+    all.insert(all.end(), kDebianDirectories.begin(), kDebianDirectories.end());
+    std::string tried;
+    for (const auto& directory : all) {
+        const std::string path = directory + "/" + name;
+        if (std::filesystem::is_regular_file(path, ignored)) return path;
+        tried += (tried.empty() ? "" : ", ") + directory;
+    }
+    return Error{Errc::NotFound, fmt::format("firmware '{}' is not in {} (give a kernel with -kernel, a path with -bios, or "
+                                             "install Debian's package seabios)",
+                                             name, tried)};
+}
+
+}  // namespace
+
+Result<Firmware> Firmware::load(const std::string& name, const std::vector<std::string>& directories) {
+    Firmware firmware;
+    TANDEM_TRY_ASSIGN(firmware.path_, find_file(name.empty() ? kDefault : name, directories));
+    TANDEM_TRY_ASSIGN(firmware.image_, read_file("firmware", firmware.path_, layout::kFirmwareMax));
+    if (firmware.image_.empty() || firmware.image_.size() % kGranule != 0) {
+        return invalid(
+            fmt::format("firmware '{}' has {} bytes, not a multiple of 64 KiB", firmware.path_, firmware.image_.size()));
+    }
+    return firmware;
+}
+
+Result<void> Firmware::map(devices::GuestMemory& memory) const {
+    constexpr bool kReadOnly = true;
+    return memory.add("firmware ROM", kTop - image_.size(), image_.size(), kReadOnly);
+}
+
+Result<void> Firmware::place(devices::GuestMemory& memory) const {
+    const u64 copy = std::min<u64>(image_.size(), layout::kFirmware.size);
+    const bool good = memory.write(kTop - image_.size(), image_.data(), image_.size()) &&
+                      memory.write(layout::kFirmware.end() - copy, image_.data() + image_.size() - copy, copy);
+    if (!good) return Error{Errc::Internal, "the firmware's places are not memory"};
+    return {};
+}
+
+}  // namespace tandem::machines::pc

@@ -1,0 +1,127 @@
+// Debian's firmware on the machine: SeaBIOS through GRUB to a kernel, OVMF to its shell and to a kernel.
+#include <catch2/catch.hpp>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/guest/session.h"
+
+using namespace tandem::tests;
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string kPrompt = "guest# ";
+
+class Directory {
+public:
+    Directory() {
+        std::string name = (fs::temp_directory_path() / "tandem-firmware-XXXXXX").string();
+        REQUIRE(mkdtemp(name.data()) != nullptr);
+        path = name;
+    }
+    ~Directory() { fs::remove_all(path); }
+    Directory(const Directory&) = delete;
+    Directory& operator=(const Directory&) = delete;
+    fs::path path;
+};
+
+void write_at(const fs::path& file, std::streamoff at, const std::string& bytes) {
+    std::fstream f(file, std::ios::in | std::ios::out | std::ios::binary);
+    f.seekp(at);
+    f.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+std::string slurp(const fs::path& file) {
+    std::ifstream f(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(f), {}};
+}
+
+// A disk with GRUB in front of one ext2 partition that holds the kernel.
+std::string grub_disk(const Directory& dir, const std::string& append) {
+    const fs::path disk = dir.path / "disk.img", root = dir.path / "root";
+    fs::create_directory(root);
+    for (const char* name : {"vmlinuz", "initramfs"}) fs::copy_file(image(name), root / name);
+    std::ofstream(dir.path / "early.cfg") << "set root=(hd0,msdos1)\necho GRUB is here\nlinux /vmlinuz console=ttyS0 "
+                                          << append << "\ninitrd /initramfs\nboot\n";
+    std::ofstream(disk) << "";
+    fs::resize_file(disk, 80 << 20);
+    const auto run = [](const std::vector<std::string>& argv) {
+        const Finished f = run_program(argv);
+        CAPTURE(argv.front(), f.output);
+        REQUIRE(f.status == 0);
+    };
+    run({"/sbin/mke2fs", "-q", "-t", "ext2", "-d", root.string(), "-E", "offset=1048576", disk.string(), "79M"});
+    const std::string core = (dir.path / "core.img").string();
+    run({"/usr/bin/grub-mkimage", "-O", "i386-pc", "-o", core, "-c", (dir.path / "early.cfg").string(), "-p", "(hd0,msdos1)",
+         "biosdisk", "part_msdos", "ext2", "linux", "echo", "normal"});
+    write_at(disk, 0, slurp("/usr/lib/grub/i386-pc/boot.img").substr(0, 446));
+    write_at(disk, 512, slurp(core));
+    // One active Linux partition from sector 2048 on.
+    write_at(disk, 446, std::string("\x80\0\0\0\x83\0\0\0\0\x08\0\0\0\x78\x02\0", 16));
+    write_at(disk, 510, "\x55\xaa");
+    return disk.string();
+}
+
+bool have(std::initializer_list<const char*> files) {
+    for (const char* f : files) {
+        if (fs::exists(f)) continue;
+        WARN("skipped: " << f << " is not installed");
+        return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+TEST_CASE("SeaBIOS starts GRUB from a virtio disk, which starts Debian's kernel; again after a reset") {
+    if (!have({"/usr/share/seabios/bios-256k.bin", "/usr/lib/grub/i386-pc/boot.img"})) return;
+    const Directory dir;
+    const std::string disk = grub_disk(dir, "");
+    const std::string log = (dir.path / "debug.log").string();
+    Session s(
+        {tandem_program(), "-nographic", "-m", "256", "-smp", "2", "-drive", "file=" + disk, "-debugcon", "file:" + log});
+    REQUIRE(s.wait_for("SeaBIOS (version"));
+    REQUIRE(s.wait_for("GRUB is here"));
+    REQUIRE(s.wait_for(kPrompt, 120s));
+    s.type("grep -c ^processor /proc/cpuinfo; dmesg | grep -E 'ACPI (Error|BIOS|Warning)|Firmware Bug'; reboot -f\n");
+    REQUIRE(s.wait_for("GRUB is here"));
+    CHECK(s.output().find("ACPI Error") == std::string::npos);
+    CHECK(s.output().find("] [Firmware Bug") == std::string::npos);
+    REQUIRE(s.wait_for(kPrompt, 120s));
+    s.type("poweroff -f\n");
+    CHECK(s.wait_exit() == 0);
+    CHECK(slurp(log).find("Running on QEMU (q35)") != std::string::npos);
+}
+
+TEST_CASE("OVMF reaches its shell, and starts a kernel given with -kernel") {
+    if (!have({"/usr/share/ovmf/OVMF.fd"})) return;
+    {
+        Session s({tandem_program(), "-nographic", "-m", "256", "-bios", "OVMF.fd"});
+        REQUIRE(s.wait_for("Shell>", 120s));
+        s.type("\x01x");
+        CHECK(s.wait_exit() == 0);
+    }
+    Session s({tandem_program(), "-nographic", "-m", "512", "-bios", "/usr/share/ovmf/OVMF.fd", "-kernel", image("vmlinuz"),
+               "-initrd", image("initramfs"), "-append", "console=ttyS0 quiet"});
+    REQUIRE(s.wait_for(kPrompt, 180s));
+    s.type("poweroff -f\n");
+    CHECK(s.wait_exit() == 0);
+}
+
+TEST_CASE("firmware that cannot be used is one line and status 1") {
+    const Directory dir;
+    const std::string odd = (dir.path / "odd").string();
+    std::ofstream(odd) << std::string(1000, 'x');
+    for (const auto& [name, says] : {std::pair<std::string, std::string>{"/nonexistent/bios", "/nonexistent/bios"},
+                                     {"no-such-bios", "no-such-bios"},
+                                     {odd, "64 KiB"}}) {
+        const Finished f = run_program({tandem_program(), "-nographic", "-bios", name});
+        CAPTURE(f.output);
+        CHECK(f.status == 1);
+        CHECK(f.output.find(says) != std::string::npos);
+        CHECK(std::count(f.output.begin(), f.output.end(), '\n') == 1);
+    }
+}
