@@ -195,11 +195,11 @@ TEST_CASE("a storm of requests is neither lost nor counted twice", "[U4]") {
     }
     for (auto& t : threads) t.join();
     CHECK(others == 0);
-    CHECK(answered >= 1);
-    CHECK(answered <= kThreads * kEach);
     // At most one request is left over, and it is answered once.
     const bool left = requested(b.vcpu->run());
     CHECK(halted(b.vcpu->run()));
+    CHECK((answered >= 1 || left));
+    CHECK(answered <= kThreads * kEach);
     INFO("left over: " << left << ", own exits: " << own);
     b.vcpu->request_exit();
     CHECK(requested(b.vcpu->run()));
