@@ -138,8 +138,28 @@ struct Execution {
             write_bytes(host, value, size);
             return LeaveReason::None;
         }
-        if (size == 32) std::memcpy(header_of(state).scratch, &value, 32);
+        if (size == 32) std::memcpy(&header_of(state).scratch[kScratchValue], &value, sizeof value);
         return static_cast<LeaveReason>(tandem_slow_store(state, va, access_spec(i.aux, size), value.lo, value.hi));
+    }
+
+    // Masked accesses are the runtime's, as rare as they are.
+    [[nodiscard]] u32 masked_spec(const Inst& i, Type t) const {
+        const unsigned element = i.op == Op::MaskLoadD || i.op == Op::MaskStoreD ? 4 : 8;
+        std::memcpy(&header_of(state).scratch[kScratchMask], &values[i.args[1]], sizeof(Slot));
+        return access_spec(i.aux, ir::size_of(t), element);
+    }
+
+    LeaveReason mask_load(const Inst& i, Slot& out) const {
+        const u32 why = tandem_slow_load(state, arg(i, 0) + i.imm, masked_spec(i, i.type));
+        std::memcpy(static_cast<void*>(&out), &header_of(state).scratch[kScratchValue], sizeof out);
+        return static_cast<LeaveReason>(why);
+    }
+
+    LeaveReason mask_store(const Inst& i) const {
+        const Slot& value = values[i.args[2]];
+        const u32 spec = masked_spec(i, arg_type(i, 2));
+        std::memcpy(&header_of(state).scratch[kScratchValue], &value, sizeof value);
+        return static_cast<LeaveReason>(tandem_slow_store(state, arg(i, 0) + i.imm, spec, value.lo, value.hi));
     }
 
     LeaveReason atomic(const Inst& i, Slot& out) const {
@@ -262,6 +282,10 @@ LeaveReason Execution::run() {
                 TANDEM_LEAVING(AtomicOr, atomic(i, out))
                 TANDEM_LEAVING(AtomicXor, atomic(i, out))
                 TANDEM_LEAVING(AtomicCas, atomic(i, out))
+                TANDEM_LEAVING(MaskLoadD, mask_load(i, out))
+                TANDEM_LEAVING(MaskLoadQ, mask_load(i, out))
+                TANDEM_LEAVING(MaskStoreD, mask_store(i))
+                TANDEM_LEAVING(MaskStoreQ, mask_store(i))
             case Op::Fence:
                 _mm_mfence();
                 break;

@@ -1,35 +1,9 @@
 #include "jit/interp/vector_rows.h"
 
-#include <emmintrin.h>
+#include <iterator>
 
-#include <array>
-
-namespace tandem::jit::interp {
-namespace {
-
-using ir::Op;
-using ir::Type;
-
-struct Operands {
-    __m128i a;
-    __m128i b;
-    __m128i c;
-    u64 integer;  // last argument where it is an integer
-    u32 imm;
-    bool wide;  // the integer side is I64
-};
-
-// One row: fills a vector or integer result.
-using RowFunction = Slot (*)(const Operands&);
-
-Slot vector_slot(__m128i v) {
-    Slot s;
-    _mm_store_si128(reinterpret_cast<__m128i*>(&s), v);
-    return s;
-}
-
-}  // namespace
-}  // namespace tandem::jit::interp
+#include "jit/interp/vector_kernels.h"
+#include "jit/ir/vector_row.h"
 
 // Rows with an immediate: 256 routines of 16 bytes each, one per value, made by the assembler. They follow the C calling
 // convention for __m128i f(__m128i, __m128i). Shape: s one register operand, 1 source and destination, 2 two arguments.
@@ -92,6 +66,10 @@ tandem_row_\name:
 
 namespace tandem::jit::interp {
 namespace {
+
+using ir::Op;
+using ir::Type;
+using ir::VectorForm;
 
 Slot call_immediate_row(const u8* table, const Operands& o) {
     using Routine = __m128i (*)(__m128i, __m128i);
@@ -164,12 +142,10 @@ struct Rows {
     // clang-format on
 };
 
-Slot unknown_row(const Operands&) { return {}; }
-
 constexpr RowFunction kRows[] = {
 #define TANDEM_PICK_Sse(Name) &Rows::Name
 #define TANDEM_PICK_SseOnly(Name) &Rows::Name
-#define TANDEM_PICK_Avx(Name) &unknown_row
+#define TANDEM_PICK_Avx(Name) nullptr
 #define TANDEM_VROW(Form, Name, text, mnemonic, encoding, widths) TANDEM_PICK_##encoding(Name),
 #include "jit/ir/vector_ops.inc"
 };
@@ -178,22 +154,93 @@ constexpr unsigned kFirstRow = static_cast<unsigned>(Op::PAddB);
 static_assert(kFirstRow + std::size(kRows) == static_cast<unsigned>(Op::Jump),
               "rows are contiguous in the list of operations");
 
-__m128i load(const Slot& s) { return _mm_load_si128(reinterpret_cast<const __m128i*>(&s)); }
+bool extended_compare(const Operands& o) { return o.op >= Op::CmpPS && o.op <= Op::CmpSD && o.imm >= 8; }
+
+Slot run(const Operands& o) {
+    const RowFunction kernel = kRows[static_cast<unsigned>(o.op) - kFirstRow];
+    if (kernel == nullptr) return avx_kernel(o.op)(o);
+    return extended_compare(o) ? compare_extended(o, kernel) : kernel(o);
+}
+
+// The part of an immediate that speaks of the high half, where it is not that of the low one.
+u32 high_immediate(Op op, u32 imm) {
+    switch (op) {
+        case Op::BlendPS:
+        case Op::PBlendD: return imm >> 4;
+        case Op::BlendPD:
+        case Op::ShufPD:
+        case Op::PermilPDI: return imm >> 2;
+        case Op::MPSadBW: return imm >> 3;
+        default: return imm;
+    }
+}
+
+// Bytes of a VOPX or VFPX row's source that make 16 bytes of result; 0: every half is made from the first element.
+unsigned source_bytes(Op op) {
+    switch (op) {
+        case Op::PBroadcastB:
+        case Op::PBroadcastW:
+        case Op::PBroadcastD:
+        case Op::PBroadcastQ: return 0;
+        case Op::PMovSXBQ:
+        case Op::PMovZXBQ: return 2;
+        case Op::PMovSXBD:
+        case Op::PMovZXBD:
+        case Op::PMovSXWQ:
+        case Op::PMovZXWQ: return 4;
+        default: return 8;
+    }
+}
+
+__m128i shifted_down(__m128i v, unsigned bytes) {
+    Lanes<u8> lanes(v);
+    Lanes<u8> out;
+    for (unsigned n = 0; n + bytes < 16; ++n) out.lane[n] = lanes.lane[n + bytes];
+    return out.value();
+}
+
+// Two 128-bit operations, side by side in most cases.
+Slot run_wide(VectorForm form, const Operands& low, const Slot* const args[3]) {
+    Operands high = low;
+    high.imm = high_immediate(low.op, low.imm);
+    const auto upper = [](const Slot* s) { return s == nullptr ? __m128i{} : load_slot({s->upper[0], s->upper[1]}); };
+    if (form == VectorForm::VOPX || form == VectorForm::VFPX) {
+        high.a = shifted_down(low.a, source_bytes(low.op));
+    } else {
+        high.a = upper(args[0]);
+        if (form != VectorForm::VOP2S) high.b = upper(args[1]);
+        high.c = upper(args[2]);
+    }
+    const Slot l = run(low);
+    const Slot h = run(high);
+    switch (form) {
+        case VectorForm::VFPN:
+        case VectorForm::VFPNI: return {l.lo, h.lo};
+        case VectorForm::VTEST: return {l.lo & h.lo};
+        case VectorForm::VTOI: return {l.lo | h.lo << (low.op == Op::PMovMskB ? 16 : low.op == Op::MovMskPS ? 4 : 2)};
+        default: return {l.lo, l.hi, {h.lo, h.hi}};
+    }
+}
 
 }  // namespace
 
-void execute_vector_row(const ir::Inst& inst, ir::Type vector, ir::Type integer, const Slot* const args[3], Slot& out) {
-    (void)vector;
+void execute_vector_row(const ir::Inst& inst, Type vector, Type integer, const Slot* const args[3], Slot& out) {
+    const ir::VectorRow& row = ir::vector_row(inst.op);
+    if (row.widths == ir::VectorWidths::W256) {
+        out = cross_halves(inst.op, *args[0], args[1] == nullptr ? *args[0] : *args[1], inst.aux);
+        return;
+    }
     Operands o{};
-    o.a = load(*args[0]);
+    o.op = inst.op;
+    o.a = load_slot(*args[0]);
     if (inst.nargs > 1) {
-        o.b = load(*args[1]);
+        o.b = load_slot(*args[1]);
         o.integer = args[1]->lo;
     }
-    if (inst.nargs > 2) o.c = load(*args[2]);
+    if (inst.nargs > 2) o.c = load_slot(*args[2]);
     o.imm = inst.aux;
     o.wide = integer == Type::I64;
-    out = kRows[static_cast<unsigned>(inst.op) - kFirstRow](o);
+    out = vector == Type::V256 ? run_wide(row.form, o, args) : run(o);
 }
 
 }  // namespace tandem::jit::interp

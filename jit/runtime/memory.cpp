@@ -2,6 +2,7 @@
 #include "jit/guest/memory.h"
 
 #include <algorithm>
+#include <bitset>
 #include <cstring>
 
 #include "base/bits.h"
@@ -21,10 +22,12 @@ struct Spec {
     explicit Spec(u32 packed)
         : flags(packed & 0xffff),
           size(packed >> 16 & 0xff),
+          element(packed >> 24),
           op(static_cast<Op>(static_cast<unsigned>(Op::AtomicXchg) + (packed >> 24))) {}
     [[nodiscard]] unsigned mmu() const { return flags & MemFlags::kMmuMask; }
     u32 flags;
     unsigned size;
+    unsigned element;  // of a masked access: its bytes; else 0
     Op op;
 };
 
@@ -91,6 +94,41 @@ bool atomic(Vcpu& v, u64 va, const Spec& s, u64 a, u64 b, u64& old) {
     return true;
 }
 
+// Which bytes a masked access touches.
+std::bitset<32> masked_bytes(const Spec& s, const u64* mask) {
+    std::bitset<32> bytes;
+    for (unsigned n = 0; n < s.size; ++n) {
+        const unsigned top = n / s.element * s.element + s.element - 1;
+        bytes[n] = (reinterpret_cast<const u8*>(mask)[top] & 0x80) != 0;
+    }
+    return bytes;
+}
+
+// Calls access(offset, length) for each run of bytes that are set, until it says false.
+template <class F>
+bool for_runs(const std::bitset<32>& bytes, F access) {
+    for (unsigned n = 0; n < bytes.size();) {
+        unsigned end = n;
+        while (end < bytes.size() && bytes[end]) ++end;
+        if (end != n && !access(n, end - n)) return false;
+        n = end == n ? n + 1 : end;
+    }
+    return true;
+}
+
+bool masked_load(Vcpu& v, u64 va, const Spec& s, u8* value) {
+    return for_runs(masked_bytes(s, &v.header().scratch[kScratchMask]),
+                    [&](unsigned at, unsigned size) { return v.read(va + at, s.mmu(), Access::Read, value + at, size); });
+}
+
+// Every page is checked before the first byte is written.
+bool masked_store(Vcpu& v, u64 va, const Spec& s, const u8* value) {
+    const auto bytes = masked_bytes(s, &v.header().scratch[kScratchMask]);
+    return for_runs(bytes,
+                    [&](unsigned at, unsigned size) { return probe(v.state(), va + at, s.mmu(), Access::Write, size); }) &&
+           for_runs(bytes, [&](unsigned at, unsigned size) { return v.write(va + at, s.mmu(), value + at, size); });
+}
+
 u32 status(const Vcpu& v, bool done) { return static_cast<u32>(done ? LeaveReason::None : v.leave_status()); }
 
 }  // namespace
@@ -102,7 +140,9 @@ u32 tandem_slow_load(void* state, u64 va, u32 spec) {
     const Spec s(spec);
     const Access access = (s.flags & MemFlags::kForWrite) != 0 ? Access::Write : Access::Read;
     u64 value[4] = {};
-    const bool done = v.check_alignment(va, s.flags, s.size, access) && v.read(va, s.mmu(), access, value, s.size);
+    const bool done =
+        v.check_alignment(va, s.flags, s.size, access) &&
+        (s.element != 0 ? masked_load(v, va, s, reinterpret_cast<u8*>(value)) : v.read(va, s.mmu(), access, value, s.size));
     std::memcpy(v.header().scratch, value, std::max(s.size, 16u));
     return status(v, done);
 }
@@ -112,7 +152,9 @@ u32 tandem_slow_store(void* state, u64 va, u32 spec, u64 low, u64 high) {
     const Spec s(spec);
     u64 value[4] = {low, high};
     if (s.size > sizeof low + sizeof high) std::memcpy(value, v.header().scratch, sizeof value);
-    return status(v, v.check_alignment(va, s.flags, s.size, Access::Write) && v.write(va, s.mmu(), value, s.size));
+    if (!v.check_alignment(va, s.flags, s.size, Access::Write)) return status(v, false);
+    return status(v, s.element != 0 ? masked_store(v, va, s, reinterpret_cast<const u8*>(value))
+                                    : v.write(va, s.mmu(), value, s.size));
 }
 
 u32 tandem_slow_atomic(void* state, u64 va, u32 spec, u64 a, u64 b) {
