@@ -25,6 +25,7 @@ public:
     Result<void> initialize() {
         const void* near = reinterpret_cast<const void*>(&tandem_slow_load);
         TANDEM_TRY_ASSIGN(memory_, CodeMemory::create(context_.options.code_cache_bytes, near));
+        code_.use_vex(host_.avx);
         TANDEM_TRY_ASSIGN(thunks_, make_thunks(code_, *memory_, context_.guest->layout().pc_offset));
         compiler_ = std::make_unique<Compiler>(context_, host_, *memory_, code_, thunks_);
         return {};

@@ -44,10 +44,6 @@ Compiler::Compiler(const BackendContext& context, const HostFeatures& host, cons
 Result<void> Compiler::compile(TranslatedBlock& block) {
     if (!block.ir) return Error{Errc::Unsupported, "block has no IR"};
     block_ = block.ir.get();
-    for (const Inst& inst : block_->insts) {
-        const bool masked = inst.op >= Op::MaskLoadD && inst.op <= Op::MaskStoreQ;
-        if (inst.type == ir::Type::V256 || masked) return Error{Errc::Unsupported, "256-bit vectors"};
-    }
     exits_.clear();
     far_exits_.clear();
     slow_.clear();
@@ -134,8 +130,10 @@ void Compiler::emit_tail() {
     code_.pad((16 - code_.position() % 16) % 16);
     for (const VectorConstantUse& use : vector_constants_) {
         code_.bind(use.rel32);
-        code_.qword(block_->vector_constants[use.index].lo);
-        code_.qword(block_->vector_constants[use.index].hi);
+        for (u32 n = 0; n < use.count; ++n) {
+            code_.qword(block_->vector_constants[use.index + n].lo);
+            code_.qword(block_->vector_constants[use.index + n].hi);
+        }
     }
 }
 
@@ -180,6 +178,10 @@ void Compiler::set_state(const Inst& inst) {
 }
 
 void Compiler::emit_inst(Value v, const Inst& inst) {
+    if (inst.type == ir::Type::V256 && !host_.avx) {
+        unsupported_ = "host lacks AVX";
+        return;
+    }
     switch (inst.op) {
         case Op::Const: return regs_.make_const(v, truncate(inst.imm, inst.type));
         case Op::GetState: return get_state(v, inst);
@@ -222,6 +224,10 @@ void Compiler::emit_inst(Value v, const Inst& inst) {
         case Op::AtomicOr:
         case Op::AtomicXor: return atomic_loop(v, inst);
         case Op::AtomicCas: return atomic_cas(v, inst);
+        case Op::MaskLoadD:
+        case Op::MaskLoadQ: return mask_load(v, inst);
+        case Op::MaskStoreD:
+        case Op::MaskStoreQ: return mask_store(inst);
         case Op::Fence: code_.lock().or_(x86::ptr(x86::rsp, 0, 4), 0); return;
         case Op::Call: return call(v, inst);
         case Op::CallIf: return call_if(inst);

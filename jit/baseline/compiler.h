@@ -64,14 +64,16 @@ private:
     // A memory access whose fast path has been emitted; its slow path follows the block.
     struct SlowAccess {
         SlowPath path = SlowPath::Load;
-        bool vectors = false;
+        VectorsKept vectors = VectorsKept::None;
         bool store_pc = false;
         Type type = Type::Void;
-        u8 atomic = 0;
+        u8 atomic = 0;    // the operation, less Op::AtomicXchg
         Reg scratch = 0;  // free at the jump to the slow path
         Reg result = kNoReg;
         Reg forget = kNoReg;  // PageMemo::page, when the slow path makes the memo wrong
         Reg operand[2] = {kNoReg, kNoReg};
+        Reg mask = kNoReg;      // of a masked access
+        u8 element = 0;         // its bytes per element
         bool constant = false;  // Store of `imm`
         Address address;
         u32 mem_flags = 0;
@@ -85,6 +87,7 @@ private:
     struct VectorConstantUse {
         u32 rel32;
         u32 index;
+        u32 count;
     };
     // A CallIf whose condition may hold: its call follows the block.
     struct RareCall {
@@ -153,14 +156,23 @@ private:
     void atomic(Value v, const ir::Inst& inst);
     void atomic_loop(Value v, const ir::Inst& inst);
     void atomic_cas(Value v, const ir::Inst& inst);
+    void mask_load(Value v, const ir::Inst& inst);
+    void mask_store(const ir::Inst& inst);
     void emit_slow_access(const SlowAccess& access);
     void emit_dirty_stores(u32 begin, u32 end, Reg scratch);
 
     // vector.cpp
     void vector(Value v, const ir::Inst& inst);
     void vector_row(Value v, const ir::Inst& inst, const VectorInstruction& row);
+    void legacy_row(Value v, const ir::Inst& inst, const VectorInstruction& row);
+    void vex_row(Value v, const ir::Inst& inst, const VectorInstruction& row);
     void vector_constant(Value v, const ir::Inst& inst);
-    void vector_to_flags(Value v, const ir::Inst& inst, const VectorInstruction& row);
+    void vector_to_flags(Value v, const ir::Inst& inst, u32 instruction);
+    void vector_from_int(Value v, const ir::Inst& inst);
+    void vector_extract(Value v, const ir::Inst& inst);
+    void vector_insert(Value v, const ir::Inst& inst);
+    void vector_halves(Value v, const ir::Inst& inst);
+    asmjit::Operand vector_operand(Value v);
 
     // exits.cpp
     void call(Value v, const ir::Inst& inst);

@@ -28,7 +28,7 @@ void Compiler::move_arguments(const Inst& inst) {
     unsigned count = 0;
     for (unsigned n = 0; n < inst.nargs; ++n) {
         const Value v = inst.args[n];
-        if (type_of(v) == Type::V128) {
+        if (ir::is_vector(type_of(v))) {
             unsupported_ = "vector argument of a helper";
             return;
         }
@@ -89,11 +89,12 @@ void Compiler::call(Value v, const Inst& inst) {
         regs_.forget_slots();
         pc_known_ = false;
     }
-    if (inst.type == Type::V128) {
+    if (ir::is_vector(inst.type)) {
         unsupported_ = "vector result of a helper";
         return;
     }
     move_arguments(inst);
+    regs_.clear_upper_halves();
     code_.mov(x86::rdi, x86::rbp);
     call_function(code_, memory_, helper.function);
     if ((helper.flags & kMayLeave) != 0) {
@@ -111,7 +112,7 @@ void Compiler::call_if(const Inst& inst) {
     rare.arguments_begin = static_cast<u32>(rare_arguments_.size());
     for (unsigned n = 1; n < inst.nargs; ++n) {
         const Value v = inst.args[n];
-        if (type_of(v) == Type::V128) unsupported_ = "vector argument of a helper";
+        if (ir::is_vector(type_of(v))) unsupported_ = "vector argument of a helper";
         regs_.note_use(v);
         rare_arguments_.push_back(regs_.place_of(v));
     }
@@ -158,6 +159,7 @@ void Compiler::emit_rare_call(const RareCall& rare) {
             code_.mov(gp_op(kArguments[n], t), from);
         }
     }
+    if (code_.vex()) code_.vzeroupper();
     code_.mov(x86::rdi, x86::rbp);
     call_function(code_, memory_, helpers_[rare.helper].function);
     code_.mov(x86::ecx, static_cast<u32>(LeaveReason::Interpret));
@@ -237,6 +239,7 @@ void Compiler::emit_exit_stub(ExitSite& exit) {
 void Compiler::jump(const Inst& inst) {
     count_instruction();
     regs_.flush_all(pc_offset_);
+    regs_.clear_upper_halves();
     if (backward(inst.imm)) check_attention(inst.imm);
     link_jump(inst.imm);
 }
@@ -245,6 +248,7 @@ void Compiler::branch(const Inst& inst) {
     const u64 taken = inst.imm, fallthrough = block_->fallthrough;
     count_instruction();
     regs_.flush_all(pc_offset_);
+    regs_.clear_upper_halves();
     const u32 start = code_.position();
     const Cc c = condition(inst.args[0]);
     if (backward(taken) && backward(fallthrough)) {
@@ -270,6 +274,7 @@ void Compiler::branch(const Inst& inst) {
 void Compiler::jump_indirect(const Inst& inst) {
     count_instruction();
     regs_.flush_all(pc_offset_);
+    regs_.clear_upper_halves();
     const Reg pc = regs_.use(inst.args[0]);
     const Reg entry = regs_.temp();
     const Reg other = regs_.temp();
@@ -320,6 +325,7 @@ void Compiler::leave(const Inst& inst) {
     // An instruction that is left to the interpreter is counted there.
     if (inst.imm != static_cast<u64>(LeaveReason::Interpret)) count_instruction();
     flush_state();
+    regs_.clear_upper_halves();
     code_.mov(x86::eax, static_cast<u32>(inst.imm));
     code_.jump_outside(thunks_.epilogue);
 }

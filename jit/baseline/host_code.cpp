@@ -188,6 +188,16 @@ void HostCode::shr_imm(bool wide, u8 reg, u8 count) {
     byte(count);
 }
 
+void HostCode::move_vector(const asmjit::x86::Vec& to, const asmjit::x86::Vec& from) {
+    emit(vex_ ? asmjit::x86::Inst::kIdVmovaps : asmjit::x86::Inst::kIdMovaps, to, from);
+}
+void HostCode::load_vector(const asmjit::x86::Vec& to, const asmjit::x86::Mem& from) {
+    emit(vex_ ? asmjit::x86::Inst::kIdVmovups : asmjit::x86::Inst::kIdMovups, to, from);
+}
+void HostCode::store_vector(const asmjit::x86::Mem& to, const asmjit::x86::Vec& from) {
+    emit(vex_ ? asmjit::x86::Inst::kIdVmovups : asmjit::x86::Inst::kIdMovups, to, from);
+}
+
 void HostCode::copy_to(u8* write, const u8* execute) const {
     std::memcpy(write, _bufferData, position());
     for (const Outside& o : outside_) {

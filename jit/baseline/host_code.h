@@ -25,6 +25,9 @@ public:
 
     HostCode();
     void begin();  // forgets everything emitted
+    // Whether vector code is VEX-encoded, as it must be where upper halves of vector registers are in use.
+    void use_vex(bool vex) { vex_ = vex; }
+    [[nodiscard]] bool vex() const { return vex_; }
     [[nodiscard]] u32 position() const { return static_cast<u32>(offset()); }
     [[nodiscard]] bool nearly_full() const { return remainingSpace() < kSlack; }
 
@@ -56,6 +59,10 @@ public:
     void load_imm32(u8 reg, u32 imm);  // zero-extended
     void and_imm(bool wide, u8 reg, i32 imm);
     void shr_imm(bool wide, u8 reg, u8 count);
+    // Whole vector registers: an xmm, or with VEX a ymm. An xmm move clears the upper half when VEX-encoded.
+    void move_vector(const asmjit::x86::Vec& to, const asmjit::x86::Vec& from);
+    void load_vector(const asmjit::x86::Vec& to, const asmjit::x86::Mem& from);
+    void store_vector(const asmjit::x86::Mem& to, const asmjit::x86::Vec& from);
     void byte(u8 b) { *_bufferPtr++ = b; }
     void qword(u64 v);
     void pad(u32 bytes);  // with NOPs
@@ -75,6 +82,7 @@ private:
 
     asmjit::CodeHolder code_;
     std::vector<Outside> outside_;
+    bool vex_ = false;
 };
 
 }  // namespace tandem::jit::baseline

@@ -469,11 +469,11 @@ void Compiler::icmp(Value v, const Inst& inst) {
 void Compiler::select(Value v, const Inst& inst) {
     const Cc c = condition(inst.args[0]);
     const Type t = inst.type;
-    if (t == Type::V128) {
+    if (ir::is_vector(t)) {
         const Reg a = regs_.use(inst.args[1]);
         const Reg d = regs_.define_copy(v, inst.args[2]);
         const u32 over = code_.jump_short(negate(c));
-        code_.movaps(xmm(d), xmm(a));
+        code_.move_vector(vec(d, t), vec(a, t));
         code_.bind_short(over);
         return;
     }

@@ -32,7 +32,7 @@ Compiler::Address Compiler::address(const Inst& inst) {
         return {r, 0};
     }
     const Reg b = regs_.use(base);
-    if (fits_i32(displacement) && fits_i32(displacement + 16)) return {b, static_cast<i32>(displacement)};
+    if (fits_i32(displacement) && fits_i32(displacement + 32)) return {b, static_cast<i32>(displacement)};
     const Reg r = regs_.temp();
     code_.mov(gp64(r), static_cast<i64>(displacement));
     code_.add(gp64(r), gp64(b));
@@ -77,7 +77,7 @@ void Compiler::slow_when(SlowAccess& access, Cc condition) {
     access.dirty_begin = static_cast<u32>(dirty_.size());
     regs_.snapshot_dirty(dirty_);
     access.dirty_end = static_cast<u32>(dirty_.size());
-    access.vectors = regs_.vectors_live();
+    access.vectors = regs_.upper_halves() ? VectorsKept::Ymm : regs_.vectors_live() ? VectorsKept::Xmm : VectorsKept::None;
     access.store_pc = pc_pending_;
     access.pc = pc_;
     access.jump = code_.jump(condition);
@@ -92,7 +92,7 @@ Compiler::SlowAccess Compiler::translate(const Inst& inst, Type type, bool write
     const bool for_write = write || (inst.aux & MemFlags::kForWrite) != 0;
     const u32 mmu = inst.aux & MemFlags::kMmuMask;
     Span span;
-    const bool spanned = span_of(inst, span) && (inst.aux & MemFlags::kAligned) == 0;
+    const bool spanned = !ir::is_masked_access(inst.op) && span_of(inst, span) && (inst.aux & MemFlags::kAligned) == 0;
     if (spanned && regs_.has_pair() && memo_.span.root == span.root && memo_.mmu == mmu && (memo_.writable || !for_write)) {
         regs_.lock_pair();
         access.address = address(inst);
@@ -182,18 +182,19 @@ void Compiler::finish_access(SlowAccess& access) {
 void Compiler::load(Value v, const Inst& inst) {
     const Type t = inst.type;
     const Reg d = regs_.define(v);
-    SlowAccess access = translate(inst, t, false, t == Type::V128 ? kNoReg : d);
+    SlowAccess access = translate(inst, t, false, ir::is_vector(t) ? kNoReg : d);
     const Reg host = access.result;
     access.path = SlowPath::Load;
     access.result = d;
     const x86::Mem m = at(access.address.base, host, access.address.displacement, t);
     switch (t) {
-        case Type::V128: code_.movups(xmm(d), m); break;
+        case Type::V128:
+        case Type::V256: code_.load_vector(vec(d, t), m); break;
         case Type::I8:
         case Type::I16: code_.movzx(gp32(d), m); break;
         default: code_.mov(gp_op(d, t), m); break;
     }
-    regs_.info(v).clean = true;
+    regs_.info(v).clean = !ir::is_vector(t) || code_.vex();
     finish_access(access);
 }
 
@@ -212,8 +213,8 @@ void Compiler::store(const Inst& inst) {
     access.imm = imm;
     if (constant) {
         code_.mov(m, t == Type::I32 ? static_cast<i64>(static_cast<i32>(static_cast<u32>(imm))) : static_cast<i64>(imm));
-    } else if (t == Type::V128) {
-        code_.movups(m, xmm(r));
+    } else if (ir::is_vector(t)) {
+        code_.store_vector(m, vec(r, t));
     } else {
         code_.mov(m, gp_exact(r, t));
     }
@@ -289,14 +290,53 @@ void Compiler::atomic_cas(Value v, const Inst& inst) {
     finish_access(access);
 }
 
+// On a page that is mapped the host's instruction does as the guest's would; what is not goes element by element.
+void Compiler::mask_load(Value v, const Inst& inst) {
+    if (!host_.avx) {
+        unsupported_ = "host lacks AVX";
+        return;
+    }
+    const Type t = inst.type;
+    const Reg mask = regs_.use(inst.args[1]);
+    const Reg d = regs_.define(v);
+    SlowAccess access = translate(inst, t, false, kNoReg);
+    access.path = SlowPath::Load;
+    access.mask = mask;
+    access.element = static_cast<u8>(ir::masked_element(inst.op));
+    const x86::Mem m = at(access.address.base, access.result, access.address.displacement, t);
+    access.result = d;
+    code_.emit(access.element == 4 ? x86::Inst::kIdVmaskmovps : x86::Inst::kIdVmaskmovpd, vec(d, t), vec(mask, t), m);
+    regs_.info(v).clean = true;
+    finish_access(access);
+}
+
+void Compiler::mask_store(const Inst& inst) {
+    if (!host_.avx) {
+        unsupported_ = "host lacks AVX";
+        return;
+    }
+    const Type t = type_of(inst.args[2]);
+    const Reg mask = regs_.use(inst.args[1]);
+    const Reg value = regs_.use(inst.args[2]);
+    SlowAccess access = translate(inst, t, true, kNoReg);
+    access.path = SlowPath::Store;
+    access.mask = mask;
+    access.element = static_cast<u8>(ir::masked_element(inst.op));
+    const x86::Mem m = at(access.address.base, access.result, access.address.displacement, t);
+    access.result = kNoReg;
+    access.operand[0] = value;
+    code_.emit(access.element == 4 ? x86::Inst::kIdVmaskmovps : x86::Inst::kIdVmaskmovpd, m, vec(mask, t), vec(value, t));
+    finish_access(access);
+}
+
 // Every slot that was dirty there, from where its content was then. Nothing changes for the code that resumes.
 void Compiler::emit_dirty_stores(u32 begin, u32 end, Reg scratch) {
     for (u32 n = begin; n < end; ++n) {
         const DirtySlot& d = dirty_[n];
         const x86::Mem m = frame(d.offset, ir::size_of(d.type));
         if (d.from == DirtySlot::From::Register) {
-            if (d.type == Type::V128) {
-                code_.movups(m, xmm(d.reg));
+            if (ir::is_vector(d.type)) {
+                code_.store_vector(m, vec(d.reg, d.type));
             } else if (d.type == Type::I64 || d.type == Type::I32) {
                 code_.op(Opcode::Store, d.type == Type::I64, d.reg, kRbp, static_cast<i32>(d.offset));
             } else {
@@ -311,9 +351,9 @@ void Compiler::emit_dirty_stores(u32 begin, u32 end, Reg scratch) {
             code_.mov(gp64(scratch), static_cast<i64>(d.imm));
             code_.mov(m, gp_exact(scratch, d.type));
         } else {
-            for (i32 part = 0; part == 0 || (part == 8 && d.type == Type::V128); part += 8) {
+            for (i32 part = 0; part < static_cast<i32>(ir::size_of(d.type)); part += 8) {
                 const bool in_frame = d.from == DirtySlot::From::Frame;
-                const Type t = d.type == Type::V128 ? Type::I64 : d.type;
+                const Type t = ir::is_vector(d.type) ? Type::I64 : d.type;
                 code_.mov(gp_exact(scratch, t), in_frame ? frame(d.where + part) : stack(d.where + part));
                 code_.mov(frame(d.offset + static_cast<u32>(part)), gp_exact(scratch, t));
             }
@@ -336,8 +376,10 @@ void Compiler::emit_slow_access(const SlowAccess& access) {
         const Reg r = access.operand[n];
         const i32 to = kArgumentArea + 8 + n * 8;
         if (r == kNoReg) continue;
-        if (t == Type::V128) {
-            code_.movups(stack(to), xmm(r));
+        if (t == Type::V256) {
+            code_.store_vector(frame(TANDEM_HEADER(scratch[kScratchValue])), ymm(r));
+        } else if (t == Type::V128) {
+            code_.store_vector(stack(to), xmm(r));
         } else if (t == Type::I8 || t == Type::I16) {
             code_.movzx(gp32(scratch), gp_exact(r, t));
             code_.mov(stack(to), gp64(scratch));
@@ -348,18 +390,21 @@ void Compiler::emit_slow_access(const SlowAccess& access) {
             code_.op(Opcode::Store, true, scratch, kRsp, to);
         }
     }
+    if (access.mask != kNoReg) code_.store_vector(frame(TANDEM_HEADER(scratch[kScratchMask])), vec(access.mask, t));
     if (access.constant) {
         code_.mov(gp64(scratch), static_cast<i64>(access.imm));
         code_.mov(stack(kArgumentArea + 8), gp64(scratch));
     }
     emit_dirty_stores(access.dirty_begin, access.dirty_end, scratch);
     if (access.store_pc) store_pc(access.pc);
-    code_.mov(stack(kArgumentArea + 24, 4), static_cast<i32>(access_spec(access.mem_flags, ir::size_of(t), access.atomic)));
-    code_.call_outside(thunks_.slow[static_cast<unsigned>(access.path)][access.vectors ? 1 : 0]);
+    code_.mov(stack(kArgumentArea + 24, 4),
+              static_cast<i32>(
+                  access_spec(access.mem_flags, ir::size_of(t), access.element != 0 ? access.element : access.atomic)));
+    code_.call_outside(thunks_.slow[static_cast<unsigned>(access.path)][static_cast<unsigned>(access.vectors)]);
     if (access.result != kNoReg) {
         const x86::Mem result = frame(TANDEM_HEADER(scratch), ir::size_of(t));
-        if (t == Type::V128) {
-            code_.movups(xmm(access.result), result);
+        if (ir::is_vector(t)) {
+            code_.load_vector(vec(access.result, t), result);
         } else if (t == Type::I8 || t == Type::I16) {
             code_.movzx(gp32(access.result), result);
         } else {

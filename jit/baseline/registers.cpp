@@ -18,6 +18,12 @@ void Registers::begin(const ir::Block& block) {
     locked_ = temps_ = pair_ = 0;
     now_ = 0;
     ok_ = true;
+    upper_halves_ = false;
+}
+
+void Registers::clear_upper_halves() {
+    if (upper_halves_) code_.vzeroupper();
+    upper_halves_ = false;
 }
 
 void Registers::end_inst() {
@@ -112,7 +118,7 @@ unsigned Registers::eviction_cost(Reg r) const {
 }
 
 Mem Registers::cell(u16 index, bool is_vector) const {
-    return is_vector ? stack(kVectorSpill + index * 16) : stack(kGeneralSpill + index * 8);
+    return is_vector ? stack(kVectorSpill + index * kVectorCell) : stack(kGeneralSpill + index * 8);
 }
 
 Mem Registers::home_of(const ValueInfo& v, unsigned size) const {
@@ -141,7 +147,7 @@ void Registers::give_home(u16 v) {
     i.home_index = static_cast<u16>(std::countr_zero(cells));
     cells &= cells - 1;
     if (vector(v)) {
-        code_.movaps(cell(i.home_index, true), xmm(i.reg));
+        code_.store_vector(cell(i.home_index, true), vec(i.reg, type_of(v)));
     } else {
         code_.op(Opcode::Store, true, i.reg, kRsp, kGeneralSpill + i.home_index * 8);
     }
@@ -162,8 +168,9 @@ void Registers::evict(u16 v) {
 
 void Registers::copy(Reg to, Reg from, Type t) {
     if (to == from) return;
-    if (t == Type::V128) {
-        code_.movaps(xmm(to), xmm(from));
+    if (ir::is_vector(t)) {
+        upper_halves_ |= t == Type::V256;
+        code_.move_vector(vec(to, t), vec(from, t));
     } else {
         code_.op(Opcode::Load, t == Type::I64, to, from);
     }
@@ -172,6 +179,7 @@ void Registers::copy(Reg to, Reg from, Type t) {
 void Registers::load(u16 v, Reg r) {
     const ValueInfo& i = values_[v];
     const Type t = type_of(v);
+    upper_halves_ |= t == Type::V256;
     switch (i.home) {
         case Home::Const:
             if (i.imm <= ~u32{0}) {
@@ -182,7 +190,8 @@ void Registers::load(u16 v, Reg r) {
             break;
         case Home::Slot:
             switch (t) {
-                case Type::V128: code_.movups(xmm(r), frame(slots_[i.home_index].offset)); break;
+                case Type::V128:
+                case Type::V256: code_.load_vector(vec(r, t), frame(slots_[i.home_index].offset)); break;
                 case Type::I8: code_.movzx(gp32(r), home_of(i, 1)); break;
                 case Type::I16: code_.movzx(gp32(r), home_of(i, 2)); break;
                 default:
@@ -191,8 +200,8 @@ void Registers::load(u16 v, Reg r) {
             }
             break;
         case Home::Spill:
-            if (t == Type::V128) {
-                code_.movaps(xmm(r), cell(i.home_index, true));
+            if (ir::is_vector(t)) {
+                code_.load_vector(vec(r, t), cell(i.home_index, true));
             } else {
                 code_.op(Opcode::Load, true, r, kRsp, kGeneralSpill + i.home_index * 8);
             }
@@ -243,6 +252,7 @@ void Registers::define_in(u16 v, Reg r) {
 
 Reg Registers::define(u16 v) {
     const Reg r = allocate(vector(v) ? kVectorMask : kGeneralMask);
+    upper_halves_ |= type_of(v) == Type::V256;
     define_in(v, r);
     return r;
 }
@@ -254,6 +264,7 @@ Reg Registers::define_over(u16 v, u16 source) {
     const Reg r = i.reg;
     if (i.home == Home::None) detach_slots(s);
     i.reg = kNoReg;
+    upper_halves_ |= type_of(v) == Type::V256;
     define_in(v, r);
     return r;
 }
@@ -295,7 +306,7 @@ void Registers::vacate(Reg r) {
     const u32 available = free_ & same_class & ~locked_;
     if ((i.last_use >= now_ || i.dirty != 0) && i.home != Home::Const && available != 0) {
         const Reg to = allocate(same_class);
-        copy(to, r, r >= kXmm0 ? Type::V128 : Type::I64);
+        copy(to, r, r >= kXmm0 ? type_of(v) : Type::I64);
         unbind(v);
         bind(v, to);
     } else {
@@ -338,9 +349,13 @@ bool Registers::in_memory(u16 value, Mem& out) {
     const u16 v = root(value);
     const ValueInfo& i = values_[v];
     const bool homed = i.home == Home::Slot || i.home == Home::Spill;
-    const bool whole = (t == Type::I32 || t == Type::I64) && ir::size_of(t) <= ir::size_of(type_of(v));
-    if (i.reg != kNoReg || !homed || !whole || i.last_use > now_) return false;
-    out = home_of(i, ir::size_of(t));
+    const bool usable = t == Type::I32 || t == Type::I64 || (ir::is_vector(t) && code_.vex());
+    if (i.reg != kNoReg || !homed || !usable || ir::size_of(t) > ir::size_of(type_of(v)) || i.last_use > now_) return false;
+    if (ir::is_vector(t)) {
+        out = i.home == Home::Slot ? frame(slots_[i.home_index].offset) : cell(i.home_index, true);
+    } else {
+        out = home_of(i, ir::size_of(t));
+    }
     touched_.push_back(v);
     return true;
 }
@@ -356,6 +371,37 @@ void Registers::make_const(u16 v, u64 imm) {
     values_[v].clean = true;
 }
 
+Slot* Registers::known_slot(u32 offset, Type type) {
+    if (offset >= slot_index_.size() || slot_index_[offset] == kNone) return nullptr;
+    Slot& s = slots_[slot_index_[offset]];
+    return s.type == type ? &s : nullptr;
+}
+
+// The V256 slot that has a half at `offset`.
+Slot* Registers::whole_of(u32 offset) {
+    Slot* s = known_slot(offset, Type::V256);
+    return s != nullptr || offset < 16 ? s : known_slot(offset - 16, Type::V256);
+}
+
+// Reads a half of a V256 slot: as a view of its content, or from memory. Memory is not a home that lasts, as the slot's next
+// content displaces only what is known to be the whole.
+void Registers::get_half(u16 v, u32 offset, Slot& whole) {
+    if (whole.value != kNone && whole.offset == offset) {
+        alias(v, whole.value);
+        return;
+    }
+    if (whole.dirty) flush(whole);
+    code_.load_vector(xmm(define(v)), frame(offset));
+    values_[v].clean = code_.vex();
+}
+
+// Writes it to memory at once.
+void Registers::set_half(u32 offset, u16 v, Slot& whole) {
+    if (whole.dirty) flush(whole);
+    displace(whole);
+    code_.store_vector(frame(offset), xmm(use(v)));
+}
+
 Slot* Registers::slot_at(u32 offset, Type type) {
     u16& index = slot_index_[offset];
     if (index == kNone) {
@@ -367,7 +413,10 @@ Slot* Registers::slot_at(u32 offset, Type type) {
         slots_.push_back({offset, type, false, kNone});
     }
     Slot& s = slots_[index];
-    if (s.type != type) {
+    if (s.type == Type::V128 && type == Type::V256) {  // its content was one half
+        displace(s);
+        s.type = type;
+    } else if (s.type != type) {
         ok_ = false;
         return nullptr;
     }
@@ -375,6 +424,15 @@ Slot* Registers::slot_at(u32 offset, Type type) {
 }
 
 void Registers::get_state(u16 v, u32 offset, Type type) {
+    if (type == Type::V128) {
+        if (Slot* whole = whole_of(offset); whole != nullptr) return get_half(v, offset, *whole);
+    } else if (type == Type::V256) {
+        for (const u32 half : {offset, offset + 16}) {
+            Slot* s = known_slot(half, Type::V128);
+            if (s != nullptr && s->dirty) flush(*s);
+            if (s != nullptr) displace(*s);
+        }
+    }
     Slot* s = slot_at(offset, type);
     if (!s) return;
     if (s->value != kNone) {
@@ -411,6 +469,11 @@ void Registers::displace(Slot& slot) {
 }
 
 void Registers::set_state(u32 offset, Type type, u16 value) {
+    if (type == Type::V128) {
+        if (Slot* whole = whole_of(offset); whole != nullptr) return set_half(offset, value, *whole);
+    } else if (type == Type::V256) {
+        if (Slot* high = known_slot(offset + 16, Type::V128); high != nullptr) displace(*high);
+    }
     Slot* s = slot_at(offset, type);
     const u16 v = root(value);
     touched_.push_back(v);
@@ -418,7 +481,9 @@ void Registers::set_state(u32 offset, Type type, u16 value) {
     displace(*s);
     ValueInfo& i = values_[v];
     // A zero-extended view whose home is a narrower slot cannot be copied from there as it is.
+    const bool narrow = ir::size_of(type_of(v)) < ir::size_of(type);
     if (i.reg == kNoReg && i.home == Home::Slot && ir::size_of(slots_[i.home_index].type) < ir::size_of(type)) use(v);
+    if (i.reg == kNoReg && vector(v) && narrow) use(v);
     s->value = v;
     s->dirty = true;
     ++i.slots;
@@ -437,8 +502,8 @@ void Registers::store_slot(Slot& slot) {
     const i32 offset = static_cast<i32>(slot.offset);
     const bool wide = slot.type == Type::I64;
     const bool word = wide || slot.type == Type::I32;
-    if (slot.type == Type::V128) {
-        code_.movups(m, xmm(i.reg));
+    if (ir::is_vector(slot.type)) {
+        code_.store_vector(m, vec(i.reg, slot.type));
     } else if (i.home == Home::Const && word && (!wide || fits_i32(i.imm) || i.reg == kNoReg)) {
         code_.store_imm(wide && fits_i32(i.imm), kRbp, offset, static_cast<i32>(static_cast<u32>(i.imm)));
         if (wide && !fits_i32(i.imm))
@@ -488,7 +553,7 @@ DirtySlot Registers::place_of(u16 v) const {
         d.where = static_cast<i32>(slots_[i.home_index].offset);
     } else {
         d.from = DirtySlot::From::Stack;
-        d.where = vector(root(v)) ? kVectorSpill + i.home_index * 16 : kGeneralSpill + i.home_index * 8;
+        d.where = vector(root(v)) ? kVectorSpill + i.home_index * kVectorCell : kGeneralSpill + i.home_index * 8;
     }
     return d;
 }

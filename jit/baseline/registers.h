@@ -25,11 +25,16 @@ constexpr u32 kCalleeSaved = reg_bit(kRbx) | reg_bit(kR12) | reg_bit(kR13) | reg
 constexpr i32 kArgumentArea = 0;  // va, low, high: 8 bytes each; spec
 constexpr i32 kGeneralSpill = 64;
 constexpr i32 kVectorSpill = kGeneralSpill + 64 * 8;
-static_assert(kVectorSpill + 64 * 16 <= 2048);
+constexpr i32 kVectorCell = 32;
+static_assert(kVectorSpill + 64 * kVectorCell <= 3072);
 
 inline asmjit::x86::Gp gp64(Reg r) { return asmjit::x86::gpq(r); }
 inline asmjit::x86::Gp gp32(Reg r) { return asmjit::x86::gpd(r); }
 inline asmjit::x86::Xmm xmm(Reg r) { return asmjit::x86::xmm(static_cast<u32>(r) - kXmm0); }
+inline asmjit::x86::Ymm ymm(Reg r) { return asmjit::x86::ymm(static_cast<u32>(r) - kXmm0); }
+inline asmjit::x86::Vec vec(Reg r, ir::Type t) {
+    return t == ir::Type::V256 ? static_cast<asmjit::x86::Vec>(ymm(r)) : static_cast<asmjit::x86::Vec>(xmm(r));
+}
 // Register of exactly the type's width / of the width that arithmetic on the type uses (32 bits for the narrow types).
 inline asmjit::x86::Gp gp_exact(Reg r, ir::Type t) {
     switch (t) {
@@ -69,7 +74,8 @@ public:
     explicit Registers(HostCode& code) : code_(code) {}
     void configure(const StateLayout& layout);
     void begin(const ir::Block& block);
-    // False when the block needed more spill cells or slots than there are, or accessed a slot in two types.
+    // False when the block needed more spill cells or slots than there are, or accessed a slot in two types (other than a
+    // V256 and its halves, see jit/ir/ir.h).
     [[nodiscard]] bool ok() const { return ok_; }
 
     std::vector<ValueInfo>& values() { return values_; }
@@ -111,6 +117,7 @@ public:
     // The value's constant, in type t.
     bool constant(u16 v, u64& out) const;
     // True when v can be a memory operand of an instruction of its type: it is not in a register and not wanted in one.
+    // Vectors only where the instruction takes unaligned operands (VEX).
     bool in_memory(u16 v, asmjit::x86::Mem& out);
     // Whether the register bits above v's type are zero.
     [[nodiscard]] bool is_clean(u16 v) const;
@@ -130,6 +137,10 @@ public:
     // Before a call: moves what is needed after it out of the caller-saved registers, which belong to nobody afterwards (but
     // still hold what they held).
     void save_for_call();
+    // Whether upper halves of vector registers may be other than zero. The host's own code runs, and blocks are left,
+    // without (Intel SDM vol. 1, 14.1.2: VZEROUPPER).
+    [[nodiscard]] bool upper_halves() const { return upper_halves_; }
+    void clear_upper_halves();
     [[nodiscard]] bool vectors_live() const { return (~free_ & kVectorMask) != 0; }
     [[nodiscard]] Reg reg_of(u16 v) const { return values_[root(v)].reg; }
     void load(u16 root, Reg r);
@@ -139,7 +150,7 @@ private:
     static constexpr unsigned kMaxSlots = 250;
 
     [[nodiscard]] ir::Type type_of(u16 v) const { return block_->insts[v].type; }
-    [[nodiscard]] bool vector(u16 v) const { return type_of(v) == ir::Type::V128; }
+    [[nodiscard]] bool vector(u16 v) const { return ir::is_vector(type_of(v)); }
     [[nodiscard]] bool needed(const ValueInfo& v) const { return v.last_use > now_ || v.dirty != 0; }
     Reg allocate(u32 candidates);
     [[nodiscard]] unsigned eviction_cost(Reg r) const;
@@ -152,6 +163,10 @@ private:
     void release_if_dead(u16 v);
     void release_later(u16 v);
     Slot* slot_at(u32 offset, ir::Type type);
+    Slot* known_slot(u32 offset, ir::Type type);
+    Slot* whole_of(u32 offset);
+    void get_half(u16 v, u32 offset, Slot& whole);
+    void set_half(u32 offset, u16 v, Slot& whole);
     void displace(Slot& slot);
     void store_slot(Slot& slot);
     void flush(Slot& slot);
@@ -173,6 +188,7 @@ private:
     u64 vector_cells_ = 0;
     u16 now_ = 0;
     bool ok_ = true;
+    bool upper_halves_ = false;
 };
 
 }  // namespace tandem::jit::baseline

@@ -19,7 +19,7 @@ i64 header_offset(size_t field) { return static_cast<i64>(field) - static_cast<i
 
 struct Offsets {
     u32 enter, epilogue, leave_lookup, leave_attention, region_return;
-    u32 slow[3][2];
+    u32 slow[3][3];
 };
 
 void emit_enter(HostCode& c) {
@@ -38,9 +38,13 @@ void emit_epilogue(HostCode& c) {
     c.ret();
 }
 
-void emit_slow(HostCode& c, const CodeMemory& memory, SlowPath path, bool vectors, u32 epilogue) {
+void emit_slow(HostCode& c, const CodeMemory& memory, SlowPath path, VectorsKept vectors, u32 epilogue) {
     constexpr i32 kGeneralBytes = 9 * 8;
-    const i32 vector_bytes = vectors ? 16 * 16 : 0;
+    const ir::Type vector = vectors == VectorsKept::Ymm ? ir::Type::V256 : ir::Type::V128;
+    const i32 each = static_cast<i32>(ir::size_of(vector));
+    const i32 count = vectors == VectorsKept::None ? 0 : 16;
+    const i32 vector_bytes = count * each;
+    const auto vector_register = [&](i32 n) { return vec(static_cast<Reg>(kXmm0 + n), vector); };
     const i32 bytes = vector_bytes + kGeneralBytes + 16;  // with the return address a multiple of 16
     const i32 arguments = bytes + 8 + kArgumentArea;
     const void* functions[] = {reinterpret_cast<const void*>(&tandem_slow_load),
@@ -50,7 +54,8 @@ void emit_slow(HostCode& c, const CodeMemory& memory, SlowPath path, bool vector
     for (size_t i = 0; i < std::size(kCallerSaved); ++i) {
         c.mov(stack(vector_bytes + static_cast<i32>(i) * 8), gp64(kCallerSaved[i]));
     }
-    for (i32 i = 0; vectors && i < 16; ++i) c.movaps(stack(i * 16), x86::xmm(static_cast<u32>(i)));
+    for (i32 i = 0; i < count; ++i) c.store_vector(stack(i * each), vector_register(i));
+    if (vectors == VectorsKept::Ymm) c.vzeroupper();
     c.mov(x86::rdi, x86::rbp);
     c.mov(x86::rsi, stack(arguments));
     c.mov(x86::edx, stack(arguments + 24));
@@ -61,7 +66,7 @@ void emit_slow(HostCode& c, const CodeMemory& memory, SlowPath path, bool vector
     call_function(c, memory, functions[static_cast<unsigned>(path)]);
     c.test(x86::eax, x86::eax);
     const u32 leave = c.jump(Cc::NE);
-    for (i32 i = 0; vectors && i < 16; ++i) c.movaps(x86::xmm(static_cast<u32>(i)), stack(i * 16));
+    for (i32 i = 0; i < count; ++i) c.load_vector(vector_register(i), stack(i * each));
     for (size_t i = 0; i < std::size(kCallerSaved); ++i) {
         c.mov(gp64(kCallerSaved[i]), stack(vector_bytes + static_cast<i32>(i) * 8));
     }
@@ -117,9 +122,9 @@ Offsets emit_all(HostCode& c, const CodeMemory& memory, u32 pc_offset) {
     o.region_return = c.position();
     emit_region_return(c, pc_offset, o);
     for (unsigned path = 0; path < 3; ++path) {
-        for (unsigned vectors = 0; vectors < 2; ++vectors) {
+        for (unsigned vectors = 0; vectors < (c.vex() ? 3 : 2); ++vectors) {
             o.slow[path][vectors] = c.position();
-            emit_slow(c, memory, static_cast<SlowPath>(path), vectors != 0, o.epilogue);
+            emit_slow(c, memory, static_cast<SlowPath>(path), static_cast<VectorsKept>(vectors), o.epilogue);
         }
     }
     return o;
@@ -149,7 +154,7 @@ Result<Thunks> make_thunks(HostCode& code, CodeMemory& memory, u32 pc_offset) {
     t.leave_attention = at + o.leave_attention;
     t.region_return = at + o.region_return;
     for (unsigned path = 0; path < 3; ++path) {
-        for (unsigned vectors = 0; vectors < 2; ++vectors) t.slow[path][vectors] = at + o.slow[path][vectors];
+        for (unsigned vectors = 0; vectors < 3; ++vectors) t.slow[path][vectors] = at + o.slow[path][vectors];
     }
     return t;
 }

@@ -8,6 +8,8 @@
 namespace tandem::jit::baseline {
 
 enum class SlowPath : u8 { Load, Store, Atomic };
+// Which vector registers a slow path preserves. With Ymm it also leaves their upper halves clear for the host's code.
+enum class VectorsKept : u8 { None, Xmm, Ymm };
 
 struct Thunks {
     u32 (*enter)(void* state, const void* entry) = nullptr;
@@ -15,9 +17,8 @@ struct Thunks {
     const void* leave_lookup = nullptr;  // rax = leave_detail; leaves with Lookup
     const void* leave_attention = nullptr;
     const void* region_return = nullptr;  // eax = what a region's function returned
-    // [SlowPath][vector registers live]: arguments at [rsp] (see registers.h), general registers preserved, leaves when told
-    // to.
-    const void* slow[3][2] = {};
+    // [SlowPath][VectorsKept]: arguments at [rsp] (see registers.h), general registers preserved, leaves when told to.
+    const void* slow[3][3] = {};
 };
 
 // Emits the shared code into `memory`. Error: Busy when it does not fit.

@@ -8,7 +8,7 @@ namespace {
 
 constexpr unsigned kMaxInsts = 0xfff0;
 
-bool is_address_user(Op op) { return op >= Op::Load && op <= Op::AtomicCas; }
+bool is_address_user(Op op) { return (op >= Op::Load && op <= Op::AtomicCas) || ir::is_masked_access(op); }
 
 bool is_zero_const(const ir::Block& block, u16 value) { return is_const(block, value) && block.insts[value].imm == 0; }
 
@@ -61,14 +61,17 @@ void Analysis::use(Context& c, u16 value, u16 at, bool foldable) {
 bool Analysis::needed(const ir::Inst& inst, u16 index, Context& c) {
     switch (inst.op) {
         case Op::SetState: {
+            const bool whole = c.block.type_of(inst.args[0]) == ir::Type::V256;  // covered when both halves are
             u32& later = overwritten_[inst.imm];
-            if (later == epoch_) return false;
-            later = epoch_;
+            u32& later_high = overwritten_[inst.imm + (whole ? 16 : 0)];
+            if (later == epoch_ && later_high == epoch_) return false;
+            later = later_high = epoch_;
             return true;
         }
         case Op::GetState:
             if (c.values[index].uses == 0) return false;
             overwritten_[inst.imm] = 0;
+            if (inst.type == ir::Type::V256) overwritten_[inst.imm + 16] = 0;
             return true;
         case Op::Call: {
             const u8 flags = helpers_[inst.imm].flags;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "jit/guest/guest.h"
-#include "jit/ir/ir.h"
+#include "jit/ir/vector_row.h"
 
 namespace tandem::jit::baseline {
 

@@ -144,9 +144,8 @@ struct Execution {
 
     // Masked accesses are the runtime's, as rare as they are.
     [[nodiscard]] u32 masked_spec(const Inst& i, Type t) const {
-        const unsigned element = i.op == Op::MaskLoadD || i.op == Op::MaskStoreD ? 4 : 8;
         std::memcpy(&header_of(state).scratch[kScratchMask], &values[i.args[1]], sizeof(Slot));
-        return access_spec(i.aux, ir::size_of(t), element);
+        return access_spec(i.aux, ir::size_of(t), ir::masked_element(i.op));
     }
 
     LeaveReason mask_load(const Inst& i, Slot& out) const {

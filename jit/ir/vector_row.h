@@ -55,6 +55,10 @@ struct VectorRow {
 // Any operation; form None when it is not a row. Any thread.
 const VectorRow& vector_row(Op op);
 
+constexpr bool is_masked_access(Op op) { return op >= Op::MaskLoadD && op <= Op::MaskStoreQ; }
+// Bytes of an element of a masked access.
+constexpr unsigned masked_element(Op op) { return op == Op::MaskLoadD || op == Op::MaskStoreD ? 4 : 8; }
+
 // The type that decides between a row's xmm and ymm form: its result's, or that of its widest vector argument.
 inline Type vector_type(const Block& block, const Inst& i) {
     if (i.type == Type::V256 || (i.nargs != 0 && block.type_of(i.args[0]) == Type::V256)) return Type::V256;

@@ -55,7 +55,7 @@ struct TranslatedBlock {
 // A code generator. compile/link/unlink/release are called under the dispatcher's lock.
 class Backend {
 public:
-    static constexpr u32 kSpillBytes = 2048;  // spill area at [rsp] that compiled code may use
+    static constexpr u32 kSpillBytes = 3072;  // spill area at [rsp] that compiled code may use
 
     virtual ~Backend() = default;
     // Compiles block.ir; sets entry, code, code_bytes and exits. Errors: Busy when the code cache has no room (the

@@ -355,7 +355,8 @@ TEST_CASE("blocks that cannot be compiled are refused whole", "[baseline]") {
     builder.jump(0);
     CHECK(f.backend->compile(bad).error().code == Errc::Unsupported);
     baseline::HostFeatures old = baseline::HostFeatures::detect();
-    old.vector[static_cast<unsigned>(ir::Op::AesEnc)].supported = false;
+    auto& row = old.vector[static_cast<unsigned>(ir::Op::AesEnc)];
+    row.legacy_supported = row.xmm_supported = false;
     auto backend = baseline::create_backend(f.context, old);
     REQUIRE(backend.ok());
     TranslatedBlock aes;

@@ -74,6 +74,7 @@ private:
         go(LeaveReason::Lookup, (pc & kPageMask) == (block_.key.pc & kPageMask));
     }
     void memory(u16 n, const Inst& i);
+    void masked(u16 n, const Inst& i);
     void call(u16 n, const Inst& i);
     void call_if(const Inst& i);
     u64 integer(const Inst& i, u64 a, u64 b, u64 c) const;
@@ -106,6 +107,18 @@ void Evaluation::memory(u16 n, const Inst& i) {
         default: value = value == operand ? values_[i.args[2]].lo : value; break;
     }
     m_.access(va, size, i.aux, true, reinterpret_cast<u8*>(&value));
+}
+
+void Evaluation::masked(u16 n, const Inst& i) {
+    const bool store = i.op == Op::MaskStoreD || i.op == Op::MaskStoreQ;
+    const unsigned size = ir::size_of(type(i.args[1]));
+    Wide data = store ? values_[i.args[2]] : Wide{};
+    const auto* mask = reinterpret_cast<const u8*>(&values_[i.args[1]]);
+    if (!m_.masked_access(values_[i.args[0]].lo + i.imm, size, ir::masked_element(i.op), i.aux, store, mask,
+                          reinterpret_cast<u8*>(&data))) {
+        return go(LeaveReason::Exception);
+    }
+    if (!store) values_[n] = data;
 }
 
 void Evaluation::call(u16 n, const Inst& i) {
@@ -178,8 +191,8 @@ void Evaluation::step(u16 n) {
     Wide& v = values_[n];
     switch (i.op) {
         case Op::Const: v = {cut(i.imm, i.type), 0}; return;
-        case Op::ConstV: v = {block_.vector_constants[i.imm].lo, block_.vector_constants[i.imm].hi}; return;
-        case Op::GetState: std::memcpy(&v, m_.state() + i.imm, ir::size_of(i.type)); return;
+        case Op::ConstV: std::memcpy(static_cast<void*>(&v), &block_.vector_constants[i.imm], ir::size_of(i.type)); return;
+        case Op::GetState: std::memcpy(static_cast<void*>(&v), m_.state() + i.imm, ir::size_of(i.type)); return;
         case Op::SetState: std::memcpy(m_.state() + i.imm, &args[0], ir::size_of(type(i.args[0]))); return;
         case Op::InsnStart: return set_pc(i.imm);
         case Op::Fence: return;
@@ -187,6 +200,14 @@ void Evaluation::step(u16 n) {
         case Op::Call: return call(n, i);
         case Op::CallIf: return call_if(i);
         case Op::VFromI: v = {args[0].lo, 0}; return;
+        case Op::VLow:
+        case Op::VZext: v = {args[0].lo, args[0].hi}; return;
+        case Op::VHigh: v = {args[0].upper[0], args[0].upper[1]}; return;
+        case Op::VCombine: v = {args[0].lo, args[0].hi, {args[1].lo, args[1].hi}}; return;
+        case Op::MaskLoadD:
+        case Op::MaskLoadQ:
+        case Op::MaskStoreD:
+        case Op::MaskStoreQ: return masked(n, i);
         case Op::VExtract: v = {lane(args[0], ir::size_of(i.type), i.aux), 0}; return;
         case Op::VInsert: {
             v = args[0];
@@ -201,7 +222,9 @@ void Evaluation::step(u16 n) {
         default: break;
     }
     if (i.op >= Op::Load && i.op <= Op::AtomicCas) return memory(n, i);
-    if (evaluate_vector_row(i, args, i.nargs > 1 ? type(i.args[1]) : Type::Void, v)) {
+    const Type second = i.nargs > 1 ? type(i.args[1]) : Type::Void;
+    const Type vector = ir::vector_type(block_, i);
+    if ((has_vex() && evaluate_vex_row(i, vector, args, second, v)) || evaluate_vector_row(i, args, second, v)) {
         if (ir::is_int(i.type)) v.lo = cut(v.lo, i.type);
         return;
     }

@@ -141,6 +141,34 @@ bool Machine::access(u64 va, unsigned size, u32 mem_flags, bool write, u8* data)
     return true;
 }
 
+bool Machine::masked_access(u64 va, unsigned size, unsigned element, u32 mem_flags, bool write, const u8* mask, u8* data) {
+    if ((mem_flags & ir::MemFlags::kAligned) != 0 && va % size != 0) return false;
+    const auto selected = [&](unsigned n) { return (mask[n + element - 1] & 0x80) != 0; };
+    u8 old[32];
+    for (unsigned n = 0; n < size; n += element) {
+        if (selected(n) && !access(va + n, element, 0, false, old)) return false;
+    }
+    for (unsigned n = 0; n < size; n += element) {
+        if (selected(n)) {
+            access(va + n, element, 0, write, data + n);
+        } else if (!write) {
+            std::memset(data + n, 0, element);
+        }
+    }
+    return true;
+}
+
+ir::LeaveReason Machine::interpret(const ir::Block& block) {
+    static const ToyGuest guest;
+    interp::Interpreter interpreter(guest);
+    std::memcpy(state() + kPcOffset, &block.key.pc, 8);
+    return interpreter.run(state(), block);
+}
+
+bool has_vex() {
+    return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 && __builtin_cpu_supports("f16c") != 0;
+}
+
 Outcome run_compiled(Backend& backend, Machine& machine, const TranslatedBlock& block) {
     Outcome o;
     machine.header().leave_detail = ~u64{0};
@@ -163,6 +191,7 @@ u32 exception() { return static_cast<u32>(ir::LeaveReason::Exception); }
 
 // Overwrites everything that the ABI lets a callee overwrite.
 void clobber_registers() {
+    if (__builtin_cpu_supports("avx")) asm volatile("vzeroall");
     asm volatile(
         "mov $0x5a5a5a5a5a5a5a5a, %%rax\n mov %%rax, %%rcx\n mov %%rax, %%rdx\n mov %%rax, %%rsi\n mov %%rax, %%rdi\n"
         "mov %%rax, %%r8\n mov %%rax, %%r9\n mov %%rax, %%r10\n mov %%rax, %%r11\n"
@@ -181,8 +210,11 @@ extern "C" {
 u32 tandem_slow_load(void* state, u64 va, u32 spec) {
     test::Machine& m = machine_of(state);
     ++m.slow_accesses;
-    u64 data[2] = {};
-    const bool ok = m.access(va, size_in(spec), spec & 0xffff, false, reinterpret_cast<u8*>(data));
+    u64 data[4] = {};
+    u8* bytes = reinterpret_cast<u8*>(data);
+    const auto* mask = reinterpret_cast<const u8*>(&header_of(state).scratch[kScratchMask]);
+    const bool ok = spec >> 24 != 0 ? m.masked_access(va, size_in(spec), spec >> 24, spec & 0xffff, false, mask, bytes)
+                                    : m.access(va, size_in(spec), spec & 0xffff, false, bytes);
     if (ok) std::memcpy(header_of(state).scratch, data, sizeof data);
     clobber_registers();
     return ok ? 0 : exception();
@@ -191,8 +223,12 @@ u32 tandem_slow_load(void* state, u64 va, u32 spec) {
 u32 tandem_slow_store(void* state, u64 va, u32 spec, u64 low, u64 high) {
     test::Machine& m = machine_of(state);
     ++m.slow_accesses;
-    u64 data[2] = {low, high};
-    const bool ok = m.access(va, size_in(spec), spec & 0xffff, true, reinterpret_cast<u8*>(data));
+    u64 data[4] = {low, high};
+    u8* bytes = reinterpret_cast<u8*>(data);
+    const auto* mask = reinterpret_cast<const u8*>(&header_of(state).scratch[kScratchMask]);
+    if (size_in(spec) == sizeof data) std::memcpy(data, &header_of(state).scratch[kScratchValue], sizeof data);
+    const bool ok = spec >> 24 != 0 ? m.masked_access(va, size_in(spec), spec >> 24, spec & 0xffff, true, mask, bytes)
+                                    : m.access(va, size_in(spec), spec & 0xffff, true, bytes);
     clobber_registers();
     return ok ? 0 : exception();
 }

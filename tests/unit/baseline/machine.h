@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "jit/guest/guest.h"
+#include "jit/interp/interpreter.h"
+#include "jit/ir/vector_row.h"
 #include "jit/runtime/backend.h"
 
 namespace tandem::jit::test {
@@ -67,8 +69,12 @@ public:
     bool access(u64 va, unsigned size, u32 mem_flags, bool write, u8* data);
     u64 slow_accesses = 0;
 
-    // Executes a block on the evaluator.
+    // As access() does, of the elements that a mask selects.
+    bool masked_access(u64 va, unsigned size, unsigned element, u32 mem_flags, bool write, const u8* mask, u8* data);
+
+    // Executes a block on the evaluator, on the interpreter.
     Outcome evaluate(const ir::Block& block);
+    ir::LeaveReason interpret(const ir::Block& block);
 
 private:
     struct alignas(64) Frame {
@@ -82,14 +88,21 @@ private:
 };
 
 // Immediates that tests use with the rows that take one.
-constexpr u8 kRowImmediates[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,   11,   12,   13,   14,   15,   16,  17,
-                                 20, 23, 24, 31, 32, 40, 48, 63, 64, 80, 0x4e, 0x93, 0xb1, 0xe4, 0xff, 0x81, 0xaa};
+constexpr u8 kRowImmediates[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,   10,  11,  12,  13,  14,
+                                 15, 16, 17, 18, 19, 20, 21, 22, 23, 24,  25,  26,  27,  28,  29,
+                                 30, 31, 32, 40, 48, 63, 64, 80, 78, 147, 177, 228, 255, 129, 170};
 
 // Evaluates the rows of vector_ops.inc by the host's instruction.
-struct Wide {
+struct alignas(32) Wide {
     u64 lo = 0, hi = 0;
+    u64 upper[2] = {};
 };
+// In the legacy SSE form, for xmm registers. False: there is none.
 bool evaluate_vector_row(const ir::Inst& inst, const Wide* args, ir::Type arg1_type, Wide& out);
+// In the VEX form; only on hosts of which has_vex() is true.
+bool evaluate_vex_row(const ir::Inst& inst, ir::Type vector, const Wide* args, ir::Type arg1_type, Wide& out);
+// AVX2, FMA and F16C.
+bool has_vex();
 
 // Runs a block compiled by `backend` on `machine` and says how it left.
 Outcome run_compiled(Backend& backend, Machine& machine, const TranslatedBlock& block);

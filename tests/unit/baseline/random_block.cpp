@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include "base/bits.h"
+#include "jit/ir/vector_row.h"
 #include "tests/unit/baseline/machine.h"
 
 namespace tandem::jit::test {
@@ -11,15 +12,9 @@ namespace {
 
 // Rows by signature, in the order of the IR's list.
 constexpr ir::Op kRows[] = {
-#define TANDEM_ROW_Sse(Name) ir::Op::Name,
-#define TANDEM_ROW_SseOnly(Name) ir::Op::Name,
-#define TANDEM_ROW_Avx(Name)
-#define TANDEM_VROW(Form, Name, text, mnemonic, encoding, widths) TANDEM_ROW_##encoding(Name)
+#define TANDEM_VROW(Form, Name, text, mnemonic, encoding, widths) ir::Op::Name,
 #include "jit/ir/vector_ops.inc"
 };
-
-bool converts_to_int(ir::Op op) { return op >= ir::Op::CvtSS2SI && op <= ir::Op::CvtTSD2SI; }
-bool converts_from_int(ir::Op op) { return op == ir::Op::CvtSI2SS || op == ir::Op::CvtSI2SD; }
 
 }  // namespace
 
@@ -37,11 +32,14 @@ u16 RandomBlock::emit(Op op, Type t, std::initializer_list<u16> args, u64 imm, u
 }
 
 u16 RandomBlock::constant(Type t) {
-    if (t == Type::V128) {
-        constexpr u64 kWords[] = {0, ~u64{0}, 0x0102030405060708};
-        const u64 lo = pick(3) == 0 ? random_() : kWords[pick(3)];
-        block_.vector_constants.push_back({lo, pick(2) != 0 ? lo : random_()});
-        return emit(Op::ConstV, t, {}, block_.vector_constants.size() - 1);
+    if (ir::is_vector(t)) {
+        constexpr u64 kWords[] = {0, ~u64{0}, 0x0102030405060708, 0x7ff0000000000001, 0x3ff00000bf800000};
+        const u64 lo = pick(3) == 0 ? random_() : kWords[pick(5)];
+        const size_t index = block_.vector_constants.size();
+        const u64 hi = pick(2) != 0 ? lo : random_();
+        block_.vector_constants.push_back({lo, hi});
+        if (t == Type::V256) block_.vector_constants.push_back({lo, pick(2) != 0 ? hi : random_()});
+        return emit(Op::ConstV, t, {}, index);
     }
     u64 v = random_();
     switch (pick(6)) {
@@ -74,14 +72,18 @@ u16 RandomBlock::boolean() {
     return booleans_[booleans_.size() - 1 - pick(back)];
 }
 
-// I64 slots at 0..127, I32 at 128.., I16 at 192.., I8 at 224.., V128 at 256..
+// I64 slots at 0..127, I32 at 128.., I16 at 192.., I8 at 224.., V128 at 256.., V256 at 512.., whose halves are V128 slots
+// too
 u32 RandomBlock::slot(Type t) {
     switch (t) {
         case Type::I64: return static_cast<u32>(pick(12) * 8);
         case Type::I32: return static_cast<u32>(128 + pick(4) * 4);
         case Type::I16: return static_cast<u32>(192 + pick(3) * 2);
         case Type::I8: return static_cast<u32>(224 + pick(4));
-        default: return static_cast<u32>(256 + pick(6) * 16);
+        case Type::V256: return static_cast<u32>(512 + pick(4) * 64);
+        default:
+            if (shape_.wide_vectors && pick(2) != 0) return static_cast<u32>(512 + pick(4) * 64 + pick(2) * 16);
+            return static_cast<u32>(256 + pick(6) * 16);
     }
 }
 
@@ -90,7 +92,7 @@ void RandomBlock::get() {
         emit(Op::GetState, Type::I64, {}, kPcOffset);
         return;
     }
-    const Type t = chance(shape_.vector_percent) ? Type::V128 : chance(60) ? Type::I64 : any_int();
+    const Type t = chance(shape_.vector_percent) ? any_vector() : chance(60) ? Type::I64 : any_int();
     emit(Op::GetState, t, {}, slot(t));
 }
 
@@ -99,7 +101,7 @@ void RandomBlock::set() {
         emit(Op::SetState, Type::Void, {value(Type::I64)}, kPcOffset);
         return;
     }
-    const Type t = chance(shape_.vector_percent) ? Type::V128 : chance(60) ? Type::I64 : any_int();
+    const Type t = chance(shape_.vector_percent) ? any_vector() : chance(60) ? Type::I64 : any_int();
     emit(Op::SetState, Type::Void, {value(t)}, slot(t));
 }
 
@@ -164,7 +166,7 @@ void RandomBlock::integer() {
             return;
         }
         case 9: {
-            const Type s = chance(shape_.vector_percent) ? Type::V128 : t;
+            const Type s = chance(shape_.vector_percent) ? any_vector() : t;
             const u16 c = boolean();
             const u16 a = value(s), b = value(s);
             emit(Op::Select, s, {c, a, b});
@@ -211,9 +213,10 @@ u16 RandomBlock::address(u64& displacement) {
 void RandomBlock::memory() {
     u64 disp = 0;
     const u16 a = address(disp);
-    const Type t = chance(shape_.vector_percent) ? Type::V128 : any_int();
+    const Type t = chance(shape_.vector_percent) ? any_vector() : any_int();
     u32 aux = static_cast<u32>(pick(4));
     if (chance(10)) aux |= ir::MemFlags::kAligned;
+    if (shape_.wide_vectors && chance(20)) return masked_memory(a, disp, aux);
     switch (pick(5)) {
         case 0:
         case 1: emit(Op::Load, t, {a}, disp, aux | (chance(20) ? ir::MemFlags::kForWrite : 0)); return;
@@ -231,31 +234,53 @@ void RandomBlock::memory() {
     }
 }
 
-void RandomBlock::vector_row() {
-    const Op op = kRows[pick(std::size(kRows))];
-    const std::string_view signature = ir::info(op).signature;
-    const u32 imm = kRowImmediates[pick(std::size(kRowImmediates))];
-    const Type result = signature[0] == 'V' || signature[0] == 'X' ? Type::V128 : converts_to_int(op) ? word() : Type::I32;
-    const u16 a = value(Type::V128);
-    if (signature.size() == 3) {
-        emit(op, result, {a}, 0, imm);
-    } else if (signature.size() == 5) {
-        emit(op, result, {a, value(Type::V128), value(Type::V128)}, 0, imm);
-    } else if (converts_from_int(op)) {
-        emit(op, result, {a, value(word())}, 0, imm);
+void RandomBlock::masked_memory(u16 address, u64 displacement, u32 flags) {
+    const Type t = any_vector();
+    const bool quads = pick(2) != 0;
+    if (pick(2) != 0) {
+        emit(quads ? Op::MaskLoadQ : Op::MaskLoadD, t, {address, value(t)}, displacement, flags);
     } else {
-        emit(op, result, {a, value(Type::V128)}, 0, imm);
+        emit(quads ? Op::MaskStoreQ : Op::MaskStoreD, Type::Void, {address, value(t), value(t)}, displacement, flags);
+    }
+}
+
+void RandomBlock::vector_row() {
+    Op op = kRows[pick(std::size(kRows))];
+    while (!shape_.wide_vectors && ir::vector_row(op).encoding == ir::VectorEncoding::Avx)
+        op = kRows[pick(std::size(kRows))];
+    const ir::VectorRow& row = ir::vector_row(op);
+    Type t = any_vector();
+    if (!row.defined_for(t)) t = t == Type::V128 ? Type::V256 : Type::V128;
+    const std::string_view signature = ir::info(op).signature;
+    u32 imm = row.has_immediate() ? kRowImmediates[pick(std::size(kRowImmediates))] : 0;
+    if (op >= Op::CmpPS && op <= Op::CmpSD) imm = static_cast<u32>(pick(shape_.wide_vectors ? 32 : 8));
+    const Type result = signature[0] == 'V'                ? t
+                        : signature[0] == 'X'              ? Type::V128
+                        : row.form == ir::VectorForm::FTOI ? word()
+                                                           : Type::I32;
+    u16 args[3] = {};
+    for (size_t n = 2; n < signature.size(); ++n) {
+        args[n - 2] = value(signature[n] == 'V' ? t : signature[n] == 'X' ? Type::V128 : word());
+    }
+    switch (signature.size()) {
+        case 3: emit(op, result, {args[0]}, 0, imm); return;
+        case 4: emit(op, result, {args[0], args[1]}, 0, imm); return;
+        default: emit(op, result, {args[0], args[1], args[2]}, 0, imm); return;
     }
 }
 
 void RandomBlock::vector() {
     const Type t = any_int(), w = word();
-    switch (pick(8)) {
+    switch (pick(shape_.wide_vectors ? 12 : 8)) {
         case 0: emit(Op::VFromI, Type::V128, {value(w)}); return;
         case 1: emit(Op::VExtract, t, {value(Type::V128)}, 0, static_cast<u32>(pick(16 / ir::size_of(t)))); return;
         case 2:
             emit(Op::VInsert, Type::V128, {value(Type::V128), value(t)}, 0, static_cast<u32>(pick(16 / ir::size_of(t))));
             return;
+        case 8: emit(Op::VLow, Type::V128, {value(Type::V256)}); return;
+        case 9: emit(Op::VHigh, Type::V128, {value(Type::V256)}); return;
+        case 10: emit(Op::VCombine, Type::V256, {value(Type::V128), value(Type::V128)}); return;
+        case 11: emit(Op::VZext, Type::V256, {value(Type::V128)}); return;
         default: return vector_row();
     }
 }

@@ -13,8 +13,9 @@ struct BlockShape {
     unsigned memory_percent = 6;
     unsigned vector_percent = 20;
     unsigned call_percent = 3;
-    bool leaves = true;        // helpers that may leave
-    unsigned reach_back = 24;  // how far back operands may lie: larger means more values live at once
+    bool wide_vectors = false;  // V256, and rows that the host needs AVX for
+    bool leaves = true;         // helpers that may leave
+    unsigned reach_back = 24;   // how far back operands may lie: larger means more values live at once
 };
 
 class RandomBlock {
@@ -33,6 +34,7 @@ private:
     u16 constant(Type t);
     u16 address(u64& displacement);
     Type any_int() { return static_cast<Type>(1 + pick(4)); }
+    Type any_vector() { return shape_.wide_vectors && pick(2) != 0 ? Type::V256 : Type::V128; }
     Type word() { return pick(2) != 0 ? Type::I64 : Type::I32; }
     u32 slot(Type t);
     void get();
@@ -40,6 +42,7 @@ private:
     void integer();
     void carry_pair();
     void memory();
+    void masked_memory(u16 address, u64 displacement, u32 flags);
     void vector();
     void vector_row();
     void call();
@@ -49,7 +52,7 @@ private:
     std::mt19937_64 random_;
     BlockShape shape_;
     ir::Block block_;
-    std::vector<u16> by_type_[6];
+    std::vector<u16> by_type_[7];
     std::vector<u16> booleans_;
     u64 pc_ = 0;
     u16 last_address_ = 0xffff;

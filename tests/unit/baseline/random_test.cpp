@@ -27,7 +27,8 @@ struct Bench {
 
 // Number of blocks run; fails at the first difference.
 void compare(Bench& bench, const BlockShape& shape, u64 first_seed, unsigned blocks, unsigned runs) {
-    Machine start, expected, actual;
+    constexpr u32 kMxcsrMasks = 0x1f80, kMxcsrModes = 0xe040;
+    Machine start, expected, actual, interpreted;
     std::mt19937_64 random(first_seed);
     const u32 mxcsr = _mm_getcsr();
     u64 faults = 0, operations = 0, skipped = 0;
@@ -46,10 +47,21 @@ void compare(Bench& bench, const BlockShape& shape, u64 first_seed, unsigned blo
             start.randomize(random);
             expected.copy_from(start);
             actual.copy_from(start);
+            interpreted.copy_from(start);
+            // Rounding, DAZ and FTZ at random; all exceptions masked, as they are while guest code runs.
+            const u32 control = kMxcsrMasks | (static_cast<u32>(random()) & kMxcsrModes);
+            _mm_setcsr(control);
             const Outcome want = expected.evaluate(*block.ir);
-            _mm_setcsr(mxcsr);
+            const u32 flags = _mm_getcsr();
+            _mm_setcsr(control);
             const Outcome got = run_compiled(*bench.backend, actual, block);
+            const u32 got_flags = _mm_getcsr();
+            _mm_setcsr(control);
+            interpreted.interpret(*block.ir);
+            const u32 interpreted_flags = _mm_getcsr();
             _mm_setcsr(mxcsr);
+            CHECK(got_flags == flags);
+            CHECK(interpreted_flags == flags);
             INFO("run " << run << " left with " << static_cast<u32>(got.reason) << ", should be "
                         << static_cast<u32>(want.reason));
             CHECK(got.reason == want.reason);
@@ -60,7 +72,10 @@ void compare(Bench& bench, const BlockShape& shape, u64 first_seed, unsigned blo
                 std::memcpy(&b, actual.state() + offset, 8);
                 INFO("state at " << offset);
                 if (a != b) REQUIRE(a == b);
+                std::memcpy(&b, interpreted.state() + offset, 8);
+                if (a != b) REQUIRE(a == b);  // on the interpreter
             }
+            REQUIRE(expected.memory() == interpreted.memory());
             REQUIRE(expected.memory() == actual.memory());
             faults += want.reason == ir::LeaveReason::Exception;
             operations += block.ir->insts.size();
@@ -119,6 +134,31 @@ TEST_CASE("random blocks under register pressure", "[baseline]") {
     shape.memory_percent = 4;
     shape.leaves = false;
     compare(bench, shape, 300000, 300 * scale(), 3);
+}
+
+TEST_CASE("random blocks of vectors of all widths", "[baseline]") {
+    if (!has_vex()) {
+        WARN("skipped: the host has no AVX2, FMA or F16C to compare with");
+        return;
+    }
+    Bench bench;
+    BlockShape shape;
+    shape.wide_vectors = true;
+    shape.vector_percent = 60;
+    shape.memory_percent = 10;
+    compare(bench, shape, 500000, 2500 * scale(), 4);
+    shape.operations = 200;
+    shape.reach_back = 100;
+    compare(bench, shape, 600000, 300 * scale(), 4);
+}
+
+TEST_CASE("random blocks on a host without AVX", "[baseline]") {
+    baseline::HostFeatures host = baseline::HostFeatures::detect();
+    host.avx = host.avx2 = false;
+    Bench bench(host);
+    BlockShape shape;
+    shape.vector_percent = 60;
+    compare(bench, shape, 700000, 1000 * scale(), 3);
 }
 
 TEST_CASE("random blocks without the host's newer instructions", "[baseline]") {
