@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <mutex>
@@ -47,11 +49,18 @@ public:
         if (auto* mmio = std::get_if<accel::MmioExit>(&exit); mmio != nullptr && !mmio->write) mmio->data = ~u64{0};
         if (auto* call = std::get_if<accel::HypercallExit>(&exit)) call->result = call->number + call->args[0];
     }
-    devices::CpuInterruptController& interrupt_controller(unsigned) override { return interrupts_; }
+    devices::CpuInterruptController& interrupt_controller(unsigned index) override { return interrupts_[index]; }
     u64 tsc(unsigned) override { return tsc_ += 1000; }
 
-    GuestRun run(accel::Vcpu& vcpu, unsigned seconds) {
-        interrupts_.connect(vcpu);
+    // `second` may be null.
+    GuestRun run(accel::Vcpu& vcpu, accel::Vcpu* second, unsigned seconds) {
+        interrupts_[0].connect(vcpu);
+        second_ = second;
+        std::thread other;
+        if (second != nullptr) {
+            interrupts_[1].connect(*second);
+            other = std::thread([&] { run_second(*second); });
+        }
         std::thread watchdog([&] {
             std::unique_lock lock(mutex_);
             if (!done_.wait_for(lock, std::chrono::seconds(seconds), [&] { return over_; })) {
@@ -79,10 +88,25 @@ public:
         }
         done_.notify_all();
         watchdog.join();
+        if (second != nullptr) {
+            second->request_exit();
+            other.join();
+        }
         return result_;
     }
 
 private:
+    void run_second(accel::Vcpu& vcpu) {
+        for (;;) {
+            const accel::Exit exit = accel::run_until_event(vcpu, *this);
+            std::lock_guard guard(mutex_);
+            if (over_) return;
+            if (std::get_if<accel::RequestedExit>(&exit) != nullptr) continue;
+            result_.output += "FAIL the second processor stopped\n";
+            return;
+        }
+    }
+
     void access(accel::Vcpu& vcpu, accel::PortExit& port) {
         if (!port.write) {
             port.data = ~u32{0};
@@ -90,8 +114,11 @@ private:
         }
         switch (port.port) {
             case 0xe9: result_.output += static_cast<char>(port.data); break;
-            case 0xe0: interrupts_.raise(static_cast<u8>(port.data)); break;
+            case 0xe0: interrupts_[0].raise(static_cast<u8>(port.data)); break;
             case 0xe1: vcpu.raise_nmi(); break;
+            case 0xe2:
+                if (second_ != nullptr) second_->raise_sipi(static_cast<u8>(port.data));
+                break;
             case 0xf4: {
                 std::lock_guard guard(mutex_);
                 result_.status = static_cast<int>(port.data & 0xff);
@@ -104,7 +131,8 @@ private:
         }
     }
 
-    InterruptPort interrupts_;
+    std::array<InterruptPort, 2> interrupts_;
+    accel::Vcpu* second_ = nullptr;
     std::atomic<u64> tsc_{0};
     std::mutex mutex_;
     std::condition_variable done_;
@@ -131,10 +159,14 @@ Result<GuestRun> start(const std::string& path, const EngineMaker& make_engine, 
     TANDEM_TRY(accelerator->map_memory(memory));
     Board board;
     TANDEM_TRY_ASSIGN(const auto vcpu, accelerator->create_vcpu(0, board));
+    std::unique_ptr<accel::Vcpu> second;
+    if (std::filesystem::path(path).stem().string().starts_with("smp_")) {
+        TANDEM_TRY_ASSIGN(second, accelerator->create_vcpu(1, board));
+    }
     cpu::x86::State state;
     enter_real_mode(state);
     TANDEM_TRY(vcpu->import_state(state));
-    return board.run(*vcpu, seconds);
+    return board.run(*vcpu, second.get(), seconds);
 }
 
 }  // namespace

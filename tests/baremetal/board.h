@@ -1,6 +1,7 @@
 // The smallest board that can run a test guest: RAM, a debug port, an exit port and an interrupt port, on any engine.
 //   out 0xe9, al    one character of output
 //   out 0xf4, al    the guest is done (al is its status)
+//   out 0xe2, al    starts the second processor at al * 4096 in real mode; guests called smp_* have one
 //   out 0xe0, al    raises external interrupt vector al; out 0xe1, al raises an NMI
 #pragma once
 
