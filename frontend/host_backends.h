@@ -20,4 +20,7 @@ Result<void> open_chardevs(const Options& options, machines::MachineConfig& conf
 Result<std::unique_ptr<devices::CharBackend>> open_serial(std::string_view description, machines::MachineConfig& config,
                                                           const devices::ConsoleEvents& events);
 
+// Opens every -netdev and -nic of `options` into `config`, and adds the cards that -nic asks for.
+Result<void> open_networks(const Options& options, machines::MachineConfig& config);
+
 }  // namespace tandem::frontend

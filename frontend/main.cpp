@@ -47,6 +47,7 @@ Result<machines::MachineConfig> configure(const Options& options, const devices:
     config.reboot = !options.no_reboot;
     TANDEM_TRY(open_drives(options, config));
     TANDEM_TRY(open_chardevs(options, config, events));
+    TANDEM_TRY(open_networks(options, config));
     for (const auto& d : options.devices) config.devices.push_back({d.head, d.items});
     std::vector<std::string> serial = options.serial;
     if (serial.empty() && !options.no_defaults) serial.emplace_back("stdio");

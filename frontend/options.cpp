@@ -154,9 +154,15 @@ Result<void> set_action(Options& o, std::string_view) {
     return {};
 }
 
-Result<void> add_chardev(Options& o, std::string_view value) {
-    o.chardevs.push_back(parse_properties(value, true));
+template <auto Member>
+Result<void> add_properties(Options& o, std::string_view value) {
+    (o.*Member).push_back(parse_properties(value, true));
     return {};
+}
+
+Result<void> set_net(Options&, std::string_view value) {
+    if (value == "none") return {};
+    return invalid(fmt::format("'{}' is not supported: use -nic or -netdev with -device (known: none)", value));
 }
 
 Result<void> add_serial(Options& o, std::string_view value) {
@@ -197,7 +203,15 @@ constexpr std::array kRows{
     OptionRow{"chardev", "KIND,id=ID[,PROP=VALUE...]",
               "Host end of a character stream: null, stdio, pty, file,path=PATH, pipe,path=PATH, socket,path=PATH or "
               "socket,host=HOST,port=PORT with server=on|off,wait=on|off.",
-              add_chardev},
+              add_properties<&Options::chardevs>},
+    OptionRow{"netdev", "user|tap,id=ID[,PROP=VALUE...]",
+              "Network for a -device virtio-net-pci,netdev=ID: user (NAT; hostfwd=tcp:[HOST]:PORT-[GUEST]:PORT, net=, "
+              "restrict=on, ...) or tap,ifname=NAME.",
+              add_properties<&Options::netdevs>},
+    OptionRow{"nic", "user|tap|none[,model=virtio-net-pci][,mac=MAC][,PROP=VALUE...]",
+              "The same with its card in one option. Without -nic and -netdev there is no network.",
+              add_properties<&Options::nics>},
+    OptionRow{"net", "none", "No network, which is the default.", set_net},
     OptionRow{"serial", "stdio|null|pty|file:PATH|pipe:PATH|unix:PATH|tcp:HOST:PORT|chardev:ID",
               "Where a serial port leads; the first is ttyS0.", add_serial},
     OptionRow{"nographic", nullptr, "No window: ttyS0 is the terminal. Ctrl-A x ends the machine, Ctrl-A h helps.",

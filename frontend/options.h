@@ -50,7 +50,7 @@ struct Options {
     std::string debug_console;
     std::vector<DriveSpec> drives;
     std::vector<PropertyList> devices;
-    std::vector<PropertyList> chardevs;
+    std::vector<PropertyList> chardevs, netdevs, nics;
     std::vector<std::string> serial;
     bool nographic = false;
     bool no_defaults = false;  // no serial port that was not asked for

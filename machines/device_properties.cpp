@@ -22,7 +22,7 @@ bool parse(std::string_view text, int base, u64& value) {
 Result<void> DeviceProperties::check() const {
     for (const auto& [key, value] : device_.properties) {
         const auto known = [&key](const PropertyRow& row) { return key == row.name; };
-        if (std::ranges::none_of(rows_, known)) {
+        if (key != "id" && std::ranges::none_of(rows_, known)) {
             std::string names;
             for (const auto& row : rows_) names += (names.empty() ? "" : ", ") + std::string(row.name);
             return invalid(fmt::format("device '{}' has no property '{}' (known: {})", device_.driver, key, names));
@@ -51,6 +51,14 @@ Result<u64> DeviceProperties::number(std::string_view name, u64 fallback, u64 lo
                                    *given, lowest, highest));
     }
     return value;
+}
+
+Result<bool> DeviceProperties::flag(std::string_view name, bool fallback) const {
+    const auto given = text(name);
+    if (!given) return fallback;
+    if (*given == "on" || *given == "true" || *given == "yes") return true;
+    if (*given == "off" || *given == "false" || *given == "no") return false;
+    return invalid(fmt::format("device '{}': property '{}' is '{}', neither on nor off", device_.driver, name, *given));
 }
 
 Result<std::optional<DeviceProperties::PciAddress>> DeviceProperties::pci_address() const {

@@ -40,6 +40,9 @@ Result<std::unique_ptr<devices::BlockBackend>> take_drive(MachineConfig& config,
 Result<std::unique_ptr<devices::CharBackend>> take_chardev(MachineConfig& config, std::string_view id) {
     return take_by_id(config.chardevs, "character device", id);
 }
+Result<std::unique_ptr<devices::NetBackend>> take_network(MachineConfig& config, std::string_view id) {
+    return take_by_id(config.networks, "network", id);
+}
 
 Result<std::unique_ptr<Machine>> create_machine(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator) {
     for (const auto& row : kTypes) {

@@ -30,6 +30,8 @@ struct MachineConfig {
     std::vector<std::pair<std::string, std::unique_ptr<devices::BlockBackend>>> drives;
     // Character streams by id; a device refers to one by its "chardev" property.
     std::vector<std::pair<std::string, std::unique_ptr<devices::CharBackend>>> chardevs;
+    // Networks by id; a device refers to one by its "netdev" property.
+    std::vector<std::pair<std::string, std::unique_ptr<devices::NetBackend>>> networks;
     std::vector<DeviceConfig> devices;
     std::vector<std::unique_ptr<devices::CharBackend>> serial;  // ttyS0 ... ttyS3
     std::unique_ptr<devices::CharBackend> debug_console;        // ports 0x402 and 0xe9; may be null
@@ -38,6 +40,7 @@ struct MachineConfig {
 // Take a back end out of the configuration: it serves one device. NotFound lists the ids there are, Busy: taken already.
 Result<std::unique_ptr<devices::BlockBackend>> take_drive(MachineConfig& config, std::string_view id);
 Result<std::unique_ptr<devices::CharBackend>> take_chardev(MachineConfig& config, std::string_view id);
+Result<std::unique_ptr<devices::NetBackend>> take_network(MachineConfig& config, std::string_view id);
 
 // How a run ended; the front end turns it into an exit status and a sentence.
 struct Outcome {

@@ -1,10 +1,13 @@
 // Host back ends: what a device model talks to on the host's side.
 #pragma once
 
+#include <poll.h>
+
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "base/types.h"
@@ -48,6 +51,47 @@ public:
     // rest is offered again after resume_input(). An empty function removes it, after a running call has ended.
     virtual void set_receiver(std::function<std::size_t(std::span<const u8>)> receiver) = 0;
     virtual void resume_input() = 0;
+};
+
+// What is still to be done to a frame: struct virtio_net_hdr of virtio 1.2, 5.1.6, without num_buffers, which is also what a
+// TAP device of the host reads and writes. All zero: the frame is complete.
+struct FrameHeader {
+    static constexpr u8 kNeedsChecksum = 1, kChecksumValid = 2;  // flags
+    static constexpr u8 kGsoNone = 0, kGsoTcp4 = 1, kGsoUdp = 3, kGsoTcp6 = 4, kGsoEcn = 0x80;
+    u8 flags = 0;
+    u8 gso_type = kGsoNone;
+    u16 header_length = 0;
+    u16 gso_size = 0;
+    u16 checksum_start = 0;
+    u16 checksum_offset = 0;
+};
+static_assert(sizeof(FrameHeader) == 10);
+
+// A network, as one Ethernet port of it. Everything is called by one thread, the loop of the device that the port belongs
+// to:
+//
+//     port.watch(fds, timeout); poll(fds, timeout); port.serve(fds);
+class NetBackend {
+public:
+    // Frame and header are valid during the call.
+    using Receiver = std::function<void(const FrameHeader& header, std::span<const u8> frame)>;
+
+    virtual ~NetBackend() = default;
+    // Whether send() takes frames with checksums to be filled in and segments to be cut, and whether it may deliver such.
+    [[nodiscard]] virtual bool takes_unfinished() const = 0;
+    [[nodiscard]] virtual bool gives_unfinished() const = 0;
+    // What the guest understands of frames it receives, from the next one on.
+    struct Offloads {
+        bool checksum = false, tcp4 = false, tcp6 = false, ecn = false;
+    };
+    virtual void set_offloads(const Offloads& offloads) = 0;
+    // From the guest to the network; a frame that does not get through is dropped, as networks do.
+    virtual void send(const FrameHeader& header, std::span<const u8> frame) = 0;
+    // Appends the descriptors to wait for and lowers `timeout_ms` to the next timer (-1: none). Frames for the guest wait in
+    // the network while `want_frames` is false.
+    virtual void watch(std::vector<pollfd>& fds, int& timeout_ms, bool want_frames) = 0;
+    // After poll(): `fds` are those that watch() appended, with their answers.
+    virtual void serve(std::span<const pollfd> fds, const Receiver& receiver) = 0;
 };
 
 }  // namespace tandem::devices

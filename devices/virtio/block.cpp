@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstring>
 
 #include "base/bits.h"
+#include "devices/virtio/cursor.h"
 
 namespace tandem::devices::virtio {
 namespace {
@@ -56,44 +56,6 @@ struct ConfigRow {
     u32 offset;
     unsigned width;
     u64 value;
-};
-
-// A position in a list of segments.
-class Cursor {
-public:
-    explicit Cursor(std::span<const Segment> segments) : segments_(segments) {}
-    [[nodiscard]] u64 left() const {
-        u64 total = 0;
-        for (const auto& s : segments_) total += s.host.size();
-        return total - used_;
-    }
-    // The next contiguous piece of at most `size` bytes; empty at the end.
-    Segment take(u64 size) {
-        if (segments_.empty()) return {};
-        const Segment& s = segments_.front();
-        const u64 n = std::min<u64>(size, s.host.size() - used_);
-        const Segment piece{s.gpa + used_, s.host.subspan(used_, n)};
-        used_ += n;
-        if (used_ == s.host.size()) {
-            segments_ = segments_.subspan(1);
-            used_ = 0;
-        }
-        return piece;
-    }
-    bool copy_out(void* to, u64 size) {
-        for (auto* at = static_cast<u8*>(to); size > 0;) {
-            const Segment piece = take(size);
-            if (piece.host.empty()) return false;
-            std::memcpy(at, piece.host.data(), piece.host.size());
-            at += piece.host.size();
-            size -= piece.host.size();
-        }
-        return true;
-    }
-
-private:
-    std::span<const Segment> segments_;
-    u64 used_ = 0;  // bytes of the first segment
 };
 
 class Block final : public VirtioDevice {
@@ -252,27 +214,15 @@ private:
 
     Status bounce_read(u64 offset, std::vector<u8>& sector, Cursor& data) {
         const Status status = outcome(disk_->read(offset, sector));
-        if (status == Ok) scatter(sector, data);
+        if (status == Ok) (void)data.copy_in(dma(), sector);
         return status;
-    }
-
-    u64 scatter(std::span<const u8> bytes, Cursor& data) {
-        u64 done = 0;
-        while (done < bytes.size()) {
-            const Segment piece = data.take(bytes.size() - done);
-            if (piece.host.empty()) break;
-            std::memcpy(piece.host.data(), bytes.data() + done, piece.host.size());
-            dma().written(piece.gpa, piece.host.size());
-            done += piece.host.size();
-        }
-        return done;
     }
 
     Status get_id(Cursor out, u64& written) {
         std::array<u8, kIdBytes> id{};
         std::copy_n(serial_.begin(), std::min(serial_.size(), id.size()), id.begin());
         if (out.left() < id.size()) return IoError;
-        written = scatter(id, out);
+        written = out.copy_in(dma(), id);
         return Ok;
     }
 

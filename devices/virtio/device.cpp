@@ -110,24 +110,47 @@ bool VirtioDevice::has_more(u16 index) const {
 }
 
 void VirtioDevice::complete(u16 index, const Chain& chain, u32 written) {
+    const Queue::Used used{chain.head, written};
+    complete(index, std::span(&used, 1));
+}
+
+void VirtioDevice::complete(u16 index, std::span<const Queue::Used> used) {
     bool interrupt = false;
     {
         std::lock_guard guard(lock_);
-        interrupt = queues_[index].push(chain, written);
+        interrupt = queues_[index].push(used);
         if (resetting_) interrupt = false;
-        release();
+        release(static_cast<u32>(used.size()));
     }
     if (interrupt) transport_->queue_interrupt(index);
 }
 
+void VirtioDevice::give_back(u16 index, u16 count) {
+    if (count == 0) return;
+    std::lock_guard guard(lock_);
+    queues_[index].unpop(count);
+    release(count);
+}
+
+void VirtioDevice::config_changed() {
+    bool tell = false;
+    {
+        std::lock_guard guard(lock_);
+        ++generation_;
+        tell = (status_ & status::kDriverOk) != 0;
+    }
+    if (tell && transport_ != nullptr) transport_->config_interrupt();
+}
+
 void VirtioDevice::fail(const Chain& chain, std::string_view why) {
     std::unique_lock guard(lock_);
-    release();
+    release(1);
     if (!resetting_) break_device(guard, fmt::format("request {}: {}", chain.head, why));
 }
 
-void VirtioDevice::release() {
-    if (--in_flight_ > 0) return;
+void VirtioDevice::release(u32 count) {
+    in_flight_ -= count;
+    if (in_flight_ > 0) return;
     if (resetting_) finish_reset();
     idle_.notify_all();
 }

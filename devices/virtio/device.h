@@ -105,6 +105,12 @@ protected:
     Queue::Pop take(u16 index, Chain& out);
     [[nodiscard]] bool has_more(u16 index) const;
     void complete(u16 index, const Chain& chain, u32 written);
+    // Several requests of one queue, which the driver sees at once.
+    void complete(u16 index, std::span<const Queue::Used> used);
+    // The last `count` requests taken from the queue are not served now; they will be taken again.
+    void give_back(u16 index, u16 count);
+    // The device changed its configuration (2.5): a new generation and an interrupt.
+    void config_changed();
     // The request makes no sense: the device needs a reset.
     void fail(const Chain& chain, std::string_view why);
     [[nodiscard]] bool negotiated(u64 feature) const { return (driver_features() & feature) != 0; }
@@ -113,8 +119,8 @@ protected:
 private:
     void break_device(std::unique_lock<std::mutex>& guard, std::string_view why);
     void finish_reset();
-    // A request left flight; the lock is held.
-    void release();
+    // So many requests left flight; the lock is held.
+    void release(u32 count);
 
     Description description_;
     u64 features_;

@@ -32,6 +32,8 @@ class VirtioPci final : public StatefulDevice<VirtioPciState>, public pci::PciFu
 public:
     // `class_code`: PCI class of this kind of device, 24 bits.
     VirtioPci(std::unique_ptr<VirtioDevice> device, u32 class_code);
+    // The device's threads end before what they use.
+    ~VirtioPci() override { device_.reset(); }
 
     [[nodiscard]] std::string_view name() const override { return device_->name(); }
     [[nodiscard]] VirtioDevice& device() { return *device_; }

@@ -159,18 +159,22 @@ bool Queue::walk(std::span<const u8> table, u32 count, u16 first, bool indirect_
 
 bool Queue::gather(u16 head, Chain& out) { return walk(descriptor_ring_, size, head, false, out); }
 
-bool Queue::push(const Chain& chain, u32 written) {
-    const u64 entry = kRingOffset + kUsedEntry * (next_used_ & (size - 1u));
-    const u32 id = chain.head;
-    std::memcpy(device_ring_.data() + entry, &id, 4);
-    std::memcpy(device_ring_.data() + entry + 4, &written, 4);
-    const u16 old = next_used_++;
+bool Queue::push(std::span<const Used> used) {
+    const u16 old = next_used_;
+    for (const Used& u : used) {
+        const u64 entry = kRingOffset + kUsedEntry * (next_used_ & (size - 1u));
+        const u32 id = u.head;
+        std::memcpy(device_ring_.data() + entry, &id, 4);
+        std::memcpy(device_ring_.data() + entry + 4, &u.written, 4);
+        ++next_used_;
+    }
     store(device_ring_, kIndexOffset, next_used_);
     dma_->written(device, device_ring_.size());
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (!event_index_) return (load(driver_ring_, 0) & kNoInterrupt) == 0;
-    // 2.7.7.2: interrupt when this entry is the one the driver waits for.
-    return load(driver_ring_, kRingOffset + kAvailableEntry * size) == old;
+    // 2.7.7.2: interrupt when the entry the driver waits for is among these.
+    const u16 event = load(driver_ring_, kRingOffset + kAvailableEntry * size);
+    return static_cast<u16>(event - old) < used.size();
 }
 
 bool Queue::has_more() const { return enabled_ && why_.empty() && load(driver_ring_, kIndexOffset) != next_available_; }

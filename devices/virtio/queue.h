@@ -54,8 +54,15 @@ public:
     Pop pop(Chain& out);
     // Whether another request is waiting. Does not arm anything.
     [[nodiscard]] bool has_more() const;
-    // Returns a request with `written` bytes of its writable part filled in; true when the driver wants an interrupt now.
-    [[nodiscard]] bool push(const Chain& chain, u32 written);
+    // Returns requests with so many bytes of their writable parts filled in. The driver sees all of them at once. True when
+    // it wants an interrupt now.
+    struct Used {
+        u16 head = 0;
+        u32 written = 0;
+    };
+    [[nodiscard]] bool push(std::span<const Used> used);
+    // Puts back the last `count` requests that pop() gave out, in any order; the next pop() starts with them again.
+    void unpop(u16 count) { next_available_ = static_cast<u16>(next_available_ - count); }
     [[nodiscard]] const std::string& why() const { return why_; }
 
     [[nodiscard]] QueueState capture() const;

@@ -86,7 +86,8 @@ private:
     Result<void> attach_debug_exit(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
     Result<void> attach_pc_testdev(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
     Result<void> attach_pci_testdev(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
-    Result<void> attach_virtio_block(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
+    // Whatever no row of the table names.
+    Result<void> attach_virtio(const DeviceConfig& device, MachineConfig& config);
 
     // Puts a function where its property "addr" says, or into the first free slot, and takes it over.
     template <class Function>

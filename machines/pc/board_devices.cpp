@@ -6,10 +6,10 @@
 
 #include "devices/misc/pc_testdev.h"
 #include "devices/misc/pci_testdev.h"
-#include "devices/virtio/block.h"
 #include "devices/virtio/pci_transport.h"
 #include "machines/device_properties.h"
 #include "machines/pc/board.h"
+#include "machines/pc/board_virtio.h"
 #include "machines/pc/layout.h"
 #include "machines/pc/pc_machine.h"
 
@@ -18,14 +18,6 @@ namespace tandem::machines::pc {
 using namespace devices;
 
 namespace {
-
-constexpr std::array<PropertyRow, 5> kBlockProperties{{
-    {"drive", "id of the -drive it shows (required)"},
-    {"serial", "up to 20 characters that the guest reads as the disk's serial number"},
-    {"num-queues", "request queues, 1 to 16 (default 1)"},
-    {"logical_block_size", "512 (default) or 4096"},
-    {"addr", "PCI SLOT[.FUNCTION], hexadecimal (default: first free slot)"},
-}};
 
 constexpr std::array<PropertyRow, 1> kPciTestDevProperties{{
     {"addr", "PCI SLOT[.FUNCTION], hexadecimal (default: first free slot)"},
@@ -36,14 +28,41 @@ constexpr std::array<PropertyRow, 2> kDebugExitProperties{{
     {"iosize", "ports, 1 to 4 (default 2)"},
 }};
 
-// Takes the drive out of the configuration: a drive serves one device.
-Result<std::unique_ptr<BlockBackend>> take_drive(const DeviceConfig& device, const DeviceProperties& properties,
-                                                 MachineConfig& config) {
-    const auto id = properties.text("drive");
-    if (!id) return invalid(fmt::format("device '{}' needs the property 'drive'", device.driver));
-    auto disk = machines::take_drive(config, *id);
-    if (!disk) return std::move(disk).error().context(fmt::format("device '{}'", device.driver));
-    return disk;
+constexpr std::array<PropertyRow, 5> kVirtioPciProperties{{
+    {"addr", "PCI SLOT[.FUNCTION], hexadecimal (default: first free slot)"},
+    {"bus", "pcie.0, the only one"},
+    {"disable-legacy", "on; the device is always a modern one"},
+    {"disable-modern", "off"},
+    {"romfile", "empty: there is no option ROM"},
+}};
+
+// A virtio kind and what it sits on.
+struct VirtioDriver {
+    const VirtioKind* kind = nullptr;
+    bool pci = true;
+};
+VirtioDriver find_virtio(std::string_view driver) {
+    for (const auto& kind : virtio_kinds()) {
+        if (!driver.starts_with(kind.stem)) continue;
+        const std::string_view transport = driver.substr(kind.stem.size());
+        if (transport.empty() || transport == "-pci") return {&kind, true};
+    }
+    return {};
+}
+
+// Properties that only ever have one value here.
+Result<void> check_fixed(const DeviceConfig& device, const DeviceProperties& properties) {
+    struct Fixed {
+        const char* name;
+        std::string_view value;
+    };
+    for (const auto& [name, value] :
+         {Fixed{"bus", "pcie.0"}, Fixed{"disable-legacy", "on"}, Fixed{"disable-modern", "off"}, Fixed{"romfile", ""}}) {
+        if (properties.text(name).value_or(std::string(value)) == value) continue;
+        return Error{Errc::Unsupported, fmt::format("device '{}': {}={} is not supported (known: '{}')", device.driver, name,
+                                                    *properties.text(name), value)};
+    }
+    return {};
 }
 
 }  // namespace
@@ -56,8 +75,7 @@ struct Board::Driver {
 };
 
 std::span<const Board::Driver> Board::drivers() {
-    static constexpr std::array<Driver, 4> kDrivers{{
-        {"virtio-blk-pci", "virtio disk on PCI", kBlockProperties, &Board::attach_virtio_block},
+    static constexpr std::array<Driver, 3> kDrivers{{
         {"isa-debug-exit", "writing VALUE to its port ends the program with status 2 * VALUE + 1", kDebugExitProperties,
          &Board::attach_debug_exit},
         {"pc-testdev", "interrupt lines, ports and memory for conformance suites", {}, &Board::attach_pc_testdev},
@@ -68,9 +86,18 @@ std::span<const Board::Driver> Board::drivers() {
 
 std::string device_help() {
     std::string text;
+    const auto list = [&text](std::span<const PropertyRow> rows) {
+        for (const auto& p : rows) text += fmt::format("    {:<20}{}\n", p.name, p.help);
+    };
+    for (const auto& kind : virtio_kinds()) {
+        text += fmt::format("{}-pci  {}\n", kind.stem, kind.help);
+        list(kind.properties);
+    }
+    text += "every virtio-...-pci\n";
+    list(kVirtioPciProperties);
     for (const auto& driver : Board::drivers()) {
         text += fmt::format("{}  {}\n", driver.name, driver.help);
-        for (const auto& p : driver.properties) text += fmt::format("    {:<20}{}\n", p.name, p.help);
+        list(driver.properties);
     }
     return text;
 }
@@ -79,15 +106,33 @@ Result<void> Board::attach_configured(MachineConfig& config) {
     for (const auto& device : config.devices) {
         const auto row = std::ranges::find(drivers(), std::string_view(device.driver), &Driver::name);
         if (row == drivers().end()) {
-            std::string names;
-            for (const auto& driver : drivers()) names += (names.empty() ? "" : ", ") + std::string(driver.name);
-            return invalid(fmt::format("unknown device '{}' (known: {})", device.driver, names));
+            TANDEM_TRY(attach_virtio(device, config));
+            continue;
         }
         const DeviceProperties properties(device, row->properties);
         TANDEM_TRY(properties.check());
         TANDEM_TRY((this->*row->attach)(device, properties, config));
     }
     return {};
+}
+
+Result<void> Board::attach_virtio(const DeviceConfig& device, MachineConfig& config) {
+    const VirtioDriver driver = find_virtio(device.driver);
+    if (driver.kind == nullptr) {
+        std::string names;
+        for (const auto& kind : virtio_kinds()) names += fmt::format("{}-pci, ", kind.stem);
+        for (const auto& other : drivers()) names += (&other == drivers().data() ? "" : ", ") + std::string(other.name);
+        return invalid(fmt::format("unknown device '{}' (known: {})", device.driver, names));
+    }
+    std::vector<PropertyRow> rows(driver.kind->properties.begin(), driver.kind->properties.end());
+    rows.insert(rows.end(), kVirtioPciProperties.begin(), kVirtioPciProperties.end());
+    const DeviceProperties properties(device, rows);
+    TANDEM_TRY(properties.check());
+    TANDEM_TRY(check_fixed(device, properties));
+    const auto same_kind = [&](const DeviceConfig& d) { return find_virtio(d.driver).kind == driver.kind; };
+    const auto before = std::ranges::count_if(std::span(config.devices.data(), &device), same_kind);
+    TANDEM_TRY_ASSIGN(auto made, driver.kind->create({device, properties, config, memory, static_cast<unsigned>(before)}));
+    return add_function(std::make_unique<virtio::VirtioPci>(std::move(made), driver.kind->pci_class), properties);
 }
 
 template <class Function>
@@ -139,21 +184,6 @@ Result<void> Board::attach_pc_testdev(const DeviceConfig& device, const DevicePr
 
 Result<void> Board::attach_pci_testdev(const DeviceConfig&, const DeviceProperties& properties, MachineConfig&) {
     return add_function(std::make_unique<PciTestDev>(), properties);
-}
-
-Result<void> Board::attach_virtio_block(const DeviceConfig& device, const DeviceProperties& properties,
-                                        MachineConfig& config) {
-    virtio::BlockOptions options;
-    options.name = fmt::format("{} '{}'", device.driver, properties.text("drive").value_or(""));
-    options.serial = properties.text("serial").value_or("");
-    TANDEM_TRY_ASSIGN(const u64 queues, properties.number("num-queues", 1, 1, virtio::kMaxBlockQueues));
-    TANDEM_TRY_ASSIGN(const u64 block_size, properties.number("logical_block_size", 512, 512, 4096));
-    options.queues = static_cast<u16>(queues);
-    options.logical_block_size = static_cast<u32>(block_size);
-    TANDEM_TRY_ASSIGN(auto disk, take_drive(device, properties, config));
-    TANDEM_TRY_ASSIGN(auto block, virtio::create_block(memory, std::move(disk), options));
-    auto function = std::make_unique<virtio::VirtioPci>(std::move(block), virtio::kBlockClass);
-    return add_function(std::move(function), properties);
 }
 
 }  // namespace tandem::machines::pc

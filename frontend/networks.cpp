@@ -1,0 +1,98 @@
+// -netdev and -nic.
+#include <fmt/format.h>
+
+#include "devices/net/backends.h"
+#include "frontend/host_backends.h"
+
+namespace tandem::frontend {
+namespace {
+
+using Opened = Result<std::unique_ptr<devices::NetBackend>>;
+
+std::vector<std::string> take_all(PropertyList& p, std::string_view key) {
+    std::vector<std::string> values;
+    for (std::string v = p.take(key); !v.empty(); v = p.take(key)) values.push_back(std::move(v));
+    return values;
+}
+
+// Each takes the properties it knows out of the list.
+Opened open_user(PropertyList& p) {
+    devices::UserNetOptions o;
+    o.net = p.take("net", o.net);
+    o.host = p.take("host");
+    o.dns = p.take("dns");
+    o.dhcp_start = p.take("dhcpstart");
+    o.hostname = p.take("hostname");
+    o.domain = p.take("domainname");
+    o.tftp = p.take("tftp");
+    o.boot_file = p.take("bootfile");
+    o.dns_search = take_all(p, "dnssearch");
+    o.forwards = take_all(p, "hostfwd");
+    TANDEM_TRY_ASSIGN(o.restricted, p.take_bool("restrict", false));
+    TANDEM_TRY_ASSIGN(o.ipv4, p.take_bool("ipv4", true));
+    TANDEM_TRY_ASSIGN(o.ipv6, p.take_bool("ipv6", true));
+    TANDEM_TRY(
+        p.finish("user",
+                 "net, host, dns, dhcpstart, hostname, domainname, dnssearch, tftp, bootfile, hostfwd, restrict, ipv4, "
+                 "ipv6"));
+    return devices::create_user_network(o);
+}
+
+Opened open_tap(PropertyList& p) {
+    devices::TapOptions o;
+    o.interface = p.take("ifname");
+    if (o.interface.empty()) return invalid("tap: needs ifname=NAME");
+    for (const char* key : {"script", "downscript"}) {
+        const std::string value = p.take(key, "no");
+        if (value != "no" && !value.empty())
+            return invalid(fmt::format("tap: {}={} is not supported (known: no)", key, value));
+    }
+    TANDEM_TRY(p.finish("tap", "ifname, script=no, downscript=no"));
+    return devices::create_tap(o);
+}
+
+Opened open_network(PropertyList& p) {
+    if (p.head == "user") return open_user(p);
+    if (p.head == "tap") return open_tap(p);
+    return invalid(fmt::format("unknown kind of network '{}' (known: user, tap)", p.head));
+}
+
+Result<void> add(std::string option, std::string id, PropertyList p, machines::MachineConfig& config) {
+    for (const auto& [other, network] : config.networks) {
+        if (other == id) return invalid(fmt::format("{}: the id '{}' is used twice", option, id));
+    }
+    auto network = open_network(p);
+    if (!network) return std::move(network).error().context(option);
+    config.networks.emplace_back(std::move(id), std::move(network).value());
+    return {};
+}
+
+// A network and a card on it in one option.
+Result<void> add_nic(PropertyList p, unsigned number, machines::MachineConfig& config) {
+    if (p.head == "none") return p.finish("-nic none", "");
+    const std::string model = p.take("model", "virtio-net-pci");
+    const std::string id = p.take("id", fmt::format("nic{}", number));
+    machines::DeviceConfig card{model == "virtio" ? "virtio-net-pci" : model, {{"netdev", id}}};
+    if (!card.driver.starts_with("virtio-net")) {
+        return invalid(fmt::format("-nic: model '{}' is not supported (known: virtio-net-pci)", model));
+    }
+    if (std::string mac = p.take("mac"); !mac.empty()) card.properties.emplace_back("mac", std::move(mac));
+    TANDEM_TRY(add("-nic", id, std::move(p), config));
+    config.devices.push_back(std::move(card));
+    return {};
+}
+
+}  // namespace
+
+Result<void> open_networks(const Options& options, machines::MachineConfig& config) {
+    for (PropertyList p : options.netdevs) {
+        std::string id = p.take("id");
+        if (id.empty()) return invalid(fmt::format("-netdev {}: needs id=NAME", p.head));
+        TANDEM_TRY(add("-netdev", std::move(id), std::move(p), config));
+    }
+    unsigned number = 0;
+    for (const auto& p : options.nics) TANDEM_TRY(add_nic(p, number++, config));
+    return {};
+}
+
+}  // namespace tandem::frontend

@@ -1,0 +1,96 @@
+// The virtio devices that the configuration adds to the board: one row for each kind, whatever its transport.
+#include "machines/pc/board_virtio.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "devices/virtio/block.h"
+#include "devices/virtio/net.h"
+#include "devices/virtio/rng.h"
+
+namespace tandem::machines::pc {
+
+using namespace devices;
+
+namespace {
+
+using Created = Result<std::unique_ptr<virtio::VirtioDevice>>;
+
+// The property that names the back end, which must be given.
+Result<std::string> back_end(const VirtioRequest& r, const char* property) {
+    auto id = r.properties.text(property);
+    if (!id) return invalid(fmt::format("device '{}' needs the property '{}'", r.device.driver, property));
+    return *std::move(id);
+}
+
+template <class T>
+Result<T> in_device(Result<T> result, const VirtioRequest& r) {
+    if (!result.ok()) return std::move(result).error().context(fmt::format("device '{}'", r.device.driver));
+    return result;
+}
+
+constexpr std::array<PropertyRow, 4> kBlockProperties{{
+    {"drive", "id of the -drive it shows (required)"},
+    {"serial", "up to 20 characters that the guest reads as the disk's serial number"},
+    {"num-queues", "request queues, 1 to 16 (default 1)"},
+    {"logical_block_size", "512 (default) or 4096"},
+}};
+
+Created create_block(const VirtioRequest& r) {
+    virtio::BlockOptions options;
+    TANDEM_TRY_ASSIGN(const std::string id, back_end(r, "drive"));
+    options.name = fmt::format("{} '{}'", r.device.driver, id);
+    options.serial = r.properties.text("serial").value_or("");
+    TANDEM_TRY_ASSIGN(const u64 queues, r.properties.number("num-queues", 1, 1, virtio::kMaxBlockQueues));
+    TANDEM_TRY_ASSIGN(const u64 block_size, r.properties.number("logical_block_size", 512, 512, 4096));
+    options.queues = static_cast<u16>(queues);
+    options.logical_block_size = static_cast<u32>(block_size);
+    TANDEM_TRY_ASSIGN(auto disk, in_device(take_drive(r.config, id), r));
+    return virtio::create_block(r.memory, std::move(disk), options);
+}
+
+constexpr std::array<PropertyRow, 7> kNetProperties{{
+    {"netdev", "id of the -netdev it is a port of (required)"},
+    {"mac", "Ethernet address (default 52:54:00:12:34:56 and following)"},
+    {"host_mtu", "largest packet the driver is told to send, 68 to 65535 (default: not told)"},
+    {"rx_queue_size", "receive buffers, a power of two from 16 to 1024 (default 256)"},
+    {"tx_queue_size", "transmit buffers, a power of two from 16 to 1024 (default 256)"},
+    {"mrg_rxbuf", "on (default) or off: large packets take several receive buffers"},
+    {"ctrl_vq", "on (default) or off: the driver chooses what it receives"},
+}};
+
+Created create_net(const VirtioRequest& r) {
+    virtio::NetOptions options;
+    TANDEM_TRY_ASSIGN(const std::string id, back_end(r, "netdev"));
+    options.name = fmt::format("{} '{}'", r.device.driver, id);
+    options.mac = {0x52, 0x54, 0x00, 0x12, 0x34, static_cast<u8>(0x56 + r.same_kind)};
+    if (const auto mac = r.properties.text("mac")) {
+        TANDEM_TRY_ASSIGN(options.mac, in_device(virtio::parse_mac(*mac), r));
+    }
+    TANDEM_TRY_ASSIGN(const u64 mtu, r.properties.number("host_mtu", 0, virtio::kMinMtu, 65535));
+    TANDEM_TRY_ASSIGN(const u64 rx, r.properties.number("rx_queue_size", 256, 16, virtio::kMaxQueueSize));
+    TANDEM_TRY_ASSIGN(const u64 tx, r.properties.number("tx_queue_size", 256, 16, virtio::kMaxQueueSize));
+    TANDEM_TRY_ASSIGN(options.mergeable, r.properties.flag("mrg_rxbuf", true));
+    TANDEM_TRY_ASSIGN(options.control, r.properties.flag("ctrl_vq", true));
+    options.mtu = static_cast<u16>(mtu);
+    options.rx_queue_size = static_cast<u16>(rx);
+    options.tx_queue_size = static_cast<u16>(tx);
+    TANDEM_TRY_ASSIGN(auto network, in_device(take_network(r.config, id), r));
+    return virtio::create_net(r.memory, std::move(network), options);
+}
+
+Created create_rng(const VirtioRequest& r) { return virtio::create_rng(r.memory, r.device.driver); }
+
+constexpr std::array<VirtioKind, 3> kKinds{{
+    {"virtio-blk", "virtio disk", virtio::kBlockClass, kBlockProperties, create_block},
+    {"virtio-net", "virtio network card", virtio::kNetClass, kNetProperties, create_net},
+    {"virtio-rng", "virtio source of random numbers", virtio::kRngClass, {}, create_rng},
+}};
+
+}  // namespace
+
+std::span<const VirtioKind> virtio_kinds() { return kKinds; }
+
+}  // namespace tandem::machines::pc

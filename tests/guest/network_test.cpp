@@ -1,0 +1,165 @@
+// Debian's virtio_net on user-mode networking: addresses, a large download and upload, a forwarded port.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <functional>
+#include <thread>
+
+#include "tests/guest/session.h"
+
+using namespace tandem::tests;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::string kPrompt = "guest# ";
+
+// A TCP socket on the loopback address that listens on a port of the host's choosing.
+class Listener {
+public:
+    Listener() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+        sockaddr_in a = address(0);
+        socklen_t length = sizeof a;
+        REQUIRE(bind(fd_, reinterpret_cast<sockaddr*>(&a), sizeof a) == 0);
+        REQUIRE(listen(fd_, 4) == 0);
+        REQUIRE(getsockname(fd_, reinterpret_cast<sockaddr*>(&a), &length) == 0);
+        port_ = ntohs(a.sin_port);
+    }
+    ~Listener() { stop(); }
+    Listener(const Listener&) = delete;
+    Listener& operator=(const Listener&) = delete;
+
+    static sockaddr_in address(unsigned port) {
+        sockaddr_in a{};
+        a.sin_family = AF_INET;
+        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        a.sin_port = htons(static_cast<std::uint16_t>(port));
+        return a;
+    }
+    [[nodiscard]] std::string port() const { return std::to_string(port_); }
+    // Runs `talk` with the one connection that comes.
+    void serve(std::function<void(int)> talk) {
+        thread_ = std::thread([this, talk = std::move(talk)] {
+            const int client = accept(fd_, nullptr, nullptr);
+            if (client < 0) return;
+            talk(client);
+            close(client);
+        });
+    }
+    void join() {
+        if (thread_.joinable()) thread_.join();
+    }
+
+private:
+    void stop() {
+        shutdown(fd_, SHUT_RDWR);
+        join();
+        close(fd_);
+    }
+    int fd_;
+    unsigned port_ = 0;
+    std::thread thread_;
+};
+
+void send_all(int fd, const std::string& text) {
+    for (std::size_t done = 0; done < text.size();) {
+        const ssize_t n = send(fd, text.data() + done, text.size() - done, MSG_NOSIGNAL);
+        if (n <= 0) return;
+        done += static_cast<std::size_t>(n);
+    }
+}
+
+std::string receive_until(int fd, const std::function<bool(const std::string&)>& enough) {
+    std::string text;
+    std::vector<char> buffer(65536);
+    while (!enough(text)) {
+        const ssize_t n = recv(fd, buffer.data(), buffer.size(), 0);
+        if (n <= 0) break;
+        text.append(buffer.data(), static_cast<std::size_t>(n));
+    }
+    return text;
+}
+
+// Not compressible into one segment by accident, the same on every run.
+std::string pattern(std::size_t size) {
+    std::string text(size, '\0');
+    std::uint32_t state = 1;
+    for (char& c : text) {
+        state = state * 1664525 + 1013904223;
+        c = static_cast<char>(state >> 24);
+    }
+    return text;
+}
+
+std::vector<std::string> boot(const std::vector<std::string>& more) {
+    std::vector<std::string> argv{tandem_program(),
+                                  "-nographic",
+                                  "-m",
+                                  "256",
+                                  "-kernel",
+                                  image("vmlinuz"),
+                                  "-initrd",
+                                  image("initramfs"),
+                                  "-append",
+                                  "console=ttyS0 quiet tandem.load=failover,net_failover,virtio_net,virtio-rng"};
+    argv.insert(argv.end(), more.begin(), more.end());
+    return argv;
+}
+
+}  // namespace
+
+TEST_CASE("virtio-net on user-mode networking: DHCP, downloads, uploads, forwarded ports") {
+    constexpr std::size_t kSize = 16 << 20;
+    const std::string data = pattern(kSize);
+    Listener web, sink;
+    web.serve([&](int client) {
+        receive_until(client, [](const std::string& t) { return t.find("\r\n\r\n") != std::string::npos; });
+        send_all(client, "HTTP/1.0 200 OK\r\nContent-Length: " + std::to_string(kSize) + "\r\n\r\n" + data);
+    });
+    std::string uploaded;
+    sink.serve(
+        [&](int client) { uploaded = receive_until(client, [&](const std::string& t) { return t.size() >= kSize; }); });
+    const std::string port = std::to_string(20000 + getpid() % 20000);
+
+    Session s(boot({"-nic", "user,model=virtio-net-pci,mac=52:54:00:aa:bb:cc,hostfwd=tcp:127.0.0.1:" + port + "-:80"}));
+    INFO(s.output());
+    REQUIRE(s.wait_for(kPrompt, 120s));
+    s.type("ifconfig lo up; ifconfig eth0 up; cat /sys/class/net/eth0/address; udhcpc -i eth0 -n -q\n");
+    REQUIRE(s.wait_for("52:54:00:aa:bb:cc"));
+    REQUIRE(s.wait_for("lease: 10.0.2.15 router 10.0.2.2 dns 10.0.2.3"));
+    // What was downloaded is sent back and compared here.
+    s.type("wget -q -O /tmp/data http://10.0.2.2:" + web.port() + "/data && echo loaded-$((40 + 2))\n");
+    REQUIRE(s.wait_for("loaded-42", 120s));
+    s.type("nc 10.0.2.2 " + sink.port() + " </tmp/data; echo sent-$((40 + 2))\n");
+    REQUIRE(s.wait_for("sent-42", 120s));
+    sink.join();
+    CHECK(uploaded == data);
+
+    s.type("mkdir /www; echo greetings >/www/hello; httpd -h /www; echo serving-$((40 + 2))\n");
+    REQUIRE(s.wait_for("serving-42"));
+    const int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const sockaddr_in a = Listener::address(static_cast<unsigned>(std::stoi(port)));
+    REQUIRE(connect(client, reinterpret_cast<const sockaddr*>(&a), sizeof a) == 0);
+    send_all(client, "GET /hello HTTP/1.0\r\n\r\n");
+    CHECK(receive_until(client, [](const std::string&) { return false; }).find("greetings") != std::string::npos);
+    close(client);
+    s.type("poweroff -f\n");
+    CHECK(s.wait_exit() == 0);
+}
+
+TEST_CASE("virtio-rng feeds the guest's /dev/hwrng") {
+    Session s(boot({"-device", "virtio-rng-pci"}));
+    REQUIRE(s.wait_for(kPrompt, 120s));
+    // Random bytes do not compress.
+    s.type(
+        "dd if=/dev/hwrng bs=64k count=16 of=/tmp/random; [ $(gzip -c /tmp/random | wc -c) -gt 1048576 ] && echo ran-$((40 "
+        "+ 2))\n");
+    CHECK(s.wait_for("16+0 records out", 120s));
+    CHECK(s.wait_for("ran-42", 60s));
+    s.type("poweroff -f\n");
+    CHECK(s.wait_exit() == 0);
+}
