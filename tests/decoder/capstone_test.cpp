@@ -17,7 +17,8 @@ namespace {
 
 // What the legacy prefixes of some bytes are, for the table's conditions.
 struct Prefixes {
-    bool p66 = false, p67 = false, lock = false, rep = false, rex_w = false, rex_r = false, fs_gs_then_other = false;
+    bool p66 = false, p67 = false, lock = false, rep = false, rex = false, rex_w = false, rex_r = false,
+         fs_gs_then_other = false;
     unsigned count = 0;
 };
 
@@ -26,6 +27,7 @@ Prefixes scan(std::span<const u8> bytes, Mode mode) {
     bool fs_gs = false;
     for (const u8 b : bytes) {
         if (mode == Mode::Bits64 && (b & 0xf0) == 0x40) {
+            p.rex = true;
             p.rex_w = p.rex_w || (b & 8) != 0;
             p.rex_r = p.rex_r || (b & 4) != 0;
         } else if (b == 0x66) {
@@ -53,6 +55,7 @@ struct Case {
     Prefixes p;
     Mode mode;
     u8 first;  // byte after the prefixes
+    std::array<u8, 16> bytes;
 
     [[nodiscard]] bool is(std::initializer_list<Opcode> list) const {
         return std::find(list.begin(), list.end(), c.ours.opcode) != list.end();
@@ -60,6 +63,15 @@ struct Case {
     [[nodiscard]] bool says(std::initializer_list<std::string_view> starts) const {
         return std::any_of(starts.begin(), starts.end(),
                            [this](std::string_view s) { return c.capstone_mnemonic.starts_with(s); });
+    }
+    [[nodiscard]] bool vex() const { return first == 0xc4 || first == 0xc5; }
+    // Whether the decoder takes it with these bits of the last VEX byte set or inverted.
+    [[nodiscard]] bool would_decode(u8 set, u8 invert) const {
+        std::array<u8, 16> other = bytes;
+        u8& last = other[p.count + (first == 0xc4 ? 2 : 1)];
+        last = static_cast<u8>((last | set) ^ invert);
+        Instruction insn;
+        return decode(std::span(other).first(kMaxInstructionLength), mode, insn) == DecodeStatus::Ok;
     }
     [[nodiscard]] bool mandatory() const { return p.p66 || p.rep; }
 };
@@ -75,8 +87,16 @@ struct Explanation {
 
 const Explanation kExplanations[] = {
     {D::OnlyCapstone,
-     [](const Case& c) { return c.says({"v", "k", "llwpcb", "slwpcb", "lwp", "blc", "bls", "tzmsk", "t1mskc", "bextr"}); },
-     "AVX, AVX-512, XOP, TBM, LWP have no rows: their CPUID bits are not offered"},
+     [](const Case& c) { return c.says({"k", "llwpcb", "slwpcb", "lwp", "blc", "bls", "tzmsk", "t1mskc", "bextr"}); },
+     "AVX-512, XOP, TBM, LWP have no rows: their CPUID bits are not offered"},
+    {D::OnlyCapstone, [](const Case& c) { return c.first == 0x62 || c.first == 0x8f; },
+     "EVEX and XOP encodings have no rows: the features are not offered"},
+    {D::OnlyCapstone,
+     [](const Case& c) {
+         return c.first == 0xc4 && c.says({"vfmaddp", "vfmadds", "vfmsubp", "vfmsuba", "vfmsubs", "vfnmaddp", "vfnmadds",
+                                           "vfnmsubp", "vfnmsubs", "vpermil2"});
+     },
+     "FMA4 and XOP are not offered"},
     {D::OnlyCapstone, [](const Case& c) { return c.says({"femms", "pf", "pi2f", "pmulhrw", "pswapd", "pavgusb"}); },
      "3DNow! is absent: 0F 0E and 0F 0F are #UD"},
     {D::OnlyCapstone,
@@ -95,8 +115,16 @@ const Explanation kExplanations[] = {
     {D::OnlyCapstone, [](const Case& c) { return c.is({O::MOV_CR, O::MOV_DR}); },
      "SDM volume 2, MOV control and debug registers: CR1, CR5 to CR7, CR9 and up, DR8 and up are #UD"},
     {D::OnlyCapstone, [](const Case& c) { return c.says({"swapgs"}); }, "SDM volume 2, SWAPGS: only in 64-bit mode"},
-    {D::OnlyCapstone, [](const Case& c) { return (c.first == 0xc4 || c.first == 0xc5); },
-     "SDM volume 2, 2.3: BMI needs VEX.L = 0, RORX vvvv = 1111b, and no 66, F2, F3, LOCK or REX before VEX"},
+    {D::OnlyCapstone, [](const Case& c) { return c.vex() && (c.mandatory() || c.p.lock || c.p.rex); },
+     "SDM volume 2, 2.3.2 to 2.3.4: 66, F2, F3, LOCK or REX before VEX is #UD"},
+    {D::OnlyCapstone, [](const Case& c) { return c.vex() && c.would_decode(0x78, 0); },
+     "SDM volume 2, 2.3.5: vvvv that names no operand must be 1111b"},
+    {D::OnlyCapstone, [](const Case& c) { return c.first == 0xc4 && c.would_decode(0x78, 0x80); },
+     "SDM volume 2, each instruction's page: W0 and W1 are the only encodings of those that say so, in every mode"},
+    {D::OnlyCapstone, [](const Case& c) { return c.vex() && (c.would_decode(0, 4) || c.would_decode(0x78, 4)); },
+     "SDM volume 2, each instruction's page: L must be 0 where it says LZ or 128 alone, 1 where it says 256 alone"},
+    {D::OnlyCapstone, [](const Case& c) { return c.says({"vgather", "vpgather"}); },
+     "SDM volume 2, VGATHER: a SIB byte, no 16-bit addresses, three different registers"},
 
     {D::OnlyOurs,
      [](const Case& c) {
@@ -104,6 +132,11 @@ const Explanation kExplanations[] = {
                       O::SERIALIZE, O::ENDBR64, O::ENDBR32, O::SALC, O::FFREEP, O::RDPID, O::PTEST});
      },
      "SDM volume 2, table A-3: reserved NOPs, any rm of the fences, UD0; newer instructions"},
+    {D::OnlyOurs,
+     [](const Case& c) {
+         return c.is({O::VAESENC, O::VAESENCLAST, O::VAESDEC, O::VAESDECLAST, O::VPCLMULQDQ, O::VBROADCASTI128});
+     },
+     "Capstone lacks VAES, VPCLMULQDQ and VBROADCASTI128"},
     {D::OnlyOurs, [](const Case& c) { return c.is({O::MOV_SEG}) && c.p.rex_r; },
      "SDM volume 2, 2.2.1.2: REX.R is ignored where reg is not a general-purpose or vector register"},
     {D::OnlyOurs, [](const Case& c) { return c.mode == Mode::Bits16 && c.mandatory(); },
@@ -131,12 +164,26 @@ const Explanation kExplanations[] = {
                       O::CLZERO});
      },
      "operands that one of the two leaves implicit; CMPxx pseudo-mnemonics swallow the predicate"},
+    {D::Mnemonic, [](const Case& c) { return c.is({O::VCMPPS, O::VCMPPD, O::VCMPSS, O::VCMPSD}); },
+     "VCMPxx pseudo-mnemonics"},
+    {D::Mnemonic, [](const Case& c) { return c.is({O::VCVTPD2PS, O::VCVTPD2DQ, O::VCVTTPD2DQ}); },
+     "Capstone appends the size of a memory operand"},
+    {D::Mnemonic, [](const Case& c) { return c.mode != Mode::Bits64 && c.is({O::VPINSRD, O::VPEXTRD, O::VMOVD}); },
+     "SDM volume 2, VPINSRD: outside 64-bit mode W is ignored where it selects 64 bits"},
+    {D::Operands, [](const Case& c) { return c.is({O::VCMPPS, O::VCMPPD, O::VCMPSS, O::VCMPSD}); },
+     "VCMPxx pseudo-mnemonics swallow the predicate"},
+    {D::Operands,
+     [](const Case& c) {
+         return c.mode != Mode::Bits64 && c.is({O::VPINSRD, O::VPEXTRD, O::VMOVD, O::VBLENDVPS, O::VBLENDVPD, O::VPBLENDVB});
+     },
+     "SDM volume 2, 2.3.5 and VPINSRD: outside 64-bit mode W is ignored where it selects 64 bits, and so is bit 7 of /is4"},
     {D::Operands, [](const Case& c) { return (c.c.ours.flags & kRowX87) != 0; },
      "Capstone leaves ST(0) implicit, or lists it twice for aliases"},
     {D::Operands,
      [](const Case& c) {
-         return c.is({O::LAR, O::LSL, O::MOVMSKPS, O::MOVMSKPD, O::PMOVMSKB, O::PEXTRW, O::MOV_SEG, O::MOVSXD, O::RDPID,
-                      O::IN, O::OUT, O::POP, O::PUSH, O::SLDT, O::STR, O::SMSW});
+         return c.is({O::LAR,      O::LSL,      O::VMOVMSKPS, O::VMOVMSKPD, O::VPMOVMSKB, O::VPEXTRW, O::MOVMSKPS,
+                      O::MOVMSKPD, O::PMOVMSKB, O::PEXTRW,    O::MOV_SEG,   O::MOVSXD,    O::RDPID,   O::IN,
+                      O::OUT,      O::POP,      O::PUSH,      O::SLDT,      O::STR,       O::SMSW});
      },
      "register shown with another size; the bits that count are the same (SDM volume 2, each instruction's operation)"},
     {D::Operands, [](const Case& c) { return c.is({O::CALL_FAR, O::JMP_FAR}); },
@@ -196,12 +243,16 @@ void from_rows(std::mt19937_64& rng, Mode mode, std::array<u8, 16>& out) {
         if (row.map == Map::Esc3A) out[at++] = 0x3a;
     } else {
         const u8 pp = row.prefix == P66 ? 1 : row.prefix == PF3 ? 2 : row.prefix == PF2 ? 3 : 0;
-        out[at++] = 0xc4;
-        out[at] = static_cast<u8>((out[at] & 0xe0) | (static_cast<u8>(row.map) - static_cast<u8>(Map::Vex0F) + 1));
-        if (mode != Mode::Bits64) out[at] |= 0xc0;
-        ++at;
-        out[at] = static_cast<u8>((out[at] & 0xf8) | pp);
+        const bool two_bytes = row.map == Map::Vex0F && rng() % 2 != 0;
+        out[at++] = two_bytes ? 0xc5 : 0xc4;
+        if (!two_bytes) {
+            out[at] = static_cast<u8>((out[at] & 0xe0) | (static_cast<u8>(row.map) - static_cast<u8>(Map::Vex0F) + 1));
+            if (mode != Mode::Bits64) out[at] |= 0xc0;
+            ++at;
+        }
+        out[at] = static_cast<u8>((out[at] & 0xfc) | pp);
         if (rng() % 2 != 0) out[at] |= 0x78;
+        if (two_bytes && mode != Mode::Bits64) out[at] |= 0xc0;
         ++at;
     }
     u8 opcode = row.byte;
@@ -230,7 +281,7 @@ void run(Mode mode, Generator generate, u64 seed, std::set<unsigned>& reached) {
     for (unsigned i = 0; i < count; ++i) {
         generate(rng, mode, bytes);
         const std::span<const u8> code = std::span(bytes).first(kMaxInstructionLength);
-        Case test{oracle.compare(code), scan(code, mode), mode, 0};
+        Case test{oracle.compare(code), scan(code, mode), mode, 0, bytes};
         test.first = code[std::min<size_t>(test.p.count, kMaxInstructionLength - 1)];
         if (test.c.status == DecodeStatus::Ok) reached.insert(test.c.ours.row);
         if (test.c.difference == Difference::None) continue;

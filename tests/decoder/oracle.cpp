@@ -21,6 +21,8 @@ std::string gpr_name(unsigned reg, unsigned size) {
     return fmt::format("{}{}", size == 2 ? "" : size == 4 ? "e" : "r", kLow[reg]);
 }
 
+std::string vector_name(unsigned reg, unsigned size) { return fmt::format("{}mm{}", size == 32 ? 'y' : 'x', reg); }
+
 constexpr const char* kSegments[] = {"es", "cs", "ss", "ds", "fs", "gs"};
 
 std::string memory_text(std::string_view segment, const std::string& base, const std::string& index, int scale, u64 disp) {
@@ -42,7 +44,8 @@ std::string memory_text(const Instruction& insn, const Operand& op) {
         segment = "";
         base = name(RDI);
     }
-    return memory_text(segment, base, name(m.index), m.scale, static_cast<u64>(m.disp) & address_mask(insn));
+    const std::string index = m.vector_index != 0 ? vector_name(m.index, m.vector_index) : name(m.index);
+    return memory_text(segment, base, index, m.scale, static_cast<u64>(m.disp) & address_mask(insn));
 }
 
 std::string operand_text(const Instruction& insn, const Operand& op) {
@@ -55,7 +58,7 @@ std::string operand_text(const Instruction& insn, const Operand& op) {
         case OperandKind::Dr: return fmt::format("dr{}", op.reg);
         case OperandKind::St: return fmt::format("st({})", op.reg);
         case OperandKind::Mm: return fmt::format("mm{}", op.reg);
-        case OperandKind::Xmm: return fmt::format("xmm{}", op.reg);
+        case OperandKind::Xmm: return vector_name(op.reg, op.size);
         case OperandKind::Imm: return fmt::format("{:#x}", static_cast<u64>(op.imm) & mask(op.size * 8u));
         case OperandKind::Rel: {
             u64 target = kAddress + insn.length + static_cast<u64>(op.imm);
@@ -78,6 +81,12 @@ std::string operands_text(const Instruction& insn) {
     std::vector<std::string> list;
     for (unsigned i = 0; i < insn.operand_count; ++i) list.push_back(operand_text(insn, insn.op[i]));
     return joined(std::move(list));
+}
+
+static std::string lower(std::string_view text) {
+    std::string result(text);
+    for (char& c : result) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    return result;
 }
 
 std::string hex(std::span<const u8> bytes) { return fmt::format("{:02x}", fmt::join(bytes, " ")); }
@@ -141,6 +150,8 @@ Comparison Oracle::compare(std::span<const u8> bytes) {
         c.difference = Difference::OnlyOurs;
     } else if (insn_->size != c.ours.length) {
         c.difference = Difference::Length;
+    } else if (c.ours.vex && lower(opcode_name(c.ours.opcode)) != c.capstone_mnemonic) {
+        c.difference = Difference::Mnemonic;
     } else if (c.ours_text != c.capstone_text) {
         c.difference = Difference::Operands;
     }

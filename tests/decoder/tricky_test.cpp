@@ -233,6 +233,73 @@ TEST_CASE("VEX encodings") {
     CHECK(d.insn.op[2].reg == R10);
 }
 
+TEST_CASE("VEX vector encodings") {
+    is(k64, {0xc5, 0xf8, 0x77}, Opcode::VZEROUPPER);
+    is(k64, {0xc5, 0xfc, 0x77}, Opcode::VZEROALL);
+    undefined(k64, {0xc5, 0xf0, 0x77 /* vvvv used */});
+    is(k32, {0xc5, 0xf8, 0x77}, Opcode::VZEROUPPER);
+    is(k32, {0xc5, 0x38}, Opcode::LDS);
+    undefined(k64, {0x66, 0xc5, 0xf8, 0x77});
+    undefined(k64, {0xf3, 0xc5, 0xf8, 0x77});
+    undefined(k64, {0xf0, 0xc5, 0xf8, 0x77});
+    undefined(k64, {0x41, 0xc5, 0xf8, 0x77});
+    is(k64, {0x67, 0x65, 0xc5, 0xf8, 0x77}, Opcode::VZEROUPPER);
+    // VADDSS ignores L, VDPPD and VMOVD do not.
+    is(k64, {0xc5, 0xfe, 0x58, 0xc1}, Opcode::VADDSS);
+    undefined(k64, {0xc4, 0xe3, 0x7d, 0x41, 0xc1, 0});
+    undefined(k64, {0xc5, 0xfd, 0x6e, 0xc1});
+    // W: VPERMILPS has W0 alone, FMA tells single from double by it in every mode.
+    undefined(k64, {0xc4, 0xe2, 0xf9, 0x0c, 0xc1});
+    undefined(k32, {0xc4, 0xe2, 0xf9, 0x0c, 0xc1});
+    is(k64, {0xc4, 0xe2, 0xf1, 0x98, 0xc1}, Opcode::VFMADD132PD);
+    is(k32, {0xc4, 0xe2, 0xf1, 0x98, 0xc1}, Opcode::VFMADD132PD);
+    is(k32, {0xc4, 0xe2, 0x71, 0x98, 0xc1}, Opcode::VFMADD132PS);
+    // Outside 64-bit mode W does not make a VMOVQ.
+    is(k64, {0xc4, 0xe1, 0xf9, 0x6e, 0xc1}, Opcode::VMOVQ);
+    is(k32, {0xc4, 0xe1, 0xf9, 0x6e, 0xc1}, Opcode::VMOVD);
+    undefined(k64, {0x62, 0xf1, 0x7c, 0x48, 0x58, 0xc1 /* EVEX */});
+}
+
+TEST_CASE("VEX vector operands") {
+    Decoded d = run(k64, {0xc4, 0x41, 0x34, 0x58, 0xc2});  // VADDPS ymm8, ymm9, ymm10
+    REQUIRE(d.status == DecodeStatus::Ok);
+    CHECK(d.insn.op[0].reg == 8);
+    CHECK(d.insn.op[1].reg == 9);
+    CHECK(d.insn.op[2].reg == 10);
+    for (unsigned i = 0; i < 3; ++i) CHECK(d.insn.op[i].size == 32);
+    CHECK(d.insn.feature == Feature::AVX);
+    // 256-bit integer operations are AVX2.
+    CHECK(run(k64, {0xc5, 0xf1, 0xfe, 0xc2}).insn.feature == Feature::AVX);
+    CHECK(run(k64, {0xc5, 0xf5, 0xfe, 0xc2}).insn.feature == Feature::AVX2);
+    CHECK(run(k64, {0xc4, 0xe2, 0x79, 0x18, 0x00}).insn.feature == Feature::AVX);
+    CHECK(run(k64, {0xc4, 0xe2, 0x79, 0x18, 0xc0}).insn.feature == Feature::AVX2);
+    // The register in the immediate; outside 64-bit mode its top bit is ignored.
+    CHECK(run(k64, {0xc4, 0xe3, 0x71, 0x4a, 0xc2, 0xf7}).insn.op[3].reg == 15);
+    CHECK(run(k32, {0xc4, 0xe3, 0x71, 0x4a, 0xc2, 0xf7}).insn.op[3].reg == 7);
+}
+
+TEST_CASE("gathers") {
+    Decoded d = run(k64, {0xc4, 0xe2, 0x6d, 0x92, 0x4c, 0xa0, 0x10});  // VGATHERDPS ymm1, [rax+ymm4*4+16], ymm2
+    REQUIRE(d.status == DecodeStatus::Ok);
+    CHECK(d.insn.opcode == Opcode::VGATHERDPS);
+    CHECK(d.insn.mem.base == RAX);
+    CHECK(d.insn.mem.index == 4);
+    CHECK(d.insn.mem.scale == 4);
+    CHECK(d.insn.mem.vector_index == 32);
+    CHECK(d.insn.op[1].size == 4);
+    CHECK(d.insn.op[2].access == kAccessReadWrite);
+    d = run(k64, {0xc4, 0xe2, 0x6d, 0x93, 0x0c, 0xc8});  // index and destination ymm1
+    CHECK(d.status == DecodeStatus::Invalid);
+    undefined(k64, {0xc4, 0xe2, 0x75, 0x92, 0x0c, 0xa0 /* destination and mask */});
+    undefined(k64, {0xc4, 0xe2, 0x5d, 0x92, 0x0c, 0xa0 /* index and mask */});
+    undefined(k64, {0xc4, 0xe2, 0x6d, 0x92, 0x08 /* no SIB */});
+    undefined(k64, {0xc4, 0xe2, 0x6d, 0x92, 0xcc /* register */});
+    undefined(k16, {0xc4, 0xe2, 0x6d, 0x92, 0x0c, 0xa0 /* 16-bit addresses */});
+    is(k16, {0x67, 0xc4, 0xe2, 0x6d, 0x92, 0x0c, 0xa0}, Opcode::VGATHERDPS);
+    CHECK(run(k64, {0xc4, 0xe2, 0xed, 0x92, 0x0c, 0xa0}).insn.mem.vector_index == 16);  // VGATHERDPD ymm, xmm index
+    CHECK(run(k64, {0xc4, 0xe2, 0x6d, 0x93, 0x0c, 0xa0}).insn.op[0].size == 16);        // VGATHERQPS xmm, ymm index
+}
+
 TEST_CASE("MOV to and from control registers ignores mod") {
     const Decoded d = run(k64, {0x0f, 0x22, 0x1c /* mod 0, rm 4 */});
     REQUIRE(d.status == DecodeStatus::Ok);

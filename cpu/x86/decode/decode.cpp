@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "base/bits.h"
+#include "cpu/x86/decode/forms.h"
 #include "cpu/x86/decode/instruction.h"
 #include "cpu/x86/decode/lookup.h"
 
@@ -28,129 +29,6 @@ constexpr std::array<PrefixKind, 256> kPrefixKinds = [] {
     kinds[0xf2] = PrefixKind::Repne;
     kinds[0xf3] = PrefixKind::Rep;
     return kinds;
-}();
-
-enum class Source : u8 {
-    None,
-    Rm,
-    RegField,
-    Vvvv,
-    OpcodeReg,
-    FixedGpr,
-    FixedXmm0,
-    FixedSeg,
-    FixedSt0,
-    UImm,
-    SImm,
-    One,
-    Rel,
-    Far,
-    MOffs,
-    StringSrc,
-    StringDst,
-    Xlat
-};
-
-// Sizes that the instruction settles; smaller values are sizes in bytes.
-enum Size : u8 { V = 0x80, Z, Y, R, P, S, A, IV };
-
-// How a Form becomes an Operand.
-struct FormInfo {
-    Source source;
-    OperandKind kind;  // of the register, where there is one
-    u8 size;           // of the register or the immediate
-    u8 memory_size;    // where memory is possible
-    u8 reg;            // of the fixed ones
-};
-
-constexpr std::array<FormInfo, static_cast<size_t>(Form::Count_)> kForms = [] {
-    using enum OperandKind;
-    std::array<FormInfo, static_cast<size_t>(Form::Count_)> t{};
-    auto set = [&t](Form form, Source source, OperandKind kind, u8 size, u8 memory_size = 0, u8 reg = 0) {
-        t[static_cast<size_t>(form)] = {source, kind, size, memory_size, reg};
-    };
-    auto rm = [&set](Form form, OperandKind kind, u8 size, u8 memory_size) {
-        set(form, Source::Rm, kind, size, memory_size);
-    };
-    rm(Form::Eb, Gpr, 1, 1);
-    rm(Form::Ew, Gpr, 2, 2);
-    rm(Form::Ed, Gpr, 4, 4);
-    rm(Form::Eq, Gpr, 8, 8);
-    rm(Form::Ev, Gpr, V, V);
-    rm(Form::Ey, Gpr, Y, Y);
-    rm(Form::Ez, Gpr, Z, Z);
-    rm(Form::Er, Gpr, R, R);
-    rm(Form::RdMb, Gpr, 4, 1);
-    rm(Form::RdMw, Gpr, 4, 2);
-    rm(Form::RvMw, Gpr, V, 2);
-    rm(Form::UdqMd, Xmm, 16, 4);
-    rm(Form::M, Gpr, 0, 0);
-    rm(Form::Mb, Gpr, 0, 1);
-    rm(Form::Mw, Gpr, 0, 2);
-    rm(Form::Md, Gpr, 0, 4);
-    rm(Form::Mq, Gpr, 0, 8);
-    rm(Form::Mt, Gpr, 0, 10);
-    rm(Form::Mdq, Gpr, 0, 16);
-    rm(Form::My, Gpr, 0, Y);
-    rm(Form::Mp, Gpr, 0, P);
-    rm(Form::Ms, Gpr, 0, S);
-    rm(Form::Ma, Gpr, 0, A);
-    rm(Form::Rd, Gpr, R, 0);
-    rm(Form::Sti, St, 10, 0);
-    rm(Form::Qq, Mm, 8, 8);
-    rm(Form::Qd, Mm, 8, 4);
-    rm(Form::Wdq, Xmm, 16, 16);
-    rm(Form::Wq, Xmm, 8, 8);
-    rm(Form::Wd, Xmm, 4, 4);
-    rm(Form::Ww, Xmm, 2, 2);
-    set(Form::Gb, Source::RegField, Gpr, 1);
-    set(Form::Gw, Source::RegField, Gpr, 2);
-    set(Form::Gv, Source::RegField, Gpr, V);
-    set(Form::Gy, Source::RegField, Gpr, Y);
-    set(Form::Gr, Source::RegField, Gpr, R);
-    set(Form::By, Source::Vvvv, Gpr, Y);
-    set(Form::Sw, Source::RegField, Seg, 2);
-    set(Form::Cd, Source::RegField, Cr, R);
-    set(Form::Dd, Source::RegField, Dr, R);
-    set(Form::Pq, Source::RegField, Mm, 8);
-    set(Form::Vdq, Source::RegField, Xmm, 16);
-    set(Form::Vq, Source::RegField, Xmm, 8);
-    set(Form::Vd, Source::RegField, Xmm, 4);
-    set(Form::Zb, Source::OpcodeReg, Gpr, 1);
-    set(Form::Zv, Source::OpcodeReg, Gpr, V);
-    set(Form::Ib, Source::UImm, Imm, 1);
-    set(Form::Iw, Source::UImm, Imm, 2);
-    set(Form::sIb, Source::SImm, Imm, 1);
-    set(Form::Iz, Source::SImm, Imm, Z);
-    set(Form::Iv, Source::SImm, Imm, IV);
-    set(Form::I1, Source::One, Imm, 1);
-    set(Form::Jb, Source::Rel, Rel, 1);
-    set(Form::Jz, Source::Rel, Rel, Z);
-    set(Form::Ap, Source::Far, Far, P);
-    set(Form::Ob, Source::MOffs, MOffs, 1);
-    set(Form::Ov, Source::MOffs, MOffs, V);
-    set(Form::Xb, Source::StringSrc, StringSrc, 1);
-    set(Form::Xv, Source::StringSrc, StringSrc, V);
-    set(Form::Xz, Source::StringSrc, StringSrc, Z);
-    set(Form::Yb, Source::StringDst, StringDst, 1);
-    set(Form::Yv, Source::StringDst, StringDst, V);
-    set(Form::Yz, Source::StringDst, StringDst, Z);
-    set(Form::Mxlat, Source::Xlat, Mem, 1);
-    set(Form::AL, Source::FixedGpr, Gpr, 1, 0, RAX);
-    set(Form::AX, Source::FixedGpr, Gpr, 2, 0, RAX);
-    set(Form::rAX, Source::FixedGpr, Gpr, V, 0, RAX);
-    set(Form::eAX, Source::FixedGpr, Gpr, Z, 0, RAX);
-    set(Form::CL, Source::FixedGpr, Gpr, 1, 0, RCX);
-    set(Form::DXw, Source::FixedGpr, Gpr, 2, 0, RDX);
-    set(Form::rES, Source::FixedSeg, Seg, 2, 0, ES);
-    set(Form::rCS, Source::FixedSeg, Seg, 2, 0, CS);
-    set(Form::rSS, Source::FixedSeg, Seg, 2, 0, SS);
-    set(Form::rDS, Source::FixedSeg, Seg, 2, 0, DS);
-    set(Form::rFS, Source::FixedSeg, Seg, 2, 0, FS);
-    set(Form::rGS, Source::FixedSeg, Seg, 2, 0, GS);
-    set(Form::St0, Source::FixedSt0, St, 10);
-    set(Form::XMM0, Source::FixedXmm0, Xmm, 16);
-    return t;
 }();
 
 // SDM volume 2, table 2-1: base and index of 16-bit ModRM forms.
@@ -189,6 +67,8 @@ private:
     const Row* find(const Slot& slot) const;
     void set_sizes(const Row& row);
     DecodeStatus memory();
+    void vector_index(const Row& row);
+    [[nodiscard]] bool distinct_registers() const;
     DecodeStatus memory32();
     DecodeStatus operand(const FormInfo& form, u8 access, Operand& out);
     DecodeStatus immediate(const FormInfo& form, Operand& out);
@@ -202,8 +82,10 @@ private:
     Mode mode_;
     Instruction& insn_;
     u8 rex_ = 0;            // R, X, B and W, also from VEX
+    bool vex_w_ = false;    // VEX.W, also where it does not count as REX.W
     bool has_rex_ = false;  // a REX prefix: SPL, BPL, SIL, DIL instead of AH, CH, DH, BH
     bool address_override_ = false;
+    u8 sib_ = 0;
 };
 
 template <class T>
@@ -290,7 +172,8 @@ DecodeStatus Decoder::vex(u8 byte, Map& map) {
         rex_ = static_cast<u8>(rex_ | ((p0 & 0x40) != 0 ? 0 : kRexX) | ((p0 & 0x20) != 0 ? 0 : kRexB));
         map_select = p0 & 0x1f;
         last = *at_++;
-        if ((last & 0x80) != 0) rex_ |= kRexW;
+        vex_w_ = (last & 0x80) != 0;
+        if (vex_w_) rex_ |= kRexW;
     }
     if (map_select < 1 || map_select > 3) return DecodeStatus::Invalid;
     map = static_cast<Map>(static_cast<unsigned>(Map::Vex0F) + map_select - 1);
@@ -312,6 +195,7 @@ const Row* Decoder::find(const Slot& slot) const {
     u32 excluded = mode_ == Mode::Bits64 ? kRowNo64 : kRowOnly64;
     excluded |= (rex_ & kRexW) != 0 ? kRowNoRexW : kRowRexW;
     if ((rex_ & kRexB) != 0) excluded |= kRowNoRexB;
+    if (insn_.vex) excluded |= (insn_.vex_l ? kRowVexL0 : kRowVexL1) | (vex_w_ ? kRowVexW0 : kRowVexW1);
     const u16* order = kLookup.order + slot.first;
     for (unsigned i = 0; i < slot.count; ++i) {
         const Row& row = kRowTable[order[i]];
@@ -366,7 +250,7 @@ DecodeStatus Decoder::memory32() {
     bool no_base = mod == 0 && base == 5;
     if (base == 4) {
         if (!has(1)) return short_of_bytes();
-        const u8 sib = *at_++;
+        const u8 sib = sib_ = *at_++;
         base = sib & 7;
         no_base = mod == 0 && base == 5;
         const u8 index = static_cast<u8>(((sib >> 3) & 7) | rex(kRexX));
@@ -388,6 +272,22 @@ DecodeStatus Decoder::memory32() {
     return DecodeStatus::Ok;
 }
 
+// What memory() took for a general register is a vector register, and 4 is one like any other (SDM volume 2, 2.3.12).
+void Decoder::vector_index(const Row& row) {
+    MemoryOperand& m = insn_.mem;
+    if (m.index == MemoryOperand::kNoReg) m.index = RSP;
+    m.scale = static_cast<u8>(1 << (sib_ >> 6));
+    m.vector_index = size_of(kForms[static_cast<size_t>(row.forms[1])].size);
+    if (m.vector_index == 8) m.vector_index = 16;
+}
+
+// SDM volume 2, VGATHER: "If any pair of the index, mask, or destination registers are the same, this instruction results a
+// UD fault."
+bool Decoder::distinct_registers() const {
+    const u8 destination = insn_.op[0].reg, mask = insn_.op[2].reg, index = insn_.mem.index;
+    return destination != mask && destination != index && mask != index;
+}
+
 u8 Decoder::size_of(u8 code) const {
     const u8 operand = insn_.operand_size;
     switch (code) {
@@ -399,6 +299,10 @@ u8 Decoder::size_of(u8 code) const {
         case P: return static_cast<u8>(operand + 2);
         case S: return mode_ == Mode::Bits64 ? 10 : 6;
         case A: return static_cast<u8>(operand * 2);
+        case X: return insn_.vex_l ? 32 : 16;
+        case XHalf: return insn_.vex_l ? 16 : 8;
+        case XQuarter: return insn_.vex_l ? 8 : 4;
+        case XEighth: return insn_.vex_l ? 4 : 2;
         default: return code;
     }
 }
@@ -477,6 +381,12 @@ DecodeStatus Decoder::operand(const FormInfo& form, u8 access, Operand& out) {
             ok = reg_operand(form.kind, size_of(form.size), insn_.vex_vvvv & 7,
                              mode_ == Mode::Bits64 ? insn_.vex_vvvv & 8 : 0, out);
             break;
+        case Source::Is4: {
+            if (!has(1)) return short_of_bytes();
+            const u8 number = static_cast<u8>(*at_++ >> 4);
+            ok = reg_operand(form.kind, size_of(form.size), number & 7, mode_ == Mode::Bits64 ? number & 8 : 0, out);
+            break;
+        }
         case Source::OpcodeReg:
             ok = reg_operand(form.kind, size_of(form.size), insn_.opcode_byte & 7, rex(kRexB), out);
             break;
@@ -516,6 +426,7 @@ constexpr u8 operand_access(RowAccess access, unsigned index) {
         case RowAccess::RW: return index == 0 ? kAccessReadWrite : kAccessRead;
         case RowAccess::XX: return index < 2 ? kAccessReadWrite : kAccessRead;
         case RowAccess::WW: return index < 2 ? kAccessWrite : kAccessRead;
+        case RowAccess::XRX: return index != 1 ? kAccessReadWrite : kAccessRead;
     }
     return kAccessNone;
 }
@@ -556,10 +467,13 @@ DecodeStatus Decoder::run() {
 
     const bool memory_form = row->modrm.present && insn_.modrm_mod() != 3;
     if (insn_.lock && ((row->flags & kRowLock) == 0 || !memory_form)) return DecodeStatus::Invalid;
-    if (insn_.vex && (row->flags & kRowVexL0) != 0 && insn_.vex_l) return DecodeStatus::Invalid;
+    if (insn_.vex_l && (row->flags & kRowAvxInteger) != 0) insn_.feature = Feature::AVX2;
     if (memory_form) {
+        const bool vsib = (row->flags & kRowVsib) != 0;
+        if (vsib && (insn_.address_size == 2 || insn_.modrm_rm() != 4)) return DecodeStatus::Invalid;
         status = memory();
         if (status != DecodeStatus::Ok) return status;
+        if (vsib) vector_index(*row);
     }
     bool uses_vvvv = false;
     for (unsigned i = 0; i < row->forms.size() && row->forms[i] != Form::None; ++i) {
@@ -571,6 +485,7 @@ DecodeStatus Decoder::run() {
     }
     // SDM volume 2, 2.3.5: an unused vvvv must be 1111b.
     if (insn_.vex && !uses_vvvv && insn_.vex_vvvv != 0) return DecodeStatus::Invalid;
+    if ((row->flags & kRowVsib) != 0 && !distinct_registers()) return DecodeStatus::Invalid;
     if (insn_.segment_prefix <= GS) insn_.mem.segment = insn_.segment_prefix;
     insn_.length = static_cast<u8>(at_ - start_);
     return DecodeStatus::Ok;

@@ -40,7 +40,7 @@ enum class OperandKind : u8 {
     Dr,         // reg: 0..7
     St,         // reg: i of ST(i)
     Mm,         // reg: 0..7
-    Xmm,        // reg: 0..15; size: bytes of it that take part
+    Xmm,        // reg: 0..15; size: bytes of it that take part, 32 for a YMM register
     Imm,        // imm: sign-extended to 64 bits where the manual sign-extends it to the operand size, else zero-extended
     Rel,        // imm: displacement of a near branch, relative to the next instruction; target wraps at operand_size
     Mem,        // Instruction::mem; size 0 where only the address is used or the size depends on state (FXSAVE, LEA ...)
@@ -62,11 +62,12 @@ struct Operand {
 
 struct MemoryOperand {
     static constexpr u8 kNoReg = 0xff;
-    u8 segment = DS;   // effective SegReg: default or override (in 64-bit mode only FS and GS matter)
-    u8 base = kNoReg;  // State::gpr index
-    u8 index = kNoReg;
+    u8 segment = DS;            // effective SegReg: default or override (in 64-bit mode only FS and GS matter)
+    u8 base = kNoReg;           // State::gpr index
+    u8 index = kNoReg;          // or, for VSIB, a vector register
     u8 scale = 1;               // 1, 2, 4, 8
     bool rip_relative = false;  // disp counts from the next instruction
+    u8 vector_index = 0;        // bytes of the index register when it is a vector register, else 0
     i64 disp = 0;               // sign-extended; the sum wraps at address_size
 };
 
@@ -94,9 +95,15 @@ enum RowFlags : u32 {
     kRowAligned = 1u << 17,   // memory operand of 16 bytes must be aligned, else #GP(0) (legacy SSE)
     kRowX87 = 1u << 18,       // #NM by CR0.EM/TS; pending x87 exceptions are reported first unless kRowNoWait
     kRowNoWait = 1u << 19,
-    kRowMmx = 1u << 20,     // uses MMX registers: #UD by CR0.EM, #NM by CR0.TS, #MF, resets TOP
-    kRowNoRexB = 1u << 22,  // REX.B must be 0
-    kRowSse = 1u << 21,     // #UD by CR0.EM or !CR4.OSFXSR, #NM by CR0.TS
+    kRowMmx = 1u << 20,         // uses MMX registers: #UD by CR0.EM, #NM by CR0.TS, #MF, resets TOP
+    kRowNoRexB = 1u << 22,      // REX.B must be 0
+    kRowSse = 1u << 21,         // #UD by CR0.EM or !CR4.OSFXSR, #NM by CR0.TS
+    kRowVexL1 = 1u << 23,       // VEX: L must be 1
+    kRowVexW0 = 1u << 24,       // VEX: W must be 0, in every mode
+    kRowVexW1 = 1u << 25,       // VEX: W must be 1, in every mode
+    kRowAvx = 1u << 26,         // needs AVX state: #UD by !CR4.OSXSAVE or XCR0[2:1] != 3, #NM by CR0.TS
+    kRowAvxInteger = 1u << 27,  // with VEX.L = 1 it is part of AVX2
+    kRowVsib = 1u << 28,        // a gather: SIB byte with a vector register as index; registers must differ
 };
 
 // No CPUID feature needed.

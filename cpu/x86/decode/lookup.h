@@ -13,7 +13,7 @@ struct Slot {
 
 struct Lookup {
     static constexpr unsigned kMaps = static_cast<unsigned>(Map::Count_);
-    static constexpr unsigned kMaxEncodings = 2048;
+    static constexpr unsigned kMaxEncodings = 4096;
     Slot slots[kMaps][256]{};
     u16 order[kMaxEncodings]{};  // row indices, those of one opcode byte next to each other
 };

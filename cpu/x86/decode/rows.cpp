@@ -30,6 +30,8 @@ TANDEM_DIGIT(7)
 constexpr u32 No64 = kRowNo64, Only64 = kRowOnly64, Lock = kRowLock, D64 = kRowDefault64, F64 = kRowForce64;
 constexpr u32 PlusR = kRowPlusReg, PlusCC = kRowPlusCond, Prot = kRowProtected, Cpl0 = kRowCpl0, Iopl = kRowIopl;
 constexpr u32 Br = kRowBranch, Str = kRowString, RexW = kRowRexW, NoRexW = kRowNoRexW, NoRexB = kRowNoRexB, L0 = kRowVexL0;
+constexpr u32 L1 = kRowVexL1, W0 = kRowVexW0, W1 = kRowVexW1, Avx = kRowAvx | kRowProtected, Int = kRowAvxInteger,
+              Vsib = kRowVsib;
 constexpr u32 Alias = kRowAlias, Fb = kRowFallback, Al = kRowAligned, X87 = kRowX87, NW = kRowNoWait, Mmx = kRowMmx,
               Sse = kRowSse;
 

@@ -30,6 +30,8 @@ struct ModRmMatch {
 // Operand notation of the SDM, volume 2, appendix A.2.1 and A.2.2. Additions: Er Gr (8 bytes in 64-bit mode, else 4), Ez (2
 // or 4 by operand size), sIb (Ib sign-extended), Iv (up to 8 bytes), I1 (the constant 1), RdMb RdMw RvMw UdqMd (register of
 // one size, memory of another), Zb Zv (register in the opcode), Mxlat (XLAT's table), rES... (segment registers), DXw (DX).
+// x stands for 16 bytes, or 32 with VEX.L; Wh We Wo are a half, a quarter and an eighth of it in memory; L is the register
+// in bits 7:4 of an immediate; VMdx VMqx VMqh are VSIB operands of 4 or 8 bytes whose index is a whole or half a vector.
 enum class Form : u8 {
     None,
     Eb,
@@ -110,10 +112,23 @@ enum class Form : u8 {
     Wd,
     Ww,
     XMM0,
+    Vx,
+    Hx,
+    Hdq,
+    Wx,
+    Wh,
+    We,
+    Wo,
+    Wb,
+    Mx,
+    Lx,
+    VMdx,
+    VMqx,
+    VMqh,
     Count_
 };
 
-enum class RowAccess : u8 { N, R, W, RW, XX, WW };
+enum class RowAccess : u8 { N, R, W, RW, XX, WW, XRX };
 
 struct Row {
     Map map;
