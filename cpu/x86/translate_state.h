@@ -43,7 +43,8 @@ struct TranslateState {
     u64 cc_src = 0;
     u64 cc_src2 = 0;
     u64 df_step = 1;  // +1 or -1 (two's complement) from EFLAGS.DF, which is not in state.rflags meanwhile
-    alignas(16) u64 scratch_vec[4][2] = {};  // memory operands on their way into helpers
+    alignas(16) u64 scratch_vec[4][2] = {};   // memory operands on their way into helpers
+    alignas(16) u64 simd_operand[3][4] = {};  // of a watched SIMD operation, see simd_end()
     u64 scratch[4] = {};
     u64 debug_trap = 0;  // DR6 bits of a #DB trap to report at the next instruction boundary
     const CpuModel* model = nullptr;

@@ -41,7 +41,7 @@ u32 stmxcsr(TranslateState* t);
 // at the result with an unbounded exponent (SDM volume 1, 4.9.1.4 and 4.9.1.5), which the host does not show while they are
 // masked.
 enum class SimdElements : u8 { None, PackedSingle, PackedDouble, ScalarSingle, ScalarDouble };
-enum class SimdArith : u8 { None, Add, Sub, Mul, Div, AddSub, HorizontalAdd, HorizontalSub, Narrow, Dot };
+enum class SimdArith : u8 { None, Add, Sub, Mul, Div, AddSub, HorizontalAdd, HorizontalSub, Narrow, Dot, NarrowHalf, Fused };
 struct SimdCheck {
     u32 value = 0;  // as IR passes it
     static constexpr SimdCheck make(SimdElements elements, SimdArith arith, u8 imm = 0) {
@@ -49,7 +49,11 @@ struct SimdCheck {
     }
     [[nodiscard]] constexpr SimdElements elements() const { return static_cast<SimdElements>(value & 7); }
     [[nodiscard]] constexpr SimdArith arith() const { return static_cast<SimdArith>((value >> 3) & 31); }
-    [[nodiscard]] constexpr u8 imm() const { return static_cast<u8>(value >> 8); }  // of Dot
+    // The instruction's immediate (Dot, NarrowHalf), or its opcode byte (Fused).
+    [[nodiscard]] constexpr u8 imm() const { return static_cast<u8>(value >> 8); }
+    // Of 32-byte operands.
+    [[nodiscard]] constexpr SimdCheck widened() const { return {value | 1u << 16}; }
+    [[nodiscard]] constexpr bool wide() const { return (value >> 16 & 1) != 0; }
     [[nodiscard]] constexpr bool is_single() const {
         return elements() == SimdElements::PackedSingle || elements() == SimdElements::ScalarSingle;
     }
@@ -59,12 +63,12 @@ struct SimdCheck {
 };
 
 // Bracket of one SIMD floating-point instruction while an exception is unmasked. begin() clears the flags; end() raises #XM
-// (#UD with CR4.OSXMMEXCPT = 0) or lets the instruction complete. Before end(), when there is something to check: result in
-// scratch_vec[0], first and second operand in scratch_vec[1] and [2].
+// (#UD with CR4.OSXMMEXCPT = 0) or lets the instruction complete. Before end(), when there is something to check: the
+// operands in TranslateState::simd_operand.
 void simd_begin(TranslateState* t);
 LeaveReason simd_end(TranslateState* t, u32 check);
 
-// The flags that the operation on t.scratch_vec[1] and [2] raises under `control`, whose masks count. For simd_end.
+// The flags that the operation on t.simd_operand raises under `control`, whose masks count. For simd_end.
 u32 simd_flags(const TranslateState& t, SimdCheck check, u32 control);
 // The host's MXCSR for a watched operation: all exceptions masked, flags clear. Flush-to-zero needs underflow masked (SDM
 // volume 1, 10.2.3.3).

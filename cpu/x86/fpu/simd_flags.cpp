@@ -1,5 +1,9 @@
 // The exception flags of one SIMD floating-point operation, element by element, with the rules for unmasked exceptions.
+#include <xmmintrin.h>
+
 #include <array>
+#include <bit>
+#include <cmath>
 #include <cstring>
 #include <span>
 
@@ -17,9 +21,10 @@ struct Element {
     u32 flags = 0;
 };
 struct Pair {
-    SimdArith arith = SimdArith::None;  // Add, Sub, Mul, Div or Narrow
+    SimdArith arith = SimdArith::None;  // Add, Sub, Mul, Div, Narrow, NarrowHalf or Fused: a * b + c
     u64 a = 0;
     u64 b = 0;
+    u64 c = 0;
 };
 
 #define SCALAR(insn)                                                                                             \
@@ -70,7 +75,98 @@ bool inexact_unbounded(const Pair& p, bool single, u32 control) {
     return (host_x87::arith(op, host_x87::Control{fcw, 0}, a, b).status & fsw::PE) != 0;
 }
 
+// Runs a * b + c under `control`. The barriers keep the compiler from moving it across the control register's changes.
+template <class T, class Bits>
+Element fuse(const Pair& p, u32 control) {
+    T a = std::bit_cast<T>(static_cast<Bits>(p.a));
+    T b = std::bit_cast<T>(static_cast<Bits>(p.b));
+    T c = std::bit_cast<T>(static_cast<Bits>(p.c));
+    const u32 saved = _mm_getcsr();
+    _mm_setcsr(control);
+    asm volatile("" : "+x"(a), "+x"(b), "+x"(c));
+    T r = std::fma(a, b, c);
+    asm volatile("" : "+x"(r));
+    const u32 flags = _mm_getcsr();
+    _mm_setcsr(saved);
+    return {std::bit_cast<Bits>(r), flags};
+}
+
+// Whether a * b + c has more significant bits than the format: the product of two 53-bit numbers fits into the 113 bits of
+// binary128, and what its sum with c loses is found by an error-free transformation.
+bool inexact_fused(const Pair& p, bool single) {
+    __extension__ using Wide = __float128;
+    const auto value = [single](u64 v) -> Wide {
+        return single ? Wide(std::bit_cast<float>(static_cast<u32>(v))) : Wide(std::bit_cast<double>(v));
+    };
+    const u32 saved = _mm_getcsr();
+    _mm_setcsr(mxcsr::Default);
+    const Wide product = value(p.a) * value(p.b);
+    const Wide c = value(p.c);
+    const Wide sum = product + c;
+    const Wide back = sum - product;
+    const Wide lost = (product - (sum - back)) + (c - back);
+    u128 image = 0;
+    std::memcpy(&image, &sum, sizeof image);
+    const unsigned dropped = 113 - (single ? 24 : 53);
+    const bool inexact = lost != 0 || (image & ((u128{1} << dropped) - 1)) != 0;
+    _mm_setcsr(saved);
+    return inexact;
+}
+
+Element evaluate_fused(const Pair& p, bool single, u32 control) {
+    Element e = single ? fuse<float, u32>(p, watched_image(control)) : fuse<double, u64>(p, watched_image(control));
+    e.flags &= mxcsr::Flags;
+    const u32 unmasked = ~(control >> 7) & mxcsr::Flags;
+    if ((unmasked & mxcsr::UE) != 0 && is_denormal(e.value, single)) e.flags |= mxcsr::UE;
+    if ((e.flags & unmasked & (mxcsr::OE | mxcsr::UE)) != 0) {
+        e.flags = (e.flags & ~mxcsr::PE) | (inexact_fused(p, single) ? mxcsr::PE : 0);
+    }
+    return e;
+}
+
+// A single as a binary16, rounded in the direction of `rounding` (MXCSR.RC's encoding). DAZ counts, FZ does not (SDM volume
+// 2, VCVTPS2PH).
+Element evaluate_half(u32 v, unsigned rounding, u32 control) {
+    if ((control & mxcsr::DAZ) != 0 && is_denormal(v, true)) v &= 1u << 31;
+    const u32 magnitude = v & 0x7fffffff;
+    if (magnitude > 0x7f800000) return {0, (v & 0x400000) != 0 ? 0 : mxcsr::IE};
+    if (magnitude == 0 || magnitude == 0x7f800000) return {};
+    Element e;
+    if (is_denormal(v, true)) e.flags |= mxcsr::DE;
+    // The significand with its leading one at bit 23, and the exponent that belongs to it.
+    const int shift = std::max(std::countl_zero(magnitude & 0x7fffff) - 8, 0);
+    const bool normal = magnitude >= 0x800000;
+    const u32 significand = normal ? (magnitude & 0x7fffff) | 0x800000 : (magnitude & 0x7fffff) << shift;
+    const int exponent = normal ? static_cast<int>(magnitude >> 23) - 127 : -126 - shift;
+    const bool negative = (v >> 31) != 0;
+    const auto rounded_up = [&](unsigned bits) {  // whether rounding `bits` low bits away carries
+        const u32 rest = significand & static_cast<u32>(mask(bits));
+        const u32 half = 1u << (bits - 1);
+        if (rounding == 0) return rest > half || (rest == half && (significand >> bits & 1) != 0);
+        return rest != 0 && rounding != 3 && (rounding == 1) == negative;
+    };
+    constexpr int kMinimum = -14, kMaximum = 15;
+    constexpr unsigned kDropped = 13;
+    const bool carries = (significand >> kDropped) == 0x7ff && rounded_up(kDropped);
+    const int rounded_exponent = exponent + (carries ? 1 : 0);
+    const bool tiny = rounded_exponent < kMinimum;
+    const u32 unmasked = ~(control >> 7) & mxcsr::Flags;
+    const unsigned dropped = std::min(kDropped + static_cast<unsigned>(exponent < kMinimum ? kMinimum - exponent : 0), 31u);
+    const bool inexact = (significand & mask(dropped)) != 0;
+    const bool inexact_unbounded = (significand & mask(kDropped)) != 0;
+    if (rounded_exponent > kMaximum) {
+        e.flags |= mxcsr::OE | ((unmasked & mxcsr::OE) == 0 || inexact_unbounded ? mxcsr::PE : 0);
+    } else if (tiny && (unmasked & mxcsr::UE) != 0) {
+        e.flags |= mxcsr::UE | (inexact_unbounded ? mxcsr::PE : 0);
+    } else if (inexact) {
+        e.flags |= mxcsr::PE | (tiny ? mxcsr::UE : 0);
+    }
+    return e;
+}
+
 Element evaluate(const Pair& p, bool single, u32 control) {
+    if (p.arith == SimdArith::Fused) return evaluate_fused(p, single, control);
+    if (p.arith == SimdArith::NarrowHalf) return evaluate_half(static_cast<u32>(p.a), static_cast<unsigned>(p.b), control);
     const unsigned index = static_cast<unsigned>(p.arith) - static_cast<unsigned>(SimdArith::Add);
     const ScalarFn run = p.arith == SimdArith::Narrow ? kNarrow : (single ? kSingle : kDouble)[index];
     Element e = run(p.a, p.b, watched_image(control));
@@ -96,12 +192,13 @@ u32 evaluate_all(std::span<Pair> pairs, bool single, u32 control) {
     return (flags & unmasked & kPreComputation) != 0 ? flags & kPreComputation : flags;
 }
 
-u64 element(const u64 (&v)[2], unsigned i, bool single) {
-    return single ? static_cast<u32>(v[i / 2] >> (32 * (i % 2))) : v[i];
-}
+// Half a vector register.
+using Half = std::span<const u64, 2>;
+
+u64 element(Half v, unsigned i, bool single) { return single ? static_cast<u32>(v[i / 2] >> (32 * (i % 2))) : v[i]; }
 
 // DPPS and DPPD: products, then sums by pairs; a stage with an unmasked exception is the last.
-u32 dot_flags(const u64 (&a)[2], const u64 (&b)[2], SimdCheck check, u32 control) {
+u32 dot_flags(Half a, Half b, SimdCheck check, u32 control) {
     const bool single = check.is_single();
     const unsigned count = single ? 4 : 2;
     const u32 unmasked = ~(control >> 7) & mxcsr::Flags;
@@ -123,8 +220,27 @@ u32 dot_flags(const u64 (&a)[2], const u64 (&b)[2], SimdCheck check, u32 control
     return flags;
 }
 
-// The scalar operations of one instruction other than DPPS and DPPD.
-unsigned split(const u64 (&a)[2], const u64 (&b)[2], SimdCheck check, std::array<Pair, 4>& out) {
+// One element of an FMA instruction as a * b + c, from its operands in order. The opcode byte tells which are multiplied
+// (high digit: 132, 213, 231) and which signs change.
+Pair fused(u8 opcode, std::array<u64, 3> v, unsigned i, bool single) {
+    Pair p{SimdArith::Fused, v[0], v[1], v[2]};
+    switch (opcode >> 4) {
+        case 0x9: p = {SimdArith::Fused, v[0], v[2], v[1]}; break;
+        case 0xa: break;
+        default: p = {SimdArith::Fused, v[1], v[2], v[0]}; break;
+    }
+    const u64 sign = u64{1} << (single ? 31 : 63);
+    const unsigned kind = opcode & 15;
+    const bool odd = i % 2 != 0;
+    // 6 VFMADDSUB, 7 VFMSUBADD, then by two VFMADD, VFMSUB, VFNMADD, VFNMSUB.
+    const bool subtracts = kind == 6 ? !odd : kind == 7 ? odd : (kind & 2) != 0;
+    if (subtracts) p.c ^= sign;
+    if (kind >= 0xc) p.a ^= sign;
+    return p;
+}
+
+// The scalar operations of one half of an instruction other than DPPS and DPPD.
+unsigned split(Half a, Half b, Half c, SimdCheck check, u32 control, std::span<Pair, 4> out) {
     const bool single = check.is_single();
     const SimdArith arith = check.arith();
     if (arith == SimdArith::Narrow) {
@@ -135,6 +251,15 @@ unsigned split(const u64 (&a)[2], const u64 (&b)[2], SimdCheck check, std::array
     const unsigned count = !check.is_packed() ? 1 : single ? 4 : 2;
     for (unsigned i = 0; i < count; ++i) {
         switch (arith) {
+            case SimdArith::NarrowHalf: {
+                const u32 rounding = bit(check.imm(), 2) ? (control & mxcsr::RC) >> 13 : check.imm() & 3u;
+                out[i] = {arith, element(a, i, true), rounding};
+                break;
+            }
+            case SimdArith::Fused:
+                out[i] =
+                    fused(check.imm(), {element(a, i, single), element(b, i, single), element(c, i, single)}, i, single);
+                break;
             case SimdArith::AddSub:
                 out[i] = {i % 2 == 0 ? SimdArith::Sub : SimdArith::Add, element(a, i, single), element(b, i, single)};
                 break;
@@ -155,12 +280,19 @@ unsigned split(const u64 (&a)[2], const u64 (&b)[2], SimdCheck check, std::array
 }  // namespace
 
 u32 simd_flags(const TranslateState& t, SimdCheck check, u32 control) {
-    const auto& a = t.scratch_vec[1];
-    const auto& b = t.scratch_vec[2];
-    if (check.arith() == SimdArith::Dot) return dot_flags(a, b, check, control);
-    std::array<Pair, 4> pairs;
-    const unsigned count = split(a, b, check, pairs);
-    return evaluate_all(std::span(pairs).first(count), check.is_single(), control);
+    const auto half = [&t](unsigned operand, unsigned which) { return Half(&t.simd_operand[operand][2 * which], 2); };
+    const unsigned halves = check.wide() ? 2 : 1;
+    std::array<Pair, 8> pairs;
+    unsigned count = 0;
+    u32 dots = 0;
+    for (unsigned h = 0; h < halves; ++h) {
+        if (check.arith() == SimdArith::Dot) {
+            dots |= dot_flags(half(0, h), half(1, h), check, control);
+        } else {
+            count += split(half(0, h), half(1, h), half(2, h), check, control, std::span<Pair, 4>(&pairs[count], 4));
+        }
+    }
+    return dots | evaluate_all(std::span(pairs).first(count), check.is_single(), control);
 }
 
 }  // namespace tandem::cpu::x86

@@ -38,13 +38,15 @@ std::optional<Vector> refused(const Instruction& i, ModeBits mode) {
         const bool smap = i.opcode == Opcode::CLAC || i.opcode == Opcode::STAC;
         return smap ? kUD : kGP;
     }
-    if ((i.flags & (kRowSse | kRowMmx | kRowX87)) != 0 && mode.has(ModeBits::kTs)) return kNM;
+    if ((i.flags & kRowAvx) != 0 && !mode.has(ModeBits::kAvx)) return kUD;
+    if ((i.flags & (kRowSse | kRowAvx | kRowMmx | kRowX87)) != 0 && mode.has(ModeBits::kTs)) return kNM;
     if ((i.flags & kRowX87) != 0 && mode.has(ModeBits::kEm)) return kNM;
     return std::nullopt;
 }
 
 // Whether the model offers the instruction, possibly as the older one that its encoding stands for.
 bool offered(const CpuModel& model, Instruction& i) {
+    if ((i.flags & kRowAvx) != 0 && !model.has(Feature::AVX)) return false;
     if (i.feature == kNoFeature || model.has(i.feature)) return true;
     if (i.fallback == Opcode::Invalid_) return false;
     i.opcode = i.fallback;

@@ -87,7 +87,7 @@ void movq2dq(Lifter& l) {
     mmx_wait(l);
     const Value v = mm(l, l.op(1).reg);
     mmx_enter(l);
-    set_xmm(l, l.op(0).reg, l.b.v_from(v));
+    set_vec(l, l.op(0).reg, l.b.v_from(v));
 }
 
 void movdq2q(Lifter& l) {
@@ -106,7 +106,7 @@ void from_integers(Lifter& l) {
     if (is_mm(l, 1)) mmx_enter(l);
     const Value result = with_exceptions(l, [&] { return l.b.v_op(op, {src}); });
     const unsigned reg = l.op(0).reg;
-    set_xmm(l, reg, op == Op::CvtDQ2PS ? l.b.v_insert(xmm(l, reg), low(l, result), 0) : result);
+    set_vec(l, reg, op == Op::CvtDQ2PS ? l.b.v_insert(xmm(l, reg), low(l, result), 0) : result);
 }
 
 // CVTPS2PI, CVTPD2PI and their truncating forms.

@@ -13,25 +13,26 @@ constexpr u32 x87_register_slot(unsigned reg, std::size_t field) {
     return x87_slot(offsetof(X87, reg) + reg * sizeof(X87Reg) + field);
 }
 
+u32 alignment(const Lifter& l, unsigned i) {
+    return l.op(i).size >= 16 && (l.insn.flags & kRowAligned) != 0 ? MemFlags::kAligned : 0;
+}
+
 }  // namespace
 
 Value load_operand(Lifter& l, unsigned i) {
     const unsigned size = l.op(i).size;
-    const u32 aligned = size == 16 && (l.insn.flags & kRowAligned) != 0 ? MemFlags::kAligned : 0;
-    return l.load(size == 16 ? Type::V128 : jit::ir::int_type(size), l.address(i), aligned);
+    const Type type = size == 32 ? Type::V256 : size == 16 ? Type::V128 : jit::ir::int_type(size);
+    return l.load(type, l.address(i), alignment(l, i));
 }
 
-void store_operand(Lifter& l, unsigned i, Value v) {
-    const u32 aligned = l.op(i).size == 16 && (l.insn.flags & kRowAligned) != 0 ? MemFlags::kAligned : 0;
-    l.store(l.address(i), v, aligned);
-}
+void store_operand(Lifter& l, unsigned i, Value v) { l.store(l.address(i), v, alignment(l, i)); }
 
 Value vector_operand(Lifter& l, unsigned i) {
     const Operand& o = l.op(i);
-    if (o.kind == OperandKind::Xmm) return xmm(l, o.reg);
+    if (o.kind == OperandKind::Xmm) return l.get(o.size == 32 ? Type::V256 : Type::V128, vec_slot(o.reg));
     if (o.kind == OperandKind::Mm) return l.b.v_from(mm(l, o.reg));
     Value v = o.kind == OperandKind::Gpr ? l.gpr(o.reg, o.size) : load_operand(l, i);
-    if (l.b.type_of(v) == Type::V128) return v;
+    if (jit::ir::is_vector(l.b.type_of(v))) return v;
     if (jit::ir::size_of(l.b.type_of(v)) < 4) v = l.b.zext(Type::I32, v);
     return l.b.v_from(v);
 }
