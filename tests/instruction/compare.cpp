@@ -137,7 +137,7 @@ void level_strings(const TestCase& test, const Outcome& host, Outcome& tandem) {
 bool open_fault(const TestCase& test, const Outcome& host, const Outcome& tandem) {
     if (!faulted(test, host) && !faulted(test, tandem)) return false;
     for (const Instruction& insn : instructions(test)) {
-        constexpr Opcode kOpen[] = {O::MASKMOVQ, O::MASKMOVDQU, O::ARPL, O::BOUND};
+        constexpr Opcode kOpen[] = {O::MASKMOVQ, O::MASKMOVDQU, O::VMASKMOVDQU, O::ARPL, O::BOUND};
         if (std::find(std::begin(kOpen), std::end(kOpen), insn.opcode) != std::end(kOpen)) return true;
     }
     return false;
@@ -241,7 +241,8 @@ void append_inputs(std::string& text, const TestCase& test) {
         xmm = xmm || (insn.flags & kRowSse) != 0;
         for (const Operand& op : insn.op) {
             if (op.kind == OperandKind::Xmm)
-                text += fmt::format("    xmm{} {:016x} {:016x}\n", op.reg, in.fx.xmm[op.reg][1], in.fx.xmm[op.reg][0]);
+                text += fmt::format("    ymm{} {:016x} {:016x} {:016x} {:016x}\n", op.reg, in.ymm_high[op.reg][1],
+                                    in.ymm_high[op.reg][0], in.fx.xmm[op.reg][1], in.fx.xmm[op.reg][0]);
         }
     }
     for (unsigned i = 0; x87 && i < 8; ++i)
@@ -311,6 +312,11 @@ std::vector<std::string> differences(const TestCase& test, const Outcome& host_i
         }
     }
     compare_fx(d, host.out.fx, tandem.out.fx);
+    for (unsigned i = 0; i < 16; ++i) {
+        for (const unsigned half : {1u, 0u}) {
+            d.check(fmt::format("ymm{}.{}", i, half + 2), host.out.ymm_high[i][half], tandem.out.ymm_high[i][half]);
+        }
+    }
     return d.take();
 }
 

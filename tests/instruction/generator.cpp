@@ -33,7 +33,9 @@ const Exclusion kExclusions[] = {
       Opcode::VERW, Opcode::CALL_FAR, Opcode::JMP_FAR, Opcode::RET_FAR, Opcode::IRET, Opcode::LSS, Opcode::LFS, Opcode::LGS,
       Opcode::LES, Opcode::LDS}},
     {"the child needs its FS and GS", {Opcode::WRFSBASE, Opcode::WRGSBASE, Opcode::RDFSBASE}},
-    {"estimates: bits differ between processors", {Opcode::RCPPS, Opcode::RCPSS, Opcode::RSQRTPS, Opcode::RSQRTSS}},
+    {"estimates: bits differ between processors",
+     {Opcode::RCPPS, Opcode::RCPSS, Opcode::RSQRTPS, Opcode::RSQRTSS, Opcode::VRCPPS, Opcode::VRCPSS, Opcode::VRSQRTPS,
+      Opcode::VRSQRTSS}},
     {"the host's hypervisor or kernel decides between #UD and #GP",
      {Opcode::VMREAD, Opcode::VMWRITE, Opcode::INVEPT, Opcode::INVVPID, Opcode::VMRUN, Opcode::VMLOAD, Opcode::VMSAVE,
       Opcode::STGI, Opcode::CLGI, Opcode::SKINIT, Opcode::INVLPGA, Opcode::MONITOR, Opcode::MWAIT, Opcode::XSETBV,
@@ -165,6 +167,8 @@ u64 address(Rng& rng, unsigned size) {
     }
 }
 
+u64 vector_part(Rng& rng) { return rng() % 2 == 0 ? u64{single(rng)} << 32 | single(rng) : double_precision(rng); }
+
 void random_state(Rng& rng, CpuImage& in) {
     for (u64& r : in.gpr) r = integer(rng);
     in.gpr[RSP] = kData + 0x400 + rng() % 0x1800;
@@ -178,6 +182,11 @@ void random_state(Rng& rng, CpuImage& in) {
             case 1: x = {double_precision(rng), double_precision(rng)}; break;
             default: x = {quadword(rng), quadword(rng)}; break;
         }
+    }
+    static const bool kAvx = host_has(Feature::AVX);
+    if (kAvx && rng() % 8 != 0) {
+        for (auto& y : in.ymm_high)
+            y = rng() % 2 == 0 ? std::array{vector_part(rng), vector_part(rng)} : in.fx.xmm[rng() % 16];
     }
     for (auto& s : fx.st) extended(rng, s);
     fx.ftw = static_cast<u8>(rng() % 3 == 0 ? rng() : 0xff);
@@ -204,10 +213,19 @@ unsigned encode(Rng& rng, const Row& row, Mode mode, u8* out) {
     if (chance(5)) out[at++] = 0x67;
     if (vex) {
         const u8 pp = row.prefix == P66 ? 1 : row.prefix == PF3 ? 2 : row.prefix == PF2 ? 3 : 0;
-        out[at++] = 0xc4;
-        out[at++] =
-            static_cast<u8>((wide ? rng() & 0xe0 : 0xe0) | (static_cast<u8>(row.map) - static_cast<u8>(Map::Vex0F) + 1u));
-        out[at++] = static_cast<u8>((rng() & 0x80) | (rng() % 3 == 0 ? 0x78 : rng() & 0x78) | pp);
+        const bool two_bytes = row.map == Map::Vex0F && (row.flags & (kRowVexW1 | kRowRexW)) == 0 && chance(40);
+        out[at++] = two_bytes ? 0xc5 : 0xc4;
+        if (!two_bytes) {
+            out[at++] = static_cast<u8>((wide ? rng() & 0xe0 : 0xe0) |
+                                        (static_cast<u8>(row.map) - static_cast<u8>(Map::Vex0F) + 1u));
+        }
+        u8 last = static_cast<u8>((rng() & 0x84) | (rng() % 3 == 0 ? 0x78 : rng() & 0x78) | pp);
+        if ((row.flags & kRowVexL0) != 0) last &= 0xfb;
+        if ((row.flags & kRowVexL1) != 0) last |= 4;
+        if ((row.flags & (kRowVexW0 | kRowNoRexW)) != 0) last &= 0x7f;
+        if ((row.flags & (kRowVexW1 | kRowRexW)) != 0) last |= 0x80;
+        if (two_bytes && !wide) last |= 0xc0;
+        out[at++] = last;
     } else {
         if (chance((row.flags & kRowLock) != 0 ? 15 : 1)) out[at++] = 0xf0;
         if (row.prefix == Any || row.prefix == NPor66) {
@@ -260,9 +278,29 @@ bool patch_displacement(std::span<u8> code, const Instruction& insn, u64 value, 
     return false;
 }
 
+// The indexes of a gather: near each other, now and then anywhere.
+void steer_vector_index(Rng& rng, const Instruction& insn, CpuImage& in) {
+    const bool quadwords = insn.opcode == Opcode::VGATHERQPS || insn.opcode == Opcode::VGATHERQPD ||
+                           insn.opcode == Opcode::VPGATHERQD || insn.opcode == Opcode::VPGATHERQQ;
+    const auto index = [&]() -> u64 {
+        const u64 value = rng() % 32 == 0 ? integer(rng) : rng() % 256 - 128;
+        return quadwords ? value : value & 0xffffffff;
+    };
+    const auto lane = [&] {
+        const u64 low = index();
+        return quadwords ? low : low | index() << 32;
+    };
+    in.fx.xmm[insn.mem.index] = {lane(), lane()};
+    in.ymm_high[insn.mem.index] = {lane(), lane()};
+}
+
 // Makes the memory operand point at `target`; with empty `code` by registers alone.
 void steer_memory(Rng& rng, std::span<u8> code, const Instruction& insn, CpuImage& in, u64 at_rip, u64 target) {
-    const MemoryOperand& m = insn.mem;
+    MemoryOperand m = insn.mem;
+    if (m.vector_index != 0) {
+        steer_vector_index(rng, insn, in);
+        m.index = MemoryOperand::kNoReg;
+    }
     if (insn.op[0].kind == OperandKind::MOffs || insn.op[1].kind == OperandKind::MOffs) {
         patch_displacement(code, insn, target, insn.address_size);
         return;
@@ -337,7 +375,8 @@ bool steer(Rng& rng, std::span<u8> code, const Instruction& insn, CpuImage& in, 
         case Opcode::ENTER: in.gpr[RBP] = address(rng, 8); break;
         case Opcode::XLAT: in.gpr[RBX] = address(rng, 1) - (in.gpr[RAX] & 0xff); break;
         case Opcode::MASKMOVQ:
-        case Opcode::MASKMOVDQU: in.gpr[RDI] = address(rng, 16); break;
+        case Opcode::MASKMOVDQU:
+        case Opcode::VMASKMOVDQU: in.gpr[RDI] = address(rng, 16); break;
         case Opcode::DIV:
         case Opcode::IDIV:
             if (rng() % 2 == 0) in.gpr[RDX] = rng() % 2 == 0 ? 0 : in.gpr[RDX] & 0xff;
@@ -397,6 +436,43 @@ TestCase undefined_encoding(Rng& rng) {
         const std::span<const u8> code = std::span(test.code).first(test.length);
         Instruction insn;
         if (decode(code, Mode::Bits64, insn) == DecodeStatus::Invalid && !unknown_extension(code)) return test;
+    }
+}
+
+namespace {
+
+// VEX encodings of extensions without rows: AVX-512's mask instructions, AMX, AVX-VNNI and its successors, AVX-IFMA,
+// AVX-NE-CONVERT, CMPCCXADD, GFNI, SHA512, SM3, SM4.
+bool unknown_vex_extension(unsigned map, u8 opcode) {
+    const auto within = [opcode](u8 first, u8 last) { return opcode >= first && opcode <= last; };
+    switch (map) {
+        case 1: return within(0x41, 0x4b) || within(0x90, 0x99);
+        case 2:
+            return within(0x48, 0x53) || within(0x5c, 0x5f) || within(0x6b, 0x6f) || opcode == 0x72 || within(0xb0, 0xb5) ||
+                   within(0xcb, 0xd3) || opcode == 0xda || within(0xe0, 0xef);
+        default: return within(0x30, 0x33) || opcode == 0xce || opcode == 0xcf || opcode == 0xde;
+    }
+}
+
+}  // namespace
+
+TestCase undefined_vex_encoding(Rng& rng) {
+    for (;;) {
+        TestCase test;
+        random_state(rng, test.in);
+        test.length = kMaxInstructionLength;
+        for (u8& b : std::span(test.code).first(test.length)) b = static_cast<u8>(rng());
+        const unsigned map = rng() % 3 + 1;
+        const bool two_bytes = map == 1 && rng() % 2 == 0;
+        test.code[0] = two_bytes ? 0xc5 : 0xc4;
+        if (!two_bytes) test.code[1] = static_cast<u8>((test.code[1] & 0xe0) | map);
+        if (rng() % 2 == 0) test.code[two_bytes ? 1 : 2] |= 0x78;
+        Instruction insn;
+        const std::span<const u8> code = std::span(test.code).first(test.length);
+        if (decode(code, Mode::Bits64, insn) == DecodeStatus::Invalid &&
+            !unknown_vex_extension(map, code[two_bytes ? 2 : 3])) {
+            return test;
+        }
     }
 }
 

@@ -33,6 +33,8 @@ private:
 
 // Bytes that the decoder calls #UD, though they are neither VEX nor EVEX nor an extension that Tandem never offers.
 TestCase undefined_encoding(Rng& rng);
+// The same of VEX encodings, but for those of extensions that Tandem never offers.
+TestCase undefined_vex_encoding(Rng& rng);
 
 // True when the processor that this runs on has the feature.
 bool host_has(cpu::x86::Feature feature);

@@ -46,6 +46,7 @@ struct Child {
     u32 index_at_alarm = ~0u;
     gregset_t resume;  // of the batch's caller
     FxImage resume_fx;
+    bool avx = false;  // the signal frame has YMM state
 };
 Child g_child;
 
@@ -57,6 +58,28 @@ FxImage& fx_of(ucontext_t& context) {
     present |= 3;
     std::memcpy(reinterpret_cast<u8*>(fx) + 512, &present, sizeof present);
     return *fx;
+}
+
+// The upper halves of the YMM registers: component 2 of the XSAVE area in the signal frame (SDM volume 1, 13.4 and 13.5).
+constexpr unsigned kXstateBv = 512, kYmmHigh = 576;
+constexpr u64 kYmmBit = 4;
+
+void put_ymm(ucontext_t& context, const CpuImage& image) {
+    if (!g_child.avx) return;
+    auto* area = reinterpret_cast<u8*>(context.uc_mcontext.fpregs);
+    u64 present = 0;
+    std::memcpy(&present, area + kXstateBv, sizeof present);
+    present |= kYmmBit;
+    std::memcpy(area + kXstateBv, &present, sizeof present);
+    std::memcpy(area + kYmmHigh, image.ymm_high.data(), sizeof image.ymm_high);
+}
+
+void get_ymm(const ucontext_t& context, CpuImage& image) {
+    const auto* area = reinterpret_cast<const u8*>(context.uc_mcontext.fpregs);
+    u64 present = 0;
+    std::memcpy(&present, area + kXstateBv, sizeof present);
+    image.ymm_high = {};
+    if (g_child.avx && (present & kYmmBit) != 0) std::memcpy(image.ymm_high.data(), area + kYmmHigh, sizeof image.ymm_high);
 }
 
 // Bytes 464..511 of the image belong to the kernel (its magic numbers).
@@ -76,6 +99,7 @@ void enter(ucontext_t& context, const TestCase& test) {
     gregs[REG_CSGSFS] =
         static_cast<greg_t>((static_cast<u64>(gregs[REG_CSGSFS]) & ~u64{0xffff}) | (test.compatibility ? kCode32 : kCode64));
     copy_fx(fx_of(context), test.in.fx);
+    put_ymm(context, test.in);
 }
 
 void leave(ucontext_t& context, u32 vector, Outcome& outcome) {
@@ -84,6 +108,7 @@ void leave(ucontext_t& context, u32 vector, Outcome& outcome) {
     outcome.out.rip = static_cast<u64>(gregs[REG_RIP]);
     outcome.out.rflags = static_cast<u64>(gregs[REG_EFL]);
     copy_fx(outcome.out.fx, fx_of(context));
+    get_ymm(context, outcome.out);
     outcome.vector = vector;
     outcome.error = static_cast<u32>(gregs[REG_ERR]);
     outcome.cr2 = vector == 14 ? static_cast<u64>(gregs[REG_CR2]) : 0;
@@ -186,6 +211,7 @@ void run_batch() {
 
 [[noreturn]] void child_main(Shared* shared, int command, int done) {
     g_child.shared = shared;
+    g_child.avx = __builtin_cpu_supports("avx") != 0;
     if (!map_pages() || !install_handlers()) _exit(1);
     u8 byte = 0;
     for (;;) {

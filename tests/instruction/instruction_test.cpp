@@ -197,7 +197,7 @@ TEST_CASE("LLVM tier agrees with the host's processor in 32-bit code", "[llvm32]
     compare_with_host(jit::Tier::Llvm, Mode::Bits32, {1'000, 64}, {4'000, 256});
 }
 
-TEST_CASE("what the decoder calls undefined is undefined on the host", "[decoder]") {
+void expect_undefined(TestCase (*make)(Rng&)) {
     auto host = HostCpu::create();
     if (!host) FAIL(host.error().message);
     std::vector<TestCase> cases(HostCpu::kBatch);
@@ -207,7 +207,7 @@ TEST_CASE("what the decoder calls undefined is undefined on the host", "[decoder
     for (u64 batch = 0; batch < batches; ++batch) {
         Rng rng(batch);
         Generator::fill_memory(rng, memory);
-        for (TestCase& test : cases) test = undefined_encoding(rng);
+        for (TestCase& test : cases) test = make(rng);
         const auto ran = (*host)->run(cases, memory, outcomes);
         if (!ran) FAIL(ran.error().message);
         for (size_t i = 0; i < cases.size(); ++i) {
@@ -215,6 +215,16 @@ TEST_CASE("what the decoder calls undefined is undefined on the host", "[decoder
             if (outcomes[i].vector != 6) CHECK(outcomes[i].vector == 6);
         }
     }
+}
+
+TEST_CASE("what the decoder calls undefined is undefined on the host", "[decoder]") { expect_undefined(undefined_encoding); }
+
+TEST_CASE("VEX encodings that the decoder calls undefined are undefined on the host", "[decoder]") {
+    if (!host_has(cpu::x86::Feature::AVX2)) {
+        WARN("skipped: the host has no AVX2");
+        return;
+    }
+    expect_undefined(undefined_vex_encoding);
 }
 
 }  // namespace tandem::instruction_test

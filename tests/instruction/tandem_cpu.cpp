@@ -32,12 +32,14 @@ void user_mode(State& s) {
     s.cr0 = cr0::PE | cr0::MP | cr0::ET | cr0::NE | cr0::WP | cr0::AM | cr0::PG;
     s.cr3 = kPageTables;
     s.cr4 = cr4::PAE | cr4::PGE | cr4::OSFXSR | cr4::OSXMMEXCPT | cr4::UMIP | cr4::FSGSBASE | cr4::OSXSAVE;
+    s.xcr0 = 7;
     s.msr.efer = efer::SCE | efer::LME | efer::LMA | efer::NXE;
     for (const SegReg seg : {SS, DS, ES}) s.seg[seg] = {0, ~0u, 0x2b, static_cast<u16>(kUserData | access::DB | access::G)};
     for (const SegReg seg : {FS, GS}) s.seg[seg] = Segment{};
 }
 
-void load_fx(State& s, const FxImage& fx) {
+void load_fx(State& s, const CpuImage& image) {
+    const FxImage& fx = image.fx;
     s.x87.fcw = fx.fcw;
     s.x87.fsw = fx.fsw;
     s.x87.valid = fx.ftw;
@@ -51,13 +53,13 @@ void load_fx(State& s, const FxImage& fx) {
         std::memcpy(&reg.sign_exponent, fx.st[i].data() + 8, 2);
     }
     for (unsigned i = 0; i < 16; ++i) {
-        s.vec[i].lane[0] = fx.xmm[i][0];
-        s.vec[i].lane[1] = fx.xmm[i][1];
+        s.vec[i].lane = {fx.xmm[i][0], fx.xmm[i][1], image.ymm_high[i][0], image.ymm_high[i][1]};
     }
     s.mxcsr = fx.mxcsr;
 }
 
-void store_fx(const State& s, FxImage& fx) {
+void store_fx(const State& s, CpuImage& image) {
+    FxImage& fx = image.fx;
     fx.fcw = s.x87.fcw;
     fx.fsw = s.x87.fsw;
     fx.ftw = s.x87.valid;
@@ -68,7 +70,10 @@ void store_fx(const State& s, FxImage& fx) {
         std::memcpy(fx.st[i].data(), &reg.significand, 8);
         std::memcpy(fx.st[i].data() + 8, &reg.sign_exponent, 2);
     }
-    for (unsigned i = 0; i < 16; ++i) fx.xmm[i] = {s.vec[i].lane[0], s.vec[i].lane[1]};
+    for (unsigned i = 0; i < 16; ++i) {
+        fx.xmm[i] = {s.vec[i].lane[0], s.vec[i].lane[1]};
+        image.ymm_high[i] = {s.vec[i].lane[2], s.vec[i].lane[3]};
+    }
     fx.mxcsr = s.mxcsr;
 }
 
@@ -118,7 +123,7 @@ void TandemCpu::Impl::run_one(const TestCase& test, std::span<const u8> memory, 
     s.gpr = test.in.gpr;
     s.rip = test.in.rip;
     s.rflags = test.in.rflags;
-    load_fx(s, test.in.fx);
+    load_fx(s, test.in);
     s.pending = {};
     s.seg[CS] = code_segment(test.compatibility);
     s.seg[GS].base = kData;
@@ -135,7 +140,7 @@ void TandemCpu::Impl::run_one(const TestCase& test, std::span<const u8> memory, 
     outcome.out.gpr = s.gpr;
     outcome.out.rip = s.rip;
     outcome.out.rflags = s.rflags;
-    store_fx(s, outcome.out.fx);
+    store_fx(s, outcome.out);
     if (test.compatibility) truncate(outcome.out);
     outcome.vector = s.pending.valid ? s.pending.vector : Outcome::kHang;
     outcome.error = s.pending.has_error ? s.pending.error : 0;

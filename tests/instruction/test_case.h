@@ -41,6 +41,7 @@ struct CpuImage {
     u64 rip = kCodeStart;
     u64 rflags = 0x202;
     FxImage fx;
+    std::array<std::array<u64, 2>, 16> ymm_high{};  // bits 255:128; zero on hosts without AVX
 };
 
 struct TestCase {
