@@ -176,6 +176,14 @@ const Latitude kOnFault[] = {
          tandem.memory = host.memory;
          if ((host.cr2 ^ tandem.cr2) < 0x1000) tandem.cr2 = host.cr2;  // and which of its bytes faults first
      }},
+    {"which byte of a masked access that crosses into a page without it is reported",
+     [](const Instruction& insn, const Outcome&, const Outcome&) {
+         constexpr Opcode kMasked[] = {O::VMASKMOVPS, O::VMASKMOVPD, O::VPMASKMOVD, O::VPMASKMOVQ};
+         return std::find(std::begin(kMasked), std::end(kMasked), insn.opcode) != std::end(kMasked);
+     },
+     [](Outcome& host, Outcome& tandem) {
+         if ((host.cr2 ^ tandem.cr2) < 0x1000) tandem.cr2 = host.cr2;
+     }},
     {"registers that POPA has popped before the fault, and what PUSHA has pushed",
      [](const Instruction& insn, const Outcome&, const Outcome&) {
          return insn.opcode == O::POPA || insn.opcode == O::PUSHA;

@@ -462,7 +462,7 @@ TestCase undefined_vex_encoding(Rng& rng) {
         random_state(rng, test.in);
         test.length = kMaxInstructionLength;
         for (u8& b : std::span(test.code).first(test.length)) b = static_cast<u8>(rng());
-        const unsigned map = rng() % 3 + 1;
+        const auto map = static_cast<unsigned>(rng() % 3 + 1);
         const bool two_bytes = map == 1 && rng() % 2 == 0;
         test.code[0] = two_bytes ? 0xc5 : 0xc4;
         if (!two_bytes) test.code[1] = static_cast<u8>((test.code[1] & 0xe0) | map);

@@ -18,6 +18,10 @@ void set_element(Vector512& v, unsigned i, unsigned bytes, u64 value) {
     std::memcpy(reinterpret_cast<u8*>(v.lane.data()) + i * bytes, &value, bytes);
 }
 
+void clear_above(Vector512& v, unsigned bytes) {
+    std::memset(reinterpret_cast<u8*>(v.lane.data()) + bytes, 0, sizeof v.lane - bytes);
+}
+
 // Loads one element; false when the access faulted, or its limit check.
 bool load_element(TranslateState& t, const GatherSpec& how, u64 offset, u64& value) {
     const Segment& segment = t.s.seg[how.segment];
@@ -41,6 +45,14 @@ LeaveReason gather(TranslateState* t, u64 spec, u64 offset) {
     Vector512& select = t->s.vec[how.mask];
     const Vector512& index = t->s.vec[how.index];
     const unsigned count = how.elements();
+    const unsigned used = count * how.element_bytes;
+    // Before anything can fault the mask's elements become all ones or zero.
+    const unsigned reach = how.wide ? 32 : 16;
+    for (unsigned i = 0; i < reach / how.element_bytes; ++i) {
+        const bool wanted = get_element(select, i, how.element_bytes) < 0;
+        set_element(select, i, how.element_bytes, wanted ? ~u64{0} : 0);
+    }
+    clear_above(select, reach);
     for (unsigned i = 0; i < count; ++i) {
         if (get_element(select, i, how.element_bytes) >= 0) continue;
         const u64 scaled = static_cast<u64>(get_element(index, i, how.index_bytes)) * how.scale;
@@ -50,10 +62,10 @@ LeaveReason gather(TranslateState* t, u64 spec, u64 offset) {
         }
         set_element(destination, i, how.element_bytes, value);
         set_element(select, i, how.element_bytes, 0);
+        clear_above(destination, reach);  // at once, as the first write to it does
     }
     // Above the elements the destination is zero, and the mask altogether.
-    const unsigned used = count * how.element_bytes;
-    std::memset(reinterpret_cast<u8*>(destination.lane.data()) + used, 0, sizeof destination.lane - used);
+    clear_above(destination, used);
     select = {};
     return LeaveReason::None;
 }
