@@ -18,6 +18,7 @@ namespace {
 #define X86_64_BASE \
     "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 ht syscall nx lm"
 #define X86_64_V2 " pni ssse3 cx16 sse4.1 sse4.2 popcnt lahf-lm"
+#define X86_64_V3 " xsave avx avx2 bmi1 bmi2 f16c fma abm movbe"
 #define KVM " kvmclock-old kvm-nopiodelay kvmclock kvmclock-stable-bit"
 constexpr std::string_view kImplemented = "*";
 
@@ -38,6 +39,17 @@ constexpr Feature kImplementedFeatures[] = {
 #define TANDEM_X86_IMPLEMENTED(id) Feature::id,
 #include "cpu/x86/models/implemented.inc"
 #undef TANDEM_X86_IMPLEMENTED
+};
+
+// Features that mean nothing without another (SDM volume 1, chapters 13 and 14).
+struct Dependency {
+    Feature feature, needs;
+};
+constexpr Dependency kDependencies[] = {
+    {Feature::XSAVEOPT, Feature::XSAVE}, {Feature::XSAVEC, Feature::XSAVE},   {Feature::XGETBV1, Feature::XSAVE},
+    {Feature::XSAVES, Feature::XSAVEC},  {Feature::AVX, Feature::XSAVE},      {Feature::AVX2, Feature::AVX},
+    {Feature::FMA, Feature::AVX},        {Feature::F16C, Feature::AVX},       {Feature::VAES, Feature::AVX},
+    {Feature::VAES, Feature::AES},       {Feature::VPCLMULQDQ, Feature::AVX}, {Feature::VPCLMULQDQ, Feature::PCLMULQDQ},
 };
 
 bool implemented(Feature f) {
@@ -122,11 +134,13 @@ public:
         const auto f = find_feature(name);
         if (!f) return Error{Errc::NotFound, fmt::format("unknown CPU feature '{}'; known are {}", name, known_features())};
         set(*f, on);
+        if (on) asked_for_.push_back(*f);
         return {};
     }
 
-    // Refuses what nothing implements.
+    // Takes away what lacks a feature that it needs, or refuses when it was asked for; and refuses what nothing implements.
     Result<CpuModel> finish() {
+        TANDEM_TRY(settle_dependencies());
         std::string lacking;
         for (const FeatureRow& row : feature_table()) {
             if (model_.has(row.id) && !implemented(row.id))
@@ -151,6 +165,19 @@ private:
         const auto index = static_cast<unsigned>(f);
         u64& word = model_.bits_[index / 64];
         word = with_bits(word, index % 64, index % 64, on ? 1 : 0);
+    }
+
+    // Rows stand after those that their needs depend on.
+    Result<void> settle_dependencies() {
+        for (const Dependency& d : kDependencies) {
+            if (!model_.has(d.feature) || model_.has(d.needs)) continue;
+            if (std::find(asked_for_.begin(), asked_for_.end(), d.feature) != asked_for_.end()) {
+                return invalid(
+                    fmt::format("CPU feature '{}' needs '{}'", feature_row(d.feature).name, feature_row(d.needs).name));
+            }
+            set(d.feature, false);
+        }
+        return {};
     }
 
     Result<void> set_physical_bits(std::string_view value) {
@@ -178,6 +205,7 @@ private:
     }
 
     CpuModel model_;
+    std::vector<Feature> asked_for_;
 };
 
 Result<CpuModel> CpuModel::create(std::string_view spec) {

@@ -1,5 +1,6 @@
 // Control registers: SDM volume 3, 2.5, 4.10.4 and 9.8; volume 2 "MOV - Move to/from Control Registers".
 #include "base/log.h"
+#include "cpu/x86/fpu/mxcsr.h"
 #include "cpu/x86/fpu/xsave.h"
 #include "cpu/x86/system/internal.h"
 
@@ -170,7 +171,9 @@ LeaveReason xgetbv(TranslateState* t) {
     const auto index = static_cast<u32>(s.gpr[RCX]);
     const bool in_use = index == 1 && t->model->has(Feature::XGETBV1);
     if (index != 0 && !in_use) return raise(*t, kGP);
-    const u64 value = in_use ? s.xcr0 & xsave_in_use(s) : s.xcr0;
+    // "If XCR0[1] = 1 and MXCSR does not have its RESET value of 1F80H" bit 1 is set too (SDM volume 2, XGETBV).
+    const u64 mxcsr_in_use = read_mxcsr(*t) != mxcsr::Default ? 2 : 0;
+    const u64 value = in_use ? s.xcr0 & (xsave_in_use(s) | mxcsr_in_use) : s.xcr0;
     s.gpr[RAX] = value & 0xffffffff;
     s.gpr[RDX] = value >> 32;
     return LeaveReason::None;
