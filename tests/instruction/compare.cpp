@@ -143,6 +143,11 @@ bool open_fault(const TestCase& test, const Outcome& host, const Outcome& tandem
     return false;
 }
 
+bool is_masked(const Instruction& insn) {
+    constexpr Opcode kMasked[] = {O::VMASKMOVPS, O::VMASKMOVPD, O::VPMASKMOVD, O::VPMASKMOVQ};
+    return std::find(std::begin(kMasked), std::end(kMasked), insn.opcode) != std::end(kMasked);
+}
+
 // Differences that are the host's own way, as no manual settles them.
 struct Latitude {
     const char* reason;
@@ -177,12 +182,18 @@ const Latitude kOnFault[] = {
          if ((host.cr2 ^ tandem.cr2) < 0x1000) tandem.cr2 = host.cr2;  // and which of its bytes faults first
      }},
     {"which byte of a masked access that crosses into a page without it is reported",
-     [](const Instruction& insn, const Outcome&, const Outcome&) {
-         constexpr Opcode kMasked[] = {O::VMASKMOVPS, O::VMASKMOVPD, O::VPMASKMOVD, O::VPMASKMOVQ};
-         return std::find(std::begin(kMasked), std::end(kMasked), insn.opcode) != std::end(kMasked);
-     },
+     [](const Instruction& insn, const Outcome&, const Outcome&) { return is_masked(insn); },
      [](Outcome& host, Outcome& tandem) {
          if ((host.cr2 ^ tandem.cr2) < 0x1000) tandem.cr2 = host.cr2;
+     }},
+    {"a masked access across the end of the canonical addresses: #GP for the operand or a page fault of its elements",
+     [](const Instruction& insn, const Outcome& host, const Outcome& tandem) {
+         return is_masked(insn) && host.vector == 13 && tandem.vector == 14 && tandem.cr2 >= kLinuxUserEnd;
+     },
+     [](Outcome& host, Outcome& tandem) {
+         tandem.vector = host.vector;
+         tandem.error = host.error;
+         tandem.cr2 = host.cr2;
      }},
     {"registers that POPA has popped before the fault, and what PUSHA has pushed",
      [](const Instruction& insn, const Outcome&, const Outcome&) {
