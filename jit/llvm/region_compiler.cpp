@@ -14,6 +14,7 @@
 
 #include <map>
 
+#include "jit/ir/vector_row.h"
 #include "jit/llvm/function_builder.h"
 #include "jit/llvm/slow_thunks.h"
 
@@ -50,7 +51,7 @@ public:
     Result<CompiledRegion> compile(const Region& region) override {
         for (const ir::Block& block : region.blocks) {
             for (const ir::Inst& inst : block.insts) {
-                if (inst.type == ir::Type::V256) return Error{Errc::Unsupported, "256-bit vectors"};
+                if (!expressible(inst)) return Error{Errc::Unsupported, "256-bit vectors and operations of AVX"};
             }
         }
         auto context = std::make_unique<llvm::LLVMContext>();
@@ -73,6 +74,12 @@ public:
     }
 
 private:
+    // What FunctionBuilder has no code for.
+    static bool expressible(const ir::Inst& inst) {
+        const bool masked = inst.op >= ir::Op::MaskLoadD && inst.op <= ir::Op::MaskStoreQ;
+        return inst.type != ir::Type::V256 && !masked && ir::vector_row(inst.op).encoding != ir::VectorEncoding::Avx;
+    }
+
     static Result<void> verify(const llvm::Module& module) {
         std::string text;
         llvm::raw_string_ostream out(text);
