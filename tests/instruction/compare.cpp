@@ -181,10 +181,11 @@ const Latitude kOnFault[] = {
          tandem.memory = host.memory;
          if ((host.cr2 ^ tandem.cr2) < 0x1000) tandem.cr2 = host.cr2;  // and which of its bytes faults first
      }},
-    {"which byte of a masked access that crosses into a page without it is reported",
+    {"which byte of a masked access that crosses into a page without it is reported, and at 4 GiB whether it wraps",
      [](const Instruction& insn, const Outcome&, const Outcome&) { return is_masked(insn); },
      [](Outcome& host, Outcome& tandem) {
-         if ((host.cr2 ^ tandem.cr2) < 0x1000) tandem.cr2 = host.cr2;
+         const u64 difference = host.cr2 ^ tandem.cr2;
+         if (difference < 0x1000 || difference >> 32 == 1) tandem.cr2 = host.cr2;
      }},
     {"a masked access across the end of the canonical addresses: #GP for the operand or a page fault of its elements",
      [](const Instruction& insn, const Outcome& host, const Outcome& tandem) {
