@@ -9,12 +9,13 @@ namespace tandem::jit::llvm_tier {
 using ir::LeaveReason;
 using ir::Op;
 
-FunctionBuilder::FunctionBuilder(llvm::Module& module, const Region& region, const RegionCompilerOptions& options)
+FunctionBuilder::FunctionBuilder(llvm::Module& module, const Region& region, const RegionCompilerOptions& options, bool vex)
     : module_(module),
       context_(module.getContext()),
       region_(region),
       options_(options),
       layout_(options.guest->layout()),
+      vex_(vex),
       b_(context_) {
     llvm::MDBuilder md(context_);
     llvm::MDNode* domain = md.createAnonymousAliasScopeDomain("tandem");
@@ -45,27 +46,64 @@ void FunctionBuilder::collect_slots() {
             const ir::Type t = inst.op == Op::GetState ? inst.type : block.type_of(inst.args[0]);
             auto [it, fresh] = slots_.try_emplace(static_cast<u32>(inst.imm), Slot{t});
             if (it->second.type != t) {
-                it->second.in_memory = true;
+                it->second.in_memory |= !ir::is_vector(t) || !ir::is_vector(it->second.type);
                 if (size_of(t) > size_of(it->second.type)) it->second.type = t;
             }
             if (inst.op == Op::SetState) it->second.written = true;
         }
     }
+    merge_halves();
     for (auto it = slots_.begin(); it != slots_.end(); ++it) {
         if (it->first == layout_.pc_offset) it->second.in_memory = true;
         const u32 end = it->first + size_of(it->second.type);
         for (auto next = std::next(it); next != slots_.end() && next->first < end; ++next) {
+            if (next->second.high_half) continue;
             it->second.in_memory = next->second.in_memory = true;
         }
     }
     for (auto& [offset, slot] : slots_) {
-        if (!slot.in_memory) slot.value = b_.CreateAlloca(type(slot.type));
+        if (!slot.in_memory && !slot.high_half) slot.value = b_.CreateAlloca(type(slot.type));
     }
+}
+
+// A V128 slot that is the high half of a V256 one lives in it (jit/ir/ir.h).
+void FunctionBuilder::merge_halves() {
+    for (auto& [offset, slot] : slots_) {
+        const auto high = slots_.find(offset + 16);
+        if (slot.type != ir::Type::V256 || high == slots_.end() || high->second.type != ir::Type::V128) continue;
+        high->second.high_half = true;
+        slot.written |= high->second.written;
+    }
+}
+
+llvm::Value* FunctionBuilder::read_slot(u32 offset, ir::Type t) {
+    const Slot& slot = slots_.at(offset);
+    const Slot& whole = slot.high_half ? slots_.at(offset - 16) : slot;
+    if (whole.in_memory) {
+        return in_frame(b_.CreateAlignedLoad(type(t), slot_address(offset), llvm::Align(1)));
+    }
+    llvm::Value* value = b_.CreateLoad(type(whole.type), whole.value);
+    if (whole.type == t) return value;
+    return slot.high_half ? high_half(value) : low_half(value);
+}
+
+void FunctionBuilder::write_slot(u32 offset, llvm::Value* value, ir::Type t) {
+    const Slot& slot = slots_.at(offset);
+    const Slot& whole = slot.high_half ? slots_.at(offset - 16) : slot;
+    if (whole.in_memory) {
+        in_frame(b_.CreateAlignedStore(value, slot_address(offset), llvm::Align(1)));
+        return;
+    }
+    if (whole.type != t) {
+        llvm::Value* old = b_.CreateLoad(type(whole.type), whole.value);
+        value = slot.high_half ? combine(low_half(old), value) : combine(value, high_half(old));
+    }
+    b_.CreateStore(value, whole.value);
 }
 
 void FunctionBuilder::load_slots() {
     for (auto& [offset, slot] : slots_) {
-        if (slot.in_memory) continue;
+        if (slot.in_memory || slot.high_half) continue;
         auto* loaded = b_.CreateAlignedLoad(type(slot.type), slot_address(offset), llvm::Align(1));
         in_frame(loaded);
         b_.CreateStore(loaded, slot.value);
@@ -74,11 +112,11 @@ void FunctionBuilder::load_slots() {
 
 void FunctionBuilder::flush(bool with_pc) {
     for (auto& [offset, slot] : slots_) {
-        if (slot.in_memory || !slot.written) continue;
+        if (slot.in_memory || slot.high_half || !slot.written) continue;
         auto* value = b_.CreateLoad(type(slot.type), slot.value);
         in_frame(b_.CreateAlignedStore(value, slot_address(offset), llvm::Align(1)));
     }
-    if (with_pc) store_pc(c64(insn_pc_));
+    if (with_pc && !pc_set_) store_pc(c64(insn_pc_));
 }
 
 llvm::Value* FunctionBuilder::slot_address(u32 offset) {
@@ -102,6 +140,7 @@ void FunctionBuilder::build_block(std::size_t index) {
     b_.SetInsertPoint(entries_[index]);
     values_.assign(block.insts.size(), nullptr);
     insn_pc_ = block.key.pc;
+    pc_set_ = false;
     for (ir::Value id = 0; id < block.insts.size(); ++id) {
         const ir::Inst& inst = block.insts[id];
         if ((ir::info(inst.op).flags & ir::kEnd) != 0) return terminator(block, inst, index);
@@ -112,27 +151,19 @@ void FunctionBuilder::build_block(std::size_t index) {
 void FunctionBuilder::instruction(const ir::Block& block, ir::Value id) {
     const ir::Inst& inst = block.insts[id];
     switch (inst.op) {
-        case Op::InsnStart: insn_pc_ = inst.imm; return;
+        case Op::InsnStart:
+            insn_pc_ = inst.imm;
+            pc_set_ = false;
+            return;
         case Op::GetState: {
-            const Slot& slot = slots_.at(static_cast<u32>(inst.imm));
-            if (!slot.in_memory) {
-                values_[id] = b_.CreateLoad(type(inst.type), slot.value);
-            } else {
-                auto* loaded =
-                    b_.CreateAlignedLoad(type(inst.type), slot_address(static_cast<u32>(inst.imm)), llvm::Align(1));
-                values_[id] = in_frame(loaded);
-            }
+            const bool implied = inst.imm == layout_.pc_offset && !pc_set_;
+            values_[id] = implied ? c64(insn_pc_) : read_slot(static_cast<u32>(inst.imm), inst.type);
             return;
         }
-        case Op::SetState: {
-            const Slot& slot = slots_.at(static_cast<u32>(inst.imm));
-            if (!slot.in_memory) {
-                b_.CreateStore(arg(inst, 0), slot.value);
-            } else {
-                in_frame(b_.CreateAlignedStore(arg(inst, 0), slot_address(static_cast<u32>(inst.imm)), llvm::Align(1)));
-            }
+        case Op::SetState:
+            pc_set_ |= inst.imm == layout_.pc_offset;
+            write_slot(static_cast<u32>(inst.imm), arg(inst, 0), block.type_of(inst.args[0]));
             return;
-        }
         case Op::Fence: b_.CreateFence(llvm::AtomicOrdering::SequentiallyConsistent); return;
         case Op::Call: return call_helper(inst, id);
         case Op::CallIf: return call_if(inst);
@@ -159,8 +190,8 @@ void FunctionBuilder::terminator(const ir::Block& block, const ir::Inst& inst, s
             flush(false);
             store_pc(arg(inst, 0));
             return leave(LeaveReason::None);
-        default:  // Leave: the pc slot is set already
-            flush(false);
+        default:  // Leave: the pc slot is set already, or holds the instruction's pc
+            flush(true);
             return leave(static_cast<LeaveReason>(inst.imm));
     }
 }
@@ -220,7 +251,10 @@ void FunctionBuilder::call_helper(const ir::Inst& inst, ir::Value id) {
     auto* call = emit_call(inst, 0, inst.type);
     if ((helper.flags & kPure) != 0) call->setDoesNotAccessMemory();
     if ((helper.flags & kMayLeave) != 0) leave_if(call);
-    if ((helper.flags & kWritesState) != 0) load_slots();
+    if ((helper.flags & kWritesState) != 0) {
+        load_slots();
+        pc_set_ = true;
+    }
     if (inst.type != ir::Type::Void) values_[id] = call;
 }
 

@@ -15,7 +15,8 @@ namespace tandem::jit::llvm_tier {
 
 class FunctionBuilder {
 public:
-    FunctionBuilder(llvm::Module& module, const Region& region, const RegionCompilerOptions& options);
+    // vex: vector code is VEX-encoded; V256 needs it.
+    FunctionBuilder(llvm::Module& module, const Region& region, const RegionCompilerOptions& options, bool vex);
     // The finished function: i32 NAME(ptr frame).
     llvm::Function* build(llvm::StringRef name);
 
@@ -24,6 +25,7 @@ private:
         ir::Type type = ir::Type::I64;
         bool written = false;
         bool in_memory = false;  // overlaps another slot of another type in this region: not promoted
+        bool high_half = false;  // of the V256 slot 16 bytes below, which holds its content
         llvm::AllocaInst* value = nullptr;
     };
     struct HostAddress {
@@ -34,6 +36,9 @@ private:
 
     // State (function_builder.cpp)
     void collect_slots();
+    void merge_halves();
+    llvm::Value* read_slot(u32 offset, ir::Type type);
+    void write_slot(u32 offset, llvm::Value* value, ir::Type type);
     void load_slots();
     void flush(bool with_pc);
     llvm::Value* slot_address(u32 offset);
@@ -61,11 +66,17 @@ private:
     // Vectors (vector_ops.cpp)
     llvm::Value* vector(const ir::Block& block, const ir::Inst& inst);
     llvm::Value* vector_asm(const ir::Inst& inst);
+    llvm::Value* vector_lanes(const ir::Block& block, const ir::Inst& inst);
+    llvm::Value* low_half(llvm::Value* v) { return b_.CreateShuffleVector(v, {0, 1}); }
+    llvm::Value* high_half(llvm::Value* v) { return b_.CreateShuffleVector(v, {2, 3}); }
+    llvm::Value* combine(llvm::Value* lo, llvm::Value* hi) { return b_.CreateShuffleVector(lo, hi, {0, 1, 2, 3}); }
 
     // Guest memory (memory_ops.cpp)
     void memory(const ir::Block& block, const ir::Inst& inst, ir::Value id);
     HostAddress probe_tlb(llvm::Value* va, const ir::Inst& inst, unsigned size, bool write, bool atomic);
     llvm::Value* load_scratch(ir::Type type);
+    void store_scratch(llvm::Value* value, unsigned word);
+    llvm::Value* masked_on_host(const ir::Inst& inst, ir::Type type, llvm::Value* pointer);
     llvm::Value* atomic_on_host(const ir::Inst& inst, llvm::Value* pointer);
     llvm::CallInst* call_slow(void* function, llvm::ArrayRef<llvm::Value*> args);
 
@@ -86,6 +97,7 @@ private:
     const Region& region_;
     const RegionCompilerOptions& options_;
     const StateLayout& layout_;
+    const bool vex_;
     llvm::IRBuilder<> b_;
     llvm::Function* function_ = nullptr;
     llvm::Value* frame_ = nullptr;
@@ -93,6 +105,7 @@ private:
     std::vector<llvm::BasicBlock*> entries_;
     std::vector<llvm::Value*> values_;  // of the block under construction
     u64 insn_pc_ = 0;
+    bool pc_set_ = false;  // the pc slot holds something else, in memory
     llvm::MDNode* frame_scope_ = nullptr;  // alias scopes: the frame and its TLBs never overlap guest memory
     llvm::MDNode* guest_scope_ = nullptr;
 };

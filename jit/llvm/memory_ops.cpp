@@ -1,7 +1,10 @@
 // Guest memory accesses: the soft-TLB check inline, the access itself, and the cold path that writes the state back and
 // calls the runtime. The runtime is reached through thunks that preserve every register, so the cold path costs the hot one
 // nothing.
+#include <llvm/IR/IntrinsicsX86.h>
+
 #include "jit/guest/frame.h"
+#include "jit/ir/vector_row.h"
 #include "jit/llvm/function_builder.h"
 #include "jit/llvm/slow_thunks.h"
 #include "jit/runtime/slow_paths.h"
@@ -50,6 +53,33 @@ llvm::Value* FunctionBuilder::load_scratch(ir::Type t) {
     return in_frame(loaded);
 }
 
+void FunctionBuilder::store_scratch(llvm::Value* value, unsigned word) {
+    auto* to = header_address(offsetof(FrameHeader, scratch) + std::size_t{word} * sizeof(u64));
+    in_frame(b_.CreateAlignedStore(value, to, llvm::Align(8)));
+}
+
+// VMASKMOVPS and VMASKMOVPD, which do on a mapped page as the guest's instruction would.
+llvm::Value* FunctionBuilder::masked_on_host(const ir::Inst& inst, ir::Type t, llvm::Value* pointer) {
+    namespace I = llvm::Intrinsic;
+    static constexpr I::ID kLoads[2][2] = {{I::x86_avx_maskload_ps, I::x86_avx_maskload_ps_256},
+                                           {I::x86_avx_maskload_pd, I::x86_avx_maskload_pd_256}};
+    static constexpr I::ID kStores[2][2] = {{I::x86_avx_maskstore_ps, I::x86_avx_maskstore_ps_256},
+                                            {I::x86_avx_maskstore_pd, I::x86_avx_maskstore_pd_256}};
+    const unsigned bits = ir::masked_element(inst.op) * 8;
+    const bool quads = bits == 64;
+    const bool wide = t == ir::Type::V256;
+    llvm::Value* mask =
+        b_.CreateBitCast(arg(inst, 1), llvm::FixedVectorType::get(b_.getIntNTy(bits), ir::width_of(t) / bits));
+    if (inst.type != ir::Type::Void) {
+        auto* load = b_.CreateIntrinsic(kLoads[quads][wide], {}, {pointer, mask});
+        return b_.CreateBitCast(in_guest(load), type(t));
+    }
+    llvm::Type* element = quads ? b_.getDoubleTy() : b_.getFloatTy();
+    llvm::Value* value = b_.CreateBitCast(arg(inst, 2), llvm::FixedVectorType::get(element, ir::width_of(t) / bits));
+    in_guest(b_.CreateIntrinsic(kStores[quads][wide], {}, {pointer, mask, value}));
+    return nullptr;
+}
+
 llvm::CallInst* FunctionBuilder::call_slow(void* function, llvm::ArrayRef<llvm::Value*> args) {
     std::vector<llvm::Type*> types;
     for (auto* a : args) types.push_back(a->getType());
@@ -75,9 +105,11 @@ llvm::Value* FunctionBuilder::atomic_on_host(const ir::Inst& inst, llvm::Value* 
 }
 
 void FunctionBuilder::memory(const ir::Block& block, const ir::Inst& inst, ir::Value id) {
-    const bool is_load = inst.op == Op::Load;
-    const bool is_store = inst.op == Op::Store;
-    const ir::Type t = is_store ? block.type_of(inst.args[1]) : inst.type;
+    const bool masked = ir::is_masked_access(inst.op);
+    const unsigned element = masked ? ir::masked_element(inst.op) : 0;
+    const bool is_store = inst.op == Op::Store || (masked && inst.type == ir::Type::Void);
+    const bool is_load = inst.op == Op::Load || (masked && !is_store);
+    const ir::Type t = is_store ? block.type_of(inst.args[masked ? 2 : 1]) : inst.type;
     const unsigned size = ir::size_of(t);
     const bool write = !is_load || (inst.aux & MemFlags::kForWrite) != 0;
     auto* va = inst.imm == 0 ? arg(inst, 0) : b_.CreateAdd(arg(inst, 0), c64(inst.imm));
@@ -85,7 +117,9 @@ void FunctionBuilder::memory(const ir::Block& block, const ir::Inst& inst, ir::V
     auto* done = new_block("done");
 
     llvm::Value* fast = nullptr;
-    if (is_load) {
+    if (masked) {
+        fast = masked_on_host(inst, t, host.pointer);
+    } else if (is_load) {
         fast = in_guest(b_.CreateAlignedLoad(type(t), host.pointer, llvm::Align(1)));
     } else if (is_store) {
         in_guest(b_.CreateAlignedStore(arg(inst, 1), host.pointer, llvm::Align(1)));
@@ -98,19 +132,21 @@ void FunctionBuilder::memory(const ir::Block& block, const ir::Inst& inst, ir::V
     b_.SetInsertPoint(host.miss);
     flush(true);
     const auto widen = [&](llvm::Value* v) { return b_.CreateZExt(v, b_.getInt64Ty()); };
+    if (masked) store_scratch(arg(inst, 1), kScratchMask);
     if (is_load) {
-        leave_if(call_slow(slow_load_thunk(), {frame_, va, c32(access_spec(inst.aux, size))}));
+        leave_if(call_slow(slow_load_thunk(vex_), {frame_, va, c32(access_spec(inst.aux, size, element))}));
     } else if (is_store) {
-        llvm::Value* v = arg(inst, 1);
-        const bool vector = t == ir::Type::V128;
+        llvm::Value* v = arg(inst, masked ? 2 : 1);
+        const bool vector = ir::is_vector(t);
         llvm::Value* low = vector ? b_.CreateExtractElement(v, u64{0}) : widen(v);
         llvm::Value* high = vector ? b_.CreateExtractElement(v, u64{1}) : c64(0);
-        leave_if(call_slow(slow_store_thunk(), {frame_, va, c32(access_spec(inst.aux, size)), low, high}));
+        if (t == ir::Type::V256) store_scratch(v, kScratchValue);
+        leave_if(call_slow(slow_store_thunk(vex_), {frame_, va, c32(access_spec(inst.aux, size, element)), low, high}));
     } else {
         const unsigned op = static_cast<unsigned>(inst.op) - static_cast<unsigned>(Op::AtomicXchg);
         llvm::Value* second = inst.op == Op::AtomicCas ? widen(arg(inst, 2)) : c64(0);
-        leave_if(
-            call_slow(slow_atomic_thunk(), {frame_, va, c32(access_spec(inst.aux, size, op)), widen(arg(inst, 1)), second}));
+        leave_if(call_slow(slow_atomic_thunk(vex_),
+                           {frame_, va, c32(access_spec(inst.aux, size, op)), widen(arg(inst, 1)), second}));
     }
     llvm::Value* slow = is_store ? nullptr : load_scratch(t);
     b_.CreateBr(done);

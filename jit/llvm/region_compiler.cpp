@@ -29,6 +29,27 @@ constexpr const char* kPipeline =
 
 Error to_error(llvm::Error e) { return {Errc::Internal, "LLVM: " + llvm::toString(std::move(e))}; }
 
+// The vector extensions of the host beyond SSE, as far as rows of vector_ops.inc need them.
+struct HostVectors {
+    bool avx = false;  // with AVX2
+    bool fma = false;
+    bool f16c = false;
+
+    static HostVectors detect() {
+        const auto features = llvm::sys::getHostCPUFeatures();
+        return {features.lookup("avx2"), features.lookup("fma"), features.lookup("f16c")};
+    }
+    [[nodiscard]] bool supports(const ir::Block& block, const ir::Inst& inst) const {
+        if (avx && fma && f16c) return true;
+        const ir::VectorRow& row = ir::vector_row(inst.op);
+        if (row.form == ir::VectorForm::VFP3) return avx && fma;
+        if (inst.op == ir::Op::CvtPH2PS || inst.op == ir::Op::CvtPS2PH) return avx && f16c;
+        const bool predicate = inst.op >= ir::Op::CmpPS && inst.op <= ir::Op::CmpSD && inst.aux >= 8;
+        const bool wide = ir::vector_type(block, inst) == ir::Type::V256 || ir::is_masked_access(inst.op);
+        return avx || !(wide || predicate || row.encoding == ir::VectorEncoding::Avx);
+    }
+};
+
 class OrcRegionCompiler final : public RegionCompiler {
 public:
     explicit OrcRegionCompiler(const RegionCompilerOptions& options) : options_(options) {}
@@ -36,8 +57,9 @@ public:
     Result<void> start() {
         auto target = llvm::orc::JITTargetMachineBuilder::detectHost();
         if (!target) return to_error(target.takeError());
-        // Rows of vector_ops.inc are legacy SSE instructions; VEX forms beside them would clear upper halves.
-        target->getFeatures().AddFeature("avx", false);
+        features_ = HostVectors::detect();
+        // Either everything is VEX-encoded or nothing. What is EVEX-encoded has registers that the slow paths do not keep.
+        target->getFeatures().AddFeature(features_.avx ? "avx512f" : "avx", false);
         target->setCodeGenOptLevel(llvm::CodeGenOptLevel::Default);
         auto machine = target->createTargetMachine();
         if (!machine) return to_error(machine.takeError());
@@ -51,7 +73,7 @@ public:
     Result<CompiledRegion> compile(const Region& region) override {
         for (const ir::Block& block : region.blocks) {
             for (const ir::Inst& inst : block.insts) {
-                if (!expressible(inst)) return Error{Errc::Unsupported, "256-bit vectors and operations of AVX"};
+                if (!features_.supports(block, inst)) return Error{Errc::Unsupported, "the host lacks a vector instruction"};
             }
         }
         auto context = std::make_unique<llvm::LLVMContext>();
@@ -59,7 +81,7 @@ public:
         auto module = std::make_unique<llvm::Module>(name, *context);
         module->setDataLayout(jit_->getDataLayout());
         module->setTargetTriple(machine_->getTargetTriple().str());
-        FunctionBuilder(*module, region, options_).build(name);
+        FunctionBuilder(*module, region, options_, features_.avx).build(name);
         if (options_.verify) TANDEM_TRY(verify(*module));
         TANDEM_TRY(optimise(*module));
         if (options_.log != nullptr) print(*module, region);
@@ -74,12 +96,6 @@ public:
     }
 
 private:
-    // What FunctionBuilder has no code for.
-    static bool expressible(const ir::Inst& inst) {
-        const bool masked = inst.op >= ir::Op::MaskLoadD && inst.op <= ir::Op::MaskStoreQ;
-        return inst.type != ir::Type::V256 && !masked && ir::vector_row(inst.op).encoding != ir::VectorEncoding::Avx;
-    }
-
     static Result<void> verify(const llvm::Module& module) {
         std::string text;
         llvm::raw_string_ostream out(text);
@@ -128,6 +144,7 @@ private:
     }
 
     const RegionCompilerOptions options_;
+    HostVectors features_;
     std::unique_ptr<llvm::TargetMachine> machine_;
     std::unique_ptr<llvm::orc::LLJIT> jit_;
     std::map<u64, llvm::orc::ResourceTrackerSP> trackers_;

@@ -8,12 +8,15 @@ __attribute__((visibility("hidden"))) void* tandem_llvm_slow_atomic = nullptr;
 void tandem_llvm_slow_load_thunk();
 void tandem_llvm_slow_store_thunk();
 void tandem_llvm_slow_atomic_thunk();
+void tandem_llvm_slow_load_ymm_thunk();
+void tandem_llvm_slow_store_ymm_thunk();
+void tandem_llvm_slow_atomic_ymm_thunk();
 }
 
-// System V: the arguments are in place. preserve_allcc also keeps the upper halves of vector registers, which this code and
-// the runtime's scalar code never touch.
+// System V: the arguments are in place. preserve_allcc keeps the vector registers whole: their xmm halves where LLVM uses no
+// more, else the ymm registers, whose upper halves the runtime then finds clear.
 asm(R"(
-.macro TANDEM_SLOW_THUNK name target
+.macro TANDEM_SLOW_THUNK name, target, move, register, each
     .text
     .p2align 4
     .hidden \name
@@ -30,41 +33,18 @@ asm(R"(
     push %r9
     push %r10
     push %rbx
-    sub $256, %rsp
-    and $-16, %rsp
-    movups %xmm0, 0(%rsp)
-    movups %xmm1, 16(%rsp)
-    movups %xmm2, 32(%rsp)
-    movups %xmm3, 48(%rsp)
-    movups %xmm4, 64(%rsp)
-    movups %xmm5, 80(%rsp)
-    movups %xmm6, 96(%rsp)
-    movups %xmm7, 112(%rsp)
-    movups %xmm8, 128(%rsp)
-    movups %xmm9, 144(%rsp)
-    movups %xmm10, 160(%rsp)
-    movups %xmm11, 176(%rsp)
-    movups %xmm12, 192(%rsp)
-    movups %xmm13, 208(%rsp)
-    movups %xmm14, 224(%rsp)
-    movups %xmm15, 240(%rsp)
+    sub $16*\each, %rsp
+    and $-32, %rsp
+    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    \move %\register\n, \n*\each(%rsp)
+    .endr
+    .if \each == 32
+    vzeroupper
+    .endif
     call *\target(%rip)
-    movups 0(%rsp), %xmm0
-    movups 16(%rsp), %xmm1
-    movups 32(%rsp), %xmm2
-    movups 48(%rsp), %xmm3
-    movups 64(%rsp), %xmm4
-    movups 80(%rsp), %xmm5
-    movups 96(%rsp), %xmm6
-    movups 112(%rsp), %xmm7
-    movups 128(%rsp), %xmm8
-    movups 144(%rsp), %xmm9
-    movups 160(%rsp), %xmm10
-    movups 176(%rsp), %xmm11
-    movups 192(%rsp), %xmm12
-    movups 208(%rsp), %xmm13
-    movups 224(%rsp), %xmm14
-    movups 240(%rsp), %xmm15
+    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    \move \n*\each(%rsp), %\register\n
+    .endr
     lea -64(%rbp), %rsp
     pop %rbx
     pop %r10
@@ -78,9 +58,12 @@ asm(R"(
     ret
     .size \name, . - \name
 .endm
-TANDEM_SLOW_THUNK tandem_llvm_slow_load_thunk tandem_llvm_slow_load
-TANDEM_SLOW_THUNK tandem_llvm_slow_store_thunk tandem_llvm_slow_store
-TANDEM_SLOW_THUNK tandem_llvm_slow_atomic_thunk tandem_llvm_slow_atomic
+TANDEM_SLOW_THUNK tandem_llvm_slow_load_thunk tandem_llvm_slow_load movups xmm 16
+TANDEM_SLOW_THUNK tandem_llvm_slow_store_thunk tandem_llvm_slow_store movups xmm 16
+TANDEM_SLOW_THUNK tandem_llvm_slow_atomic_thunk tandem_llvm_slow_atomic movups xmm 16
+TANDEM_SLOW_THUNK tandem_llvm_slow_load_ymm_thunk tandem_llvm_slow_load vmovups ymm 32
+TANDEM_SLOW_THUNK tandem_llvm_slow_store_ymm_thunk tandem_llvm_slow_store vmovups ymm 32
+TANDEM_SLOW_THUNK tandem_llvm_slow_atomic_ymm_thunk tandem_llvm_slow_atomic vmovups ymm 32
 )");
 
 namespace tandem::jit::llvm_tier {
@@ -92,8 +75,14 @@ void set_slow_paths(u32 (*load)(void*, u64, u32), u32 (*store)(void*, u64, u32, 
     tandem_llvm_slow_atomic = reinterpret_cast<void*>(atomic);
 }
 
-void* slow_load_thunk() { return reinterpret_cast<void*>(tandem_llvm_slow_load_thunk); }
-void* slow_store_thunk() { return reinterpret_cast<void*>(tandem_llvm_slow_store_thunk); }
-void* slow_atomic_thunk() { return reinterpret_cast<void*>(tandem_llvm_slow_atomic_thunk); }
+void* slow_load_thunk(bool ymm) {
+    return reinterpret_cast<void*>(ymm ? tandem_llvm_slow_load_ymm_thunk : tandem_llvm_slow_load_thunk);
+}
+void* slow_store_thunk(bool ymm) {
+    return reinterpret_cast<void*>(ymm ? tandem_llvm_slow_store_ymm_thunk : tandem_llvm_slow_store_thunk);
+}
+void* slow_atomic_thunk(bool ymm) {
+    return reinterpret_cast<void*>(ymm ? tandem_llvm_slow_atomic_ymm_thunk : tandem_llvm_slow_atomic_thunk);
+}
 
 }  // namespace tandem::jit::llvm_tier

@@ -7,8 +7,9 @@ namespace tandem::jit::llvm_tier {
 
 void set_slow_paths(u32 (*load)(void*, u64, u32), u32 (*store)(void*, u64, u32, u64, u64),
                     u32 (*atomic)(void*, u64, u32, u64, u64));
-void* slow_load_thunk();
-void* slow_store_thunk();
-void* slow_atomic_thunk();
+// ymm: for code that uses the vector registers' upper halves, on hosts with AVX.
+void* slow_load_thunk(bool ymm);
+void* slow_store_thunk(bool ymm);
+void* slow_atomic_thunk(bool ymm);
 
 }  // namespace tandem::jit::llvm_tier
