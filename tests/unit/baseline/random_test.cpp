@@ -148,10 +148,10 @@ TEST_CASE("random blocks of vectors of all widths", "[baseline]") {
     shape.wide_vectors = true;
     shape.vector_percent = 60;
     shape.memory_percent = 10;
-    compare(bench, shape, 500000, 2500 * scale(), 4);
+    compare(bench, shape, 500000, 1200 * scale(), 3);
     shape.operations = 200;
     shape.reach_back = 100;
-    compare(bench, shape, 600000, 300 * scale(), 4);
+    compare(bench, shape, 600000, 150 * scale(), 3);
 }
 
 TEST_CASE("random blocks on a host without AVX", "[baseline]") {
