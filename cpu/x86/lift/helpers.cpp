@@ -1,6 +1,10 @@
 #include "cpu/x86/lift/helpers.h"
 
+#include <immintrin.h>
+#include <sched.h>
+
 #include <optional>
+#include <thread>
 
 #include "cpu/x86/mode.h"
 #include "jit/guest/frame.h"
@@ -93,6 +97,15 @@ LeaveReason enable_interrupts(TranslateState* t, u64 next) {
     if (!event_waits(*t)) return LeaveReason::None;
     s.sti_shadow = true;
     return leave_at(*t, next);
+}
+
+void spin_wait(TranslateState* t) {
+    static const unsigned kHostProcessors = std::thread::hardware_concurrency();
+    if (t->platform != nullptr && t->platform->cpu_count() > kHostProcessors) {
+        sched_yield();
+    } else {
+        _mm_pause();
+    }
 }
 
 }  // namespace tandem::cpu::x86

@@ -14,6 +14,10 @@ constexpr unsigned kConditionShift = 8;
 u32 lazy_flags(TranslateState*, u32 cc_op, u64 dst, u64 src, u64 src2);
 u8 lazy_condition(TranslateState*, u32 selector, u64 dst, u64 src, u64 src2);
 
+// PAUSE: where the machine has more processors than the host, another one gets this one's turn, perhaps the one that holds
+// the lock that is waited for.
+void spin_wait(TranslateState* t);
+
 // Starts the instruction again unless `done`.
 LeaveReason retry_unless(TranslateState* t, u8 done);
 

@@ -127,6 +127,7 @@ void lift_cwd(Lifter& l) {
 }
 
 void lift_nop(Lifter&) {}
+void lift_pause(Lifter& l) { l.call(HelperId::spin_wait); }
 
 // The address is checked as a byte load would.
 void lift_cache_line(Lifter& l) { l.load(Type::I8, l.address(0, 1)); }
@@ -151,7 +152,7 @@ constexpr auto kRows = std::to_array<LiftRow>({
     {Opcode::CBW, lift_cbw},
     {Opcode::CWD, lift_cwd},
     {Opcode::NOP, lift_nop},
-    {Opcode::PAUSE, lift_nop},
+    {Opcode::PAUSE, lift_pause},
     {Opcode::ENDBR32, lift_nop},
     {Opcode::ENDBR64, lift_nop},
     {Opcode::PREFETCH, lift_nop},
