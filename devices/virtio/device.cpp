@@ -60,6 +60,11 @@ QueueState VirtioDevice::queue(u16 index) const {
     return index < queues_.size() ? queues_[index].capture() : QueueState{};
 }
 
+u16 VirtioDevice::queue_max(u16 index) const {
+    std::lock_guard guard(lock_);
+    return index < queues_.size() ? queues_[index].max_size() : u16{0};
+}
+
 void VirtioDevice::set_queue_field(u16 index, QueueField field, u64 value) {
     std::lock_guard guard(lock_);
     if (index >= queues_.size() || queues_[index].enabled() || resetting_) return;

@@ -75,6 +75,8 @@ public:
     // Queue registers; an index without a queue reads as an all-zero queue and ignores writes.
     [[nodiscard]] QueueState queue(u16 index) const;
     enum class QueueField : u8 { Size, Descriptors, Driver, Device };
+    // The largest size the queue can have.
+    [[nodiscard]] u16 queue_max(u16 index) const;
     void set_queue_field(u16 index, QueueField field, u64 value);
     void enable_queue(u16 index);
     // The driver rang the queue's bell.

@@ -220,12 +220,26 @@ aml::Term motherboard() {
                                          aml::name("_CRS", reserved)});
 }
 
+// Linux finds a virtio device over MMIO by this identifier.
+aml::Term virtio_mmio(unsigned number) {
+    const u64 base = layout::kVirtioMmio.base + number * layout::kVirtioMmioStride;
+    return aml::device(
+        fmt::format("VR{:02X}", number),
+        aml::List{
+            aml::name("_HID", aml::string("LNRO0005")), aml::name("_UID", aml::integer(number)),
+            aml::name("_CRS", aml::resources(aml::List{
+                                  aml::fixed_memory(static_cast<u32>(base), static_cast<u32>(layout::kVirtioMmioStride)),
+                                  aml::level_interrupt(layout::virtio_mmio_gsi(number)),
+                              }))});
+}
+
 std::vector<u8> build_dsdt(const AcpiConfig& config) {
     aml::List system{host_bridge(config), motherboard()};
     for (unsigned cpu = 0; cpu < config.cpus; ++cpu) {
         system.push_back(aml::device(fmt::format("CP{:02X}", cpu), aml::List{aml::name("_HID", aml::string("ACPI0007")),
                                                                              aml::name("_UID", aml::integer(cpu))}));
     }
+    for (unsigned i = 0; i < config.virtio_mmio; ++i) system.push_back(virtio_mmio(i));
     constexpr u64 s5 = layout::kSleepTypeS5;
     TableBytes t = start_table("DSDT", 2);
     t.append(aml::scope("\\_SB_", system));

@@ -12,6 +12,7 @@ namespace tandem::machines::pc {
 struct AcpiConfig {
     unsigned cpus = 1;
     unsigned serial_ports = 1;  // 0..4
+    unsigned virtio_mmio = 0;   // devices, at layout::kVirtioMmio and following
 };
 
 struct AcpiTable {

@@ -179,6 +179,11 @@ Term irq(unsigned number) {
     return out;
 }
 
+Term level_interrupt(u32 gsi) {
+    Term out{0x89, 6, 0, 0x0d, 1};  // consumer, level, active low, shared; one number (6.4.3.6)
+    append_le(out, gsi, 4);
+    return out;
+}
 Term fixed_memory(u32 base, u32 size) {
     Term out{0x86, 9, 0, 1};  // read-write
     append_le(out, base, 4);

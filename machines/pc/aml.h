@@ -35,7 +35,8 @@ Term return_value(const Term& value);
 // Resource descriptors (6.4); put into a Name(_CRS, ...) by resources().
 Term resources(std::span<const Term> descriptors);
 Term io_ports(u16 base, u8 length);
-Term irq(unsigned number);  // edge-triggered, active high, exclusive
+Term irq(unsigned number);      // edge-triggered, active high, exclusive
+Term level_interrupt(u32 gsi);  // extended: level-triggered, active low, shared
 Term fixed_memory(u32 base, u32 size);
 Term bus_numbers(u16 first, u16 last);
 Term word_io(u16 first, u16 last);

@@ -110,7 +110,10 @@ Result<void> Board::attach_pci() {
         // Only the 8259s: on the I/O APIC the PIRQs have pins of their own.
         lpc.pic[irq] = pic->line(irq);
     }
-    for (unsigned i = 0; i < pci::kPirqs; ++i) lpc.gsi[i] = ioapic->line(layout::kPirqGsi + i);
+    for (unsigned i = 0; i < pci::kPirqs; ++i) {
+        gsi_lines_[i] = pci::SharedLine(ioapic->line(layout::kPirqGsi + i));
+        lpc.gsi[i] = gsi_lines_[i].source();
+    }
     lpc_ = std::make_unique<pci::LpcBridge>(std::move(lpc));
     pci::PcieRoot::Wiring wiring{&mmio, &io, &apic_bus, {}};
     for (unsigned i = 0; i < pci::kPirqs; ++i) wiring.pirq[i] = lpc_->pirq_input(i);

@@ -25,6 +25,8 @@
 #include "devices/pci/root.h"
 #include "devices/timer/pit.h"
 #include "devices/timer/rtc.h"
+#include "devices/virtio/balloon.h"
+#include "devices/virtio/console.h"
 #include "machines/device_properties.h"
 #include "machines/machine.h"
 
@@ -61,6 +63,11 @@ public:
     // Every device, in the order of reset and restore.
     [[nodiscard]] std::span<devices::Device* const> devices() const { return all_; }
 
+    // Devices over MMIO, which the firmware tables list.
+    [[nodiscard]] unsigned virtio_mmio_devices() const { return virtio_mmio_; }
+    // The balloon, where there is one.
+    [[nodiscard]] devices::virtio::Balloon* balloon() const { return balloon_; }
+
     // Puts every device into its power-on state. All processors are out of guest code.
     void reset();
     // What firmware would do before it starts a kernel: configuration window, power-management ports, BAR addresses, virtual
@@ -88,6 +95,8 @@ private:
     Result<void> attach_pci_testdev(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
     // Whatever no row of the table names.
     Result<void> attach_virtio(const DeviceConfig& device, MachineConfig& config);
+    Result<void> add_virtio_mmio(std::unique_ptr<devices::virtio::VirtioDevice> device);
+    Result<void> attach_serial_port(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
 
     // Puts a function where its property "addr" says, or into the first free slot, and takes it over.
     template <class Function>
@@ -98,6 +107,7 @@ private:
 
     const SystemRequests requests_;
     std::array<devices::pci::SharedLine, 16> isa_lines_;
+    std::array<devices::pci::SharedLine, devices::pci::kPirqs> gsi_lines_;  // I/O APIC pins of the PIRQs
     std::vector<std::unique_ptr<devices::CharBackend>> serial_backends_;
     std::unique_ptr<devices::CharBackend> debug_backend_;
     std::unique_ptr<devices::Pit> pit_;
@@ -111,6 +121,13 @@ private:
     std::vector<std::unique_ptr<devices::Device>> added_;
     std::vector<std::unique_ptr<devices::IoHandler>> added_ports_;  // of devices without state
     std::vector<devices::Device*> all_;
+    struct SerialBus {
+        std::string id;
+        devices::virtio::SerialBus* bus;
+    };
+    std::vector<SerialBus> serial_buses_;
+    devices::virtio::Balloon* balloon_ = nullptr;
+    unsigned virtio_mmio_ = 0;
 };
 
 }  // namespace tandem::machines::pc

@@ -6,6 +6,7 @@
 
 #include "devices/misc/pc_testdev.h"
 #include "devices/misc/pci_testdev.h"
+#include "devices/virtio/mmio_transport.h"
 #include "devices/virtio/pci_transport.h"
 #include "machines/device_properties.h"
 #include "machines/pc/board.h"
@@ -21,6 +22,13 @@ namespace {
 
 constexpr std::array<PropertyRow, 1> kPciTestDevProperties{{
     {"addr", "PCI SLOT[.FUNCTION], hexadecimal (default: first free slot)"},
+}};
+
+constexpr std::array<PropertyRow, 4> kSerialPortProperties{{
+    {"chardev", "id of the -chardev it leads to (required)"},
+    {"name", "what the guest finds it by: /dev/virtio-ports/NAME"},
+    {"nr", "port number (default: the next free one)"},
+    {"bus", "ID.0 of the virtio-serial device (default: the latest)"},
 }};
 
 constexpr std::array<PropertyRow, 2> kDebugExitProperties{{
@@ -46,6 +54,7 @@ VirtioDriver find_virtio(std::string_view driver) {
         if (!driver.starts_with(kind.stem)) continue;
         const std::string_view transport = driver.substr(kind.stem.size());
         if (transport.empty() || transport == "-pci") return {&kind, true};
+        if (transport == "-device") return {&kind, false};
     }
     return {};
 }
@@ -75,10 +84,12 @@ struct Board::Driver {
 };
 
 std::span<const Board::Driver> Board::drivers() {
-    static constexpr std::array<Driver, 3> kDrivers{{
+    static constexpr std::array<Driver, 5> kDrivers{{
         {"isa-debug-exit", "writing VALUE to its port ends the program with status 2 * VALUE + 1", kDebugExitProperties,
          &Board::attach_debug_exit},
         {"pc-testdev", "interrupt lines, ports and memory for conformance suites", {}, &Board::attach_pc_testdev},
+        {"virtconsole", "console (hvc) on a virtio-serial device", kSerialPortProperties, &Board::attach_serial_port},
+        {"virtserialport", "stream on a virtio-serial device", kSerialPortProperties, &Board::attach_serial_port},
         {"pci-testdev", "PCI function that counts writes", kPciTestDevProperties, &Board::attach_pci_testdev},
     }};
     return kDrivers;
@@ -90,7 +101,7 @@ std::string device_help() {
         for (const auto& p : rows) text += fmt::format("    {:<20}{}\n", p.name, p.help);
     };
     for (const auto& kind : virtio_kinds()) {
-        text += fmt::format("{}-pci  {}\n", kind.stem, kind.help);
+        text += fmt::format("{}-pci, {}-device  {} on PCI or MMIO\n", kind.stem, kind.stem, kind.help);
         list(kind.properties);
     }
     text += "every virtio-...-pci\n";
@@ -120,19 +131,60 @@ Result<void> Board::attach_virtio(const DeviceConfig& device, MachineConfig& con
     const VirtioDriver driver = find_virtio(device.driver);
     if (driver.kind == nullptr) {
         std::string names;
-        for (const auto& kind : virtio_kinds()) names += fmt::format("{}-pci, ", kind.stem);
+        for (const auto& kind : virtio_kinds()) names += fmt::format("{}-pci, {}-device, ", kind.stem, kind.stem);
         for (const auto& other : drivers()) names += (&other == drivers().data() ? "" : ", ") + std::string(other.name);
         return invalid(fmt::format("unknown device '{}' (known: {})", device.driver, names));
     }
     std::vector<PropertyRow> rows(driver.kind->properties.begin(), driver.kind->properties.end());
-    rows.insert(rows.end(), kVirtioPciProperties.begin(), kVirtioPciProperties.end());
+    if (driver.pci) rows.insert(rows.end(), kVirtioPciProperties.begin(), kVirtioPciProperties.end());
     const DeviceProperties properties(device, rows);
     TANDEM_TRY(properties.check());
     TANDEM_TRY(check_fixed(device, properties));
     const auto same_kind = [&](const DeviceConfig& d) { return find_virtio(d.driver).kind == driver.kind; };
     const auto before = std::ranges::count_if(std::span(config.devices.data(), &device), same_kind);
     TANDEM_TRY_ASSIGN(auto made, driver.kind->create({device, properties, config, memory, static_cast<unsigned>(before)}));
+    if (auto* bus = dynamic_cast<virtio::SerialBus*>(made.get())) {
+        serial_buses_.push_back({properties.text("id").value_or(""), bus});
+    }
+    if (auto* balloon = dynamic_cast<virtio::Balloon*>(made.get())) balloon_ = balloon;
+    if (!driver.pci) return add_virtio_mmio(std::move(made));
     return add_function(std::make_unique<virtio::VirtioPci>(std::move(made), driver.kind->pci_class), properties);
+}
+
+Result<void> Board::add_virtio_mmio(std::unique_ptr<virtio::VirtioDevice> device) {
+    const u64 offset = virtio_mmio_ * layout::kVirtioMmioStride;
+    if (offset >= layout::kVirtioMmio.size) {
+        return Error{Errc::Busy, fmt::format("device '{}': there is no room for more on MMIO", device->name())};
+    }
+    const unsigned line = layout::virtio_mmio_gsi(virtio_mmio_++) - layout::kPirqGsi;
+    auto transport = std::make_unique<virtio::VirtioMmio>(std::move(device), gsi_lines_[line].source());
+    TANDEM_TRY(mmio.add({"virtio-mmio", layout::kVirtioMmio.base + offset, layout::kVirtioMmioStride, transport.get()}));
+    all_.push_back(transport.get());
+    added_.push_back(std::move(transport));
+    return {};
+}
+
+// "bus" is a virtio-serial device's id with ".0" behind it; without one, the latest.
+Result<void> Board::attach_serial_port(const DeviceConfig& device, const DeviceProperties& properties,
+                                       MachineConfig& config) {
+    const auto wanted = properties.text("bus");
+    const auto serves = [&](const SerialBus& b) { return !wanted || *wanted == b.id + ".0"; };
+    const auto bus = std::find_if(serial_buses_.rbegin(), serial_buses_.rend(), serves);
+    if (bus == serial_buses_.rend()) {
+        return Error{Errc::NotFound, fmt::format("device '{}': there is no virtio-serial device{} before it", device.driver,
+                                                 wanted ? fmt::format(" of bus '{}'", *wanted) : "")};
+    }
+    virtio::SerialBus::Port port;
+    port.console = device.driver == "virtconsole";
+    port.name = properties.text("name").value_or("");
+    TANDEM_TRY_ASSIGN(const u64 number, properties.number("nr", 0, 0, virtio::kMaxConsolePorts));
+    port.number = static_cast<u32>(number);
+    const auto id = properties.text("chardev");
+    if (!id) return invalid(fmt::format("device '{}' needs the property 'chardev'", device.driver));
+    auto stream = take_chardev(config, *id);
+    if (!stream) return std::move(stream).error().context(fmt::format("device '{}'", device.driver));
+    port.stream = std::move(stream).value();
+    return bus->bus->add_port(std::move(port));
 }
 
 template <class Function>

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <array>
 
+#include "devices/virtio/balloon.h"
 #include "devices/virtio/block.h"
+#include "devices/virtio/console.h"
 #include "devices/virtio/net.h"
 #include "devices/virtio/rng.h"
 
@@ -23,6 +25,12 @@ Result<std::string> back_end(const VirtioRequest& r, const char* property) {
     auto id = r.properties.text(property);
     if (!id) return invalid(fmt::format("device '{}' needs the property '{}'", r.device.driver, property));
     return *std::move(id);
+}
+
+// A name that no other device has.
+std::string label(const VirtioRequest& r) {
+    if (const auto id = r.properties.text("id")) return fmt::format("{} '{}'", r.device.driver, *id);
+    return r.same_kind == 0 ? r.device.driver : fmt::format("{} {}", r.device.driver, r.same_kind + 1);
 }
 
 template <class T>
@@ -81,12 +89,37 @@ Created create_net(const VirtioRequest& r) {
     return virtio::create_net(r.memory, std::move(network), options);
 }
 
-Created create_rng(const VirtioRequest& r) { return virtio::create_rng(r.memory, r.device.driver); }
+Created create_rng(const VirtioRequest& r) { return virtio::create_rng(r.memory, label(r)); }
 
-constexpr std::array<VirtioKind, 3> kKinds{{
+constexpr std::array<PropertyRow, 1> kSerialProperties{{
+    {"max_ports", "ports, 1 to 31 (default 31); the first is for a console"},
+}};
+
+Created create_serial(const VirtioRequest& r) {
+    TANDEM_TRY_ASSIGN(const u64 ports,
+                      r.properties.number("max_ports", virtio::kMaxConsolePorts, 1, virtio::kMaxConsolePorts));
+    return Created(virtio::create_serial_bus(r.memory, label(r), static_cast<u32>(ports)));
+}
+
+constexpr std::array<PropertyRow, 2> kBalloonProperties{{
+    {"deflate-on-oom", "off (default) or on: a guest in need may take pages back by itself"},
+    {"free-page-reporting", "off (default) or on: pages that the guest does not use go back to the host"},
+}};
+
+Created create_balloon(const VirtioRequest& r) {
+    if (r.same_kind != 0) return invalid(fmt::format("device '{}': a machine has one balloon", r.device.driver));
+    virtio::BalloonOptions options{label(r)};
+    TANDEM_TRY_ASSIGN(options.deflate_on_oom, r.properties.flag("deflate-on-oom", false));
+    TANDEM_TRY_ASSIGN(options.free_page_reporting, r.properties.flag("free-page-reporting", false));
+    return Created(virtio::create_balloon(r.memory, options));
+}
+
+constexpr std::array<VirtioKind, 5> kKinds{{
     {"virtio-blk", "virtio disk", virtio::kBlockClass, kBlockProperties, create_block},
     {"virtio-net", "virtio network card", virtio::kNetClass, kNetProperties, create_net},
     {"virtio-rng", "virtio source of random numbers", virtio::kRngClass, {}, create_rng},
+    {"virtio-serial", "virtio console and serial ports", virtio::kConsoleClass, kSerialProperties, create_serial},
+    {"virtio-balloon", "virtio memory balloon", virtio::kBalloonClass, kBalloonProperties, create_balloon},
 }};
 
 }  // namespace

@@ -45,6 +45,10 @@ constexpr Range kPci64{768 * kGiB, 128 * kGiB};
 constexpr Range kIoapic{0xfec00000, 0x1000};
 constexpr Range kLapic{0xfee00000, 0x1000};
 
+// virtio over MMIO: a window for each device, between the interrupt controllers, where no firmware puts BARs.
+constexpr Range kVirtioMmio{0xfec10000, 0x4000};
+constexpr u64 kVirtioMmioStride = 0x200;
+
 // --- I/O ports, as on every PC.
 constexpr Range kPic1{0x20, 2}, kPic2{0xa0, 2}, kElcr{0x4d0, 2};
 constexpr Range kPit{0x40, 4};
@@ -73,6 +77,7 @@ constexpr unsigned kRtcIrq = 8;
 constexpr unsigned kSciIrq = 9;
 constexpr unsigned kPirqGsi = 16;  // PIRQA# ... PIRQH# on IOAPIC pins 16..23
 constexpr u8 kIoapicId = 0;
+constexpr unsigned virtio_mmio_gsi(unsigned number) { return kPirqGsi + number % 8; }  // shared with the PIRQs
 
 // --- Bus 0.
 constexpr unsigned kHostBridgeSlot = 0;

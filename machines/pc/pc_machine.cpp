@@ -37,6 +37,7 @@ public:
                                       [this] { control_.post(RunControl::Event::Reset); },
                                       [this](u32 status) { control_.post_exit(status); }};
         TANDEM_TRY_ASSIGN(board_, Board::create(config, memory_, requests));
+        acpi_.virtio_mmio = board_->virtio_mmio_devices();
         TANDEM_TRY(describe(config));
         if (firmware_) TANDEM_TRY(firmware_->map(memory_));
         TANDEM_TRY(accelerator_->map_memory(board_->memory));
