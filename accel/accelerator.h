@@ -26,6 +26,10 @@ public:
     // The interrupt controller's side of this vCPU, and its clock.
     virtual devices::CpuInterruptController& interrupt_controller(unsigned vcpu_index) = 0;
     virtual u64 tsc(unsigned vcpu_index) = 0;
+    // The vCPU's guest now reads tsc() + offset as its time-stamp counter. Also called after a state was imported.
+    virtual void tsc_offset_changed(unsigned /*vcpu_index*/, u64 /*offset*/) {}
+    // FERR#: an x87 exception that the guest wants by interrupt (CR0.NE = 0).
+    virtual void fpu_error(unsigned /*vcpu_index*/) {}
     // What CPUID tells of the machine: ticks of tsc() per second (0: not told), and the number of processors.
     virtual u64 tsc_hz() { return 0; }
     virtual unsigned cpu_count() { return 1; }

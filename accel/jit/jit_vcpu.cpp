@@ -35,7 +35,7 @@ void JitVcpu::attach(std::unique_ptr<jit::VcpuTranslator> translator) {
     state_ = new (translator_->state()) cpu::x86::TranslateState();
     state_->model = &model_;
     state_->platform = this;
-    cpu::x86::reset(state_->s, index_ == 0);
+    cpu::x86::reset(state_->s, index_ == 0, model_.signature());
     cpu::x86::import_flags(*state_);
     translator_->state_replaced();
     attached_.store(true, std::memory_order_release);
@@ -106,7 +106,7 @@ void JitVcpu::take_init_and_sipi() {
     if ((signals & (SignalWord::Init | SignalWord::Sipi)) == 0) return;
     if ((signals_.take(SignalWord::Init) & SignalWord::Init) != 0) {
         cpu::x86::export_flags(*state_);
-        cpu::x86::init(state_->s, index_ == 0);
+        cpu::x86::init(state_->s, index_ == 0, model_.signature());
         cpu::x86::import_flags(*state_);
         translator_->state_replaced();
     }
@@ -135,6 +135,7 @@ Result<void> JitVcpu::import_state(const cpu::ArchState& in) {
     jit::header_of(state_).guest_mxcsr = s->mxcsr | 0x1f80u;
     cpu::x86::import_flags(*state_);
     translator_->state_replaced();
+    handler_.tsc_offset_changed(index_, s->msr.tsc_offset);
     return {};
 }
 
@@ -218,6 +219,16 @@ int JitVcpu::acknowledge_interrupt() {
 
 bool JitVcpu::take_nmi() { return (signals_.take(SignalWord::Nmi) & SignalWord::Nmi) != 0; }
 u64 JitVcpu::tsc() { return handler_.tsc(index_); }
+
+void JitVcpu::tsc_offset_changed(u64 offset) {
+    HostFloatingPoint fp(jit::header_of(state_).host_mxcsr);
+    handler_.tsc_offset_changed(index_, offset);
+}
+
+void JitVcpu::fpu_error() {
+    HostFloatingPoint fp(jit::header_of(state_).host_mxcsr);
+    handler_.fpu_error(index_);
+}
 
 u64 JitVcpu::hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3) {
     Exit exit = HypercallExit{number, {a0, a1, a2, a3}, 0, (state_->s.msr.efer & 0x400) != 0};

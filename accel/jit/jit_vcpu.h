@@ -46,6 +46,8 @@ public:
     int acknowledge_interrupt() override;
     bool take_nmi() override;
     u64 tsc() override;
+    void tsc_offset_changed(u64 offset) override;
+    void fpu_error() override;
     u32 apic_id() override { return index_; }
     u32 cpu_count() override { return handler_.cpu_count(); }
     u32 tsc_khz() override { return static_cast<u32>(handler_.tsc_hz() / 1000); }

@@ -114,7 +114,7 @@ public:
 
     bool translate(void* state, u64 va, jit::Access access, unsigned mmu, jit::Translation& out) const override {
         TranslateState& t = state_of(state);
-        if (access != jit::Access::Execute && !canonical(va) && is_stack_access(t, va)) {
+        if (access != jit::Access::Execute && !canonical(t.s, va) && is_stack_access(t, va)) {
             raise(t, kSS);
             return false;
         }
@@ -126,7 +126,7 @@ public:
     bool check_crossing(void* state, u64 va, unsigned size) const override {
         TranslateState& t = state_of(state);
         if (size == 10) size = 8;
-        if (!long_mode(t.s) || (canonical(va) && canonical(va + size - 1))) return true;
+        if (!long_mode(t.s) || (canonical(t.s, va) && canonical(t.s, va + size - 1))) return true;
         raise(t, code64(t.s) && is_stack_access(t, va) ? kSS : kGP);
         return false;
     }

@@ -39,7 +39,10 @@ public:
     // Whether the guest sees an AMD processor; otherwise an Intel one.
     [[nodiscard]] bool amd() const { return vendor_ == "AuthenticAMD"; }
     [[nodiscard]] unsigned physical_bits() const { return phys_bits_; }
-    [[nodiscard]] unsigned linear_bits() const { return 48; }
+    // Linear address bits that the processor has; CR4.LA57 says how many the current paging mode uses.
+    [[nodiscard]] unsigned linear_bits() const { return has(Feature::LA57) ? 57 : 48; }
+    // Family, model and stepping (CPUID leaf 1 EAX).
+    [[nodiscard]] u32 signature() const { return signature_; }
 
     // CPUID as seen by a vCPU: static leaves from the model; dynamic bits (OSXSAVE, APIC enable, XSAVE size) from the
     // arguments.

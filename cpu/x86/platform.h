@@ -32,6 +32,9 @@ public:
 
     // Host-scaled guest time-stamp counter before State::msr.tsc_offset.
     virtual u64 tsc() = 0;
+    // State::msr.tsc_offset is now `offset`: whatever else counts in the guest's time-stamp counter (the APIC's deadline
+    // timer, kvmclock) follows (SDM volume 3, 18.17.3).
+    virtual void tsc_offset_changed(u64 /*offset*/) {}
 
     // For CPUID: this processor's APIC id, the number of processors, and the frequency of tsc() (0: unknown).
     virtual u32 apic_id() { return 0; }

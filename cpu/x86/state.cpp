@@ -7,13 +7,10 @@ namespace {
 
 constexpr u16 kData = 0x93, kCode = 0x9b, kLdtAccess = 0x82, kTssAccess = 0x8b;
 constexpr u64 kApicBase = 0xfee00000, kApicEnable = 1u << 11, kApicBsp = 1u << 8;
-// PPro family, as RDX identifies the processor after reset.
-constexpr u64 kResetSignature = 0x600;
-
 // What power-up and INIT have in common.
-void reset_common(State& s, bool bsp) {
+void reset_common(State& s, bool bsp, u32 signature) {
     s.gpr = {};
-    s.gpr[RDX] = kResetSignature;
+    s.gpr[RDX] = signature;
     s.rip = 0xfff0;
     s.rflags = 2;
     s.seg.fill({0, 0xffff, 0, kData});
@@ -28,25 +25,26 @@ void reset_common(State& s, bool bsp) {
     s.msr.efer = 0;
     s.pdpte = {};
     s.activity = bsp ? Activity::Running : Activity::WaitForSipi;
+    s.debug_trap = 0;
     s.sti_shadow = s.mov_ss_shadow = s.nmi_blocked = s.nmi_pending = false;
     s.pending = {};
 }
 
 }  // namespace
 
-void reset(State& s, bool bsp) {
+void reset(State& s, bool bsp, u32 signature) {
     s = {};
-    reset_common(s, bsp);
+    reset_common(s, bsp, signature);
     s.cr0 = 0x60000010;
     s.x87.fcw = 0x40;
     s.x87.valid = 0xff;
     s.msr.apic_base = kApicBase | kApicEnable | (bsp ? kApicBsp : 0);
 }
 
-void init(State& s, bool bsp) {
+void init(State& s, bool bsp, u32 signature) {
     constexpr u64 kCacheBits = 0x60000000;  // CD and NW are kept
     const u64 cache = s.cr0 & kCacheBits;
-    reset_common(s, bsp);
+    reset_common(s, bsp, signature);
     s.cr0 = cache | 0x10;
 }
 

@@ -106,6 +106,7 @@ struct State {
     Msrs msr;
     std::array<u64, 4> pdpte{};  // PAE page-directory pointers, loaded with CR3 (SDM volume 3, 4.4.1)
     Activity activity = Activity::Running;
+    u64 debug_trap = 0;       // DR6 bits of a #DB trap to report at the next instruction boundary
     bool sti_shadow = false;  // interrupts held off until the next instruction has completed (SDM volume 3, 6.8.3)
     bool mov_ss_shadow = false;
     bool nmi_blocked = false;  // until IRET
@@ -114,9 +115,11 @@ struct State {
     bool operator==(const State&) const = default;
 };
 
-// Power-up state (SDM volume 3, table 9-1). `bsp`: bootstrap processor, runs; others wait for SIPI.
-void reset(State& state, bool bsp);
+// Power-up state (SDM volume 3, table 9-1). `bsp`: bootstrap processor, runs; others wait for SIPI. `signature`: family,
+// model and stepping, which EDX holds afterwards (CpuModel::signature()).
+constexpr u32 kPProSignature = 0x600;
+void reset(State& state, bool bsp, u32 signature = kPProSignature);
 // INIT keeps x87, SSE and MTRR state and most MSRs (same table).
-void init(State& state, bool bsp);
+void init(State& state, bool bsp, u32 signature = kPProSignature);
 
 }  // namespace tandem::cpu::x86

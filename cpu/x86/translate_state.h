@@ -46,7 +46,6 @@ struct TranslateState {
     alignas(16) u64 scratch_vec[4][2] = {};   // memory operands on their way into helpers
     alignas(16) u64 simd_operand[3][4] = {};  // of a watched SIMD operation, see simd_end()
     u64 scratch[4] = {};
-    u64 debug_trap = 0;  // DR6 bits of a #DB trap to report at the next instruction boundary
     const CpuModel* model = nullptr;
     Platform* platform = nullptr;
 };

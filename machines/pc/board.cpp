@@ -89,6 +89,9 @@ Result<void> Board::attach_system_control() {
     TANDEM_TRY(
         map_ports("keyboard controller data", layout::kKeyboard.base, layout::kKeyboard.size, reset_ports_->kbc_data()));
     TANDEM_TRY(map_ports("keyboard controller command", layout::kKeyboardCommand, 1, reset_ports_->kbc_command()));
+    fpu_error = std::make_unique<FpuError>(isa_irq(layout::kFpuIrq));
+    TANDEM_TRY(map_ports("x87 error", layout::kFpuError.base, layout::kFpuError.size, *fpu_error));
+    all_.push_back(fpu_error.get());
     TANDEM_TRY(map_ports("POST", layout::kPort80, 1, post_port_));
     pm = std::make_unique<AcpiPm>(*clock, isa_irq(layout::kSciIrq), [this](unsigned sleep_type) {
         if (sleep_type == layout::kSleepTypeS5) return requests_.power_off();

@@ -17,6 +17,7 @@
 #include "devices/irq/pic.h"
 #include "devices/misc/acpi_pm.h"
 #include "devices/misc/debug_ports.h"
+#include "devices/misc/fpu_error.h"
 #include "devices/misc/fw_cfg.h"
 #include "devices/misc/kvmclock.h"
 #include "devices/misc/reset_ports.h"
@@ -56,6 +57,7 @@ public:
     std::vector<std::unique_ptr<devices::Lapic>> lapics;  // by vCPU
     std::unique_ptr<devices::Ioapic> ioapic;
     std::unique_ptr<devices::PicPair> pic;
+    std::unique_ptr<devices::FpuError> fpu_error;
     std::unique_ptr<devices::KvmClock> kvmclock;
     std::unique_ptr<devices::AcpiPm> pm;
     std::unique_ptr<devices::FwCfg> fw_cfg;

@@ -58,6 +58,7 @@ constexpr u64 kPort92 = 0x92;           // system control port A: fast A20 and r
 constexpr Range kKeyboard{0x60, 1};     // keyboard controller: data ...
 constexpr u64 kKeyboardCommand = 0x64;  // ... and command, used for its reset line
 constexpr u64 kPort80 = 0x80;           // POST codes
+constexpr Range kFpuError{0xf0, 2};     // clears the x87 error of IRQ 13
 constexpr Range kSerial[4] = {{0x3f8, 8}, {0x2f8, 8}, {0x3e8, 8}, {0x2e8, 8}};
 constexpr unsigned kSerialIrq[4] = {4, 3, 4, 3};
 constexpr u64 kDebugConsole[2] = {0x402, 0xe9};  // firmware's, and everybody's
@@ -75,6 +76,7 @@ constexpr Range kTestMemory{0xff000000, 0x10000};
 constexpr unsigned kTimerPin = 2;  // IOAPIC pin of ISA IRQ 0; the others are their own pin
 constexpr unsigned kRtcIrq = 8;
 constexpr unsigned kSciIrq = 9;
+constexpr unsigned kFpuIrq = 13;
 constexpr unsigned kPirqGsi = 16;  // PIRQA# ... PIRQH# on IOAPIC pins 16..23
 constexpr u8 kIoapicId = 0;
 constexpr unsigned virtio_mmio_gsi(unsigned number) { return kPirqGsi + number % 8; }  // shared with the PIRQs

@@ -183,6 +183,11 @@ private:
     }
     devices::CpuInterruptController& interrupt_controller(unsigned vcpu) override { return *board_->lapics[vcpu]; }
     u64 tsc(unsigned) override { return board_->clock->tsc(); }
+    void tsc_offset_changed(unsigned vcpu, u64 offset) override {
+        board_->lapics[vcpu]->set_tsc_offset(offset);
+        board_->kvmclock->set_tsc_offset(vcpu, offset);
+    }
+    void fpu_error(unsigned) override { board_->fpu_error->assert_error(); }
     u64 tsc_hz() override { return board_->clock->tsc_hz(); }
     unsigned cpu_count() override { return cpus_; }
 

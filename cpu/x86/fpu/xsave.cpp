@@ -1,6 +1,7 @@
 #include "cpu/x86/fpu/xsave.h"
 
 #include <cstring>
+#include <utility>
 
 #include "cpu/x86/fpu/fxsave_image.h"
 #include "cpu/x86/fpu/mxcsr.h"
@@ -180,6 +181,7 @@ bool load_all(Area& area, const Header& header, u64 load, bool load_mxcsr, Incom
 void commit(TranslateState& t, const Incoming& in, u64 requested, u64 load, bool wide) {
     State& s = t.s;
     const bool mode64 = code64(s);
+    const u32 old_pkru = s.pkru;
     if ((load & kX87) != 0) {
         in.legacy.get_x87(s.x87, wide);
     } else if ((requested & kX87) != 0) {
@@ -194,6 +196,8 @@ void commit(TranslateState& t, const Incoming& in, u64 requested, u64 load, bool
         if (!bit(requested, c.number)) continue;
         restore(c, s, bit(load, c.number) ? in.extended[i].data() : kZeroes.data(), mode64);
     }
+    const u32 pkru = std::exchange(s.pkru, old_pkru);
+    set_pkru(t, pkru);
 }
 
 }  // namespace

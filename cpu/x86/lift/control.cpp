@@ -117,17 +117,20 @@ FarPointer far_operand(Lifter& l) {
 // JMP_FAR, CALL_FAR. arg: HelperId.
 void lift_far(Lifter& l) {
     const FarPointer target = far_operand(l);
+    l.note_branch(l.konst(Type::I8, 1));
     l.call(static_cast<HelperId>(l.arg), {target.selector, target.offset, l.imm32(l.insn.operand_size), l.imm64(l.next)});
     l.leave();
 }
 
 void lift_ret_far(Lifter& l) {
     const u64 released = l.insn.operand_count != 0 ? static_cast<u64>(l.op(0).imm) & 0xffff : 0;
+    l.note_branch(l.konst(Type::I8, 1));
     l.call(HelperId::far_return, {l.imm32(l.insn.operand_size), l.imm32(released)});
     l.leave();
 }
 
 void lift_iret(Lifter& l) {
+    l.note_branch(l.konst(Type::I8, 1));
     l.call(HelperId::iret, {l.imm32(l.insn.operand_size), l.imm64(l.next)});
     l.leave();
 }

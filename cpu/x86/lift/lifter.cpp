@@ -242,13 +242,19 @@ void Lifter::finish(Value rip) {
     leave(LeaveReason::Lookup);
 }
 
+void Lifter::note_branch(Value taken) {
+    if (mode.has(ModeBits::kDebug)) call(HelperId::debug_branch, {taken});
+}
+
 void Lifter::jump(u64 target) {
+    if (!falling_through_) note_branch(konst(Type::I8, 1));
     if (mode.single()) return finish(imm64(target));
     b.jump(target);
     ended_ = true;
 }
 
 void Lifter::branch(Value cond, u64 target) {
+    note_branch(cond);
     if (mode.single()) return finish(b.select(cond, imm64(target), imm64(next)));
     b.branch(cond, target, next);
     ended_ = true;
@@ -256,6 +262,7 @@ void Lifter::branch(Value cond, u64 target) {
 
 void Lifter::jump_indirect(Value target, jit::ir::JumpHint hint) {
     const Value rip = zext64(target);
+    note_branch(konst(Type::I8, 1));
     if (mode.single()) return finish(rip);
     b.jump_indirect(rip, hint);
     ended_ = true;
@@ -274,6 +281,7 @@ void Lifter::continue_in_mode() {
 }
 
 void Lifter::fall_through(u64 at) {
+    falling_through_ = true;
     if (!shadow_open_) return jump(at);
     set(offsetof(State, sti_shadow), konst(Type::I8, 1));
     finish(imm64(at));

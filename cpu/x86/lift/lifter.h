@@ -146,7 +146,9 @@ public:
     // operand size (near branches).
     [[nodiscard]] u64 wrap_target(u64 target) const;
     void jump(u64 target);
-    void branch(Value cond, u64 target);                       // else: next
+    void branch(Value cond, u64 target);  // else: next
+    // Single-stepping on branches (DEBUGCTL.BTF); jump(), branch() and jump_indirect() do it themselves. `taken`: I8.
+    void note_branch(Value taken);
     void jump_indirect(Value target, jit::ir::JumpHint hint);  // any width, zero-extended
     // #GP(0) at the branch when its target lies outside the code segment or is not canonical (and, where `taken` is given,
     // that is 1). Before state changes.
@@ -193,6 +195,7 @@ private:
     void finish(Value rip);
 
     bool ended_ = false;
+    bool falling_through_ = false;
     bool shadow_open_ = false;  // the instruction before was an STI that left its shadow to this block
     Address address_;           // of the current instruction's memory operand
     KnownFlags flags_;

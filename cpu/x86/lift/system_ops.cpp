@@ -161,6 +161,8 @@ constexpr auto kRows = std::to_array<LiftRow>({
     {Opcode::RDPMC, lift_plain, go_on(HelperId::rdpmc)},
     {Opcode::RDMSR, lift_plain, go_on(HelperId::rdmsr)},
     {Opcode::WRMSR, lift_plain, same_mode(HelperId::wrmsr)},
+    {Opcode::RDPKRU, lift_plain, go_on(HelperId::rdpkru)},
+    {Opcode::WRPKRU, lift_plain, go_on(HelperId::wrpkru)},
     {Opcode::XGETBV, lift_plain, go_on(HelperId::xgetbv)},
     {Opcode::XSETBV, lift_plain, end_block(HelperId::xsetbv)},
     {Opcode::SWAPGS, lift_plain, go_on(HelperId::swapgs)},

@@ -95,6 +95,9 @@ private:
     void structured_features(u32 subleaf, CpuidResult& r) const {
         constexpr u32 kBhiCtrl = 1u << 4;
         const bool bhi = m_.has(Feature::SPEC_CTRL);
+        constexpr u32 kOspke = 1u << 4;
+        constexpr u64 kCr4Pke = u64{1} << 22;
+        if (subleaf == 0 && (d_.cr4 & kCr4Pke) != 0) r.ecx |= kOspke;
         if (subleaf == 0) r.eax = bhi ? 2 : has_leaf(7, 1) ? 1 : 0;
         if (subleaf == 2 && bhi) r.edx |= kBhiCtrl;
     }

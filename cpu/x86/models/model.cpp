@@ -16,7 +16,7 @@ namespace tandem::cpu::x86 {
 namespace {
 
 #define X86_64_BASE \
-    "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 ht syscall nx lm"
+    "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 ht syscall nx lm"
 #define X86_64_V2 " pni ssse3 cx16 sse4.1 sse4.2 popcnt lahf-lm"
 #define X86_64_V3 " xsave avx avx2 bmi1 bmi2 f16c fma abm movbe"
 #define KVM " kvmclock-old kvm-nopiodelay kvmclock kvmclock-stable-bit"

@@ -22,7 +22,8 @@ constexpr Cr4Row kCr4Bits[] = {
     {cr4::OSXMMEXCPT, Feature::SSE},    {cr4::UMIP, Feature::UMIP},
     {cr4::FSGSBASE, Feature::FSGSBASE}, {cr4::PCIDE, Feature::PCID},
     {cr4::OSXSAVE, Feature::XSAVE},     {cr4::SMEP, Feature::SMEP},
-    {cr4::SMAP, Feature::SMAP},
+    {cr4::SMAP, Feature::SMAP},         {cr4::PKE, Feature::PKU},
+    {cr4::LA57, Feature::LA57},
 };
 
 u64 cr4_allowed(const CpuModel& model) {
@@ -97,13 +98,13 @@ bool write_cr4(TranslateState& t, u64 value) {
     State& s = t.s;
     const u64 changed = s.cr4 ^ value;
     if ((value & ~cr4_allowed(*t.model)) != 0) return fault(t, kGP);
-    if (long_mode(s) && (value & cr4::PAE) == 0) return fault(t, kGP);
+    if (long_mode(s) && ((value & cr4::PAE) == 0 || (changed & cr4::LA57) != 0)) return fault(t, kGP);
     if ((changed & value & cr4::PCIDE) != 0 && (!long_mode(s) || (s.cr3 & 0xfff) != 0)) return fault(t, kGP);
     constexpr u64 kReload = cr4::PAE | cr4::PGE | cr4::PSE | cr4::SMEP;
     const bool reload = (changed & kReload) != 0 && pae_without_long_mode(s.cr0, value, s.msr.efer);
     if (reload && !load_pdptes(t, s.cr3)) return false;
     s.cr4 = value;
-    constexpr u64 kFlush = cr4::PAE | cr4::PGE | cr4::PSE | cr4::SMEP | cr4::SMAP | cr4::PCIDE;
+    constexpr u64 kFlush = cr4::PAE | cr4::PGE | cr4::PSE | cr4::SMEP | cr4::SMAP | cr4::PCIDE | cr4::PKE | cr4::LA57;
     if ((changed & kFlush) != 0) flush(t, false, "CR4");
     return true;
 }
@@ -163,6 +164,30 @@ LeaveReason clts(TranslateState* t) {
     if (!require_cpl0(*t)) return failed(*t);
     t->s.cr0 &= ~cr0::TS;
     return LeaveReason::None;
+}
+
+LeaveReason rdpkru(TranslateState* t) {
+    State& s = t->s;
+    if ((s.cr4 & cr4::PKE) == 0) return raise(*t, kUD);
+    if (static_cast<u32>(s.gpr[RCX]) != 0) return raise(*t, kGP);
+    s.gpr[RAX] = s.pkru;
+    s.gpr[RDX] = 0;
+    return LeaveReason::None;
+}
+
+LeaveReason wrpkru(TranslateState* t) {
+    State& s = t->s;
+    if ((s.cr4 & cr4::PKE) == 0) return raise(*t, kUD);
+    if (static_cast<u32>(s.gpr[RCX]) != 0 || static_cast<u32>(s.gpr[RDX]) != 0) return raise(*t, kGP);
+    set_pkru(*t, static_cast<u32>(s.gpr[RAX]));
+    return LeaveReason::None;
+}
+
+void set_pkru(TranslateState& t, u32 value) {
+    if (t.s.pkru == value) return;
+    t.s.pkru = value;
+    // Soft TLB entries hold the rights that the keys gave.
+    if ((t.s.cr4 & cr4::PKE) != 0) flush(t, false, "PKRU");
 }
 
 LeaveReason xgetbv(TranslateState* t) {

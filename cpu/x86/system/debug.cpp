@@ -76,31 +76,50 @@ LeaveReason mov_from_dr(TranslateState* t, u32 index) {
 }
 
 bool debug_active(const TranslateState& t) {
-    return (t.s.rflags & eflags::TF) != 0 || (t.s.dr7 & dr7::Enables) != 0 || t.debug_trap != 0;
+    return (t.s.rflags & eflags::TF) != 0 || (t.s.dr7 & dr7::Enables) != 0 || t.s.debug_trap != 0;
+}
+
+namespace {
+
+// The trap that waits, without what MOV SS holds off: a single step is lost, breakpoints wait (SDM volume 3, 6.8.3).
+u64 take_trap(State& s) {
+    const u64 trap = s.debug_trap;
+    s.debug_trap = s.mov_ss_shadow ? trap & 0xf : 0;
+    return s.mov_ss_shadow ? 0 : trap;
+}
+
+u64 execution_hits(const State& s) {
+    if ((s.rflags & eflags::RF) != 0 || s.mov_ss_shadow) return 0;
+    const u64 va = linear(s, s.rip + (code64(s) ? 0 : s.seg[CS].base));
+    return hits(s, [va](const Breakpoint& b) { return b.condition == Condition::Execute && b.address == va; });
+}
+
+}  // namespace
+
+bool debug_before_fetch(TranslateState& t) {
+    if (!debug_active(t)) return false;
+    const u64 trap = take_trap(t.s);
+    const u64 hit = trap != 0 ? trap : execution_hits(t.s);
+    return hit != 0 && !fault(t, kDB, 0, hit);
 }
 
 LeaveReason debug_begin(TranslateState* t) {
+    if (debug_before_fetch(*t)) return LeaveReason::Exception;
     State& s = t->s;
-    u64 trap = t->debug_trap;
-    t->debug_trap = 0;
-    if (s.mov_ss_shadow) {
-        // MOV SS holds off the traps; a single step is lost, breakpoints wait (SDM volume 3, 6.8.3).
-        t->debug_trap = trap & 0xf;
-        trap = 0;
-    }
-    if (trap != 0) return raise(*t, kDB, 0, trap);
-    if ((s.rflags & eflags::RF) == 0 && !s.mov_ss_shadow) {
-        const u64 va = linear(s, s.rip + (code64(s) ? 0 : s.seg[CS].base));
-        const u64 hit = hits(s, [va](const Breakpoint& b) { return b.condition == Condition::Execute && b.address == va; });
-        if (hit != 0) return raise(*t, kDB, 0, hit);
-    }
     s.rflags &= ~eflags::RF;
-    if ((s.rflags & eflags::TF) != 0) t->debug_trap |= dr6::BS;
+    const bool branches_only = (s.msr.debugctl & debugctl::BTF) != 0;
+    if ((s.rflags & eflags::TF) != 0 && !branches_only) s.debug_trap |= dr6::BS;
     return LeaveReason::None;
 }
 
+void debug_branch(TranslateState* t, u8 taken) {
+    State& s = t->s;
+    const bool step = (s.rflags & eflags::TF) != 0 && (s.msr.debugctl & debugctl::BTF) != 0;
+    if (step && taken != 0) s.debug_trap |= dr6::BS;
+}
+
 void debug_data(TranslateState* t, u64 va, u32 size, u32 write) {
-    t->debug_trap |= hits(t->s, [=](const Breakpoint& b) {
+    t->s.debug_trap |= hits(t->s, [=](const Breakpoint& b) {
         const bool kind = b.condition == Condition::ReadWrite || (b.condition == Condition::Write && write != 0);
         return kind && overlaps(b, va, size);
     });
@@ -108,7 +127,8 @@ void debug_data(TranslateState* t, u64 va, u32 size, u32 write) {
 
 void debug_port(TranslateState& t, u16 port, unsigned size) {
     if ((t.s.dr7 & dr7::Enables) == 0 || (t.s.cr4 & cr4::DE) == 0) return;
-    t.debug_trap |= hits(t.s, [=](const Breakpoint& b) { return b.condition == Condition::Io && overlaps(b, port, size); });
+    t.s.debug_trap |=
+        hits(t.s, [=](const Breakpoint& b) { return b.condition == Condition::Io && overlaps(b, port, size); });
 }
 
 }  // namespace tandem::cpu::x86

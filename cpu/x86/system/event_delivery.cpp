@@ -1,5 +1,7 @@
 // One event through the interrupt vector table or the interrupt descriptor table: SDM volume 3, 6.11 to 6.14
 // and 20.1.4, 20.3.
+#include <utility>
+
 #include "cpu/x86/system/exceptions.h"
 
 namespace tandem::cpu::x86 {
@@ -152,12 +154,18 @@ bool deliver_same_level(TranslateState& t, const Event& e, const Handler& h) {
 }  // namespace
 
 bool deliver_event(TranslateState& t, const Event& e) {
-    const State& s = t.s;
+    State& s = t.s;
     if (!protected_mode(s)) return deliver_real(t, e);
     Descriptor gate;
     if (!read_gate(t, e, gate)) return false;
     if (gate.type() == kTaskGate) {
-        return switch_task(t, gate.gate_selector(), TaskSwitch::Event, e.return_rip, e.ext(), e.has_error, e.error);
+        // The outgoing task's image gets the flags that a handler's stack would.
+        const u16 task = s.tr.selector;
+        const u64 flags = std::exchange(s.rflags, flags_image(s, e));
+        if (switch_task(t, gate.gate_selector(), TaskSwitch::Event, e.return_rip, e.ext(), e.has_error, e.error))
+            return true;
+        if (s.tr.selector == task) s.rflags = flags;  // not switched yet
+        return false;
     }
     Handler h;
     if (!load_handler(t, e, gate, h)) return false;

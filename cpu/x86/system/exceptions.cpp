@@ -55,6 +55,7 @@ void apply_payload(State& s, const PendingEvent& e) {
     if (e.vector == kDB) {
         s.dr6 = (s.dr6 & ~u64{0xf}) | (e.payload & kDr6Events);
         s.dr7 &= ~dr7::GD;
+        s.msr.debugctl &= ~(debugctl::LBR | debugctl::BTF);
     }
 }
 
@@ -104,7 +105,7 @@ LeaveReason raise(TranslateState& t, Vector vector, u32 error, u64 payload) {
     e.error = e.has_error ? error : 0;
     e.payload = payload;
     // The instruction did not complete: neither its single-step trap nor its data breakpoints are due.
-    if (is_fault(vector)) t.debug_trap = 0;
+    if (is_fault(vector)) t.s.debug_trap = 0;
     return LeaveReason::Exception;
 }
 
@@ -116,7 +117,7 @@ LeaveReason deliver_with_nesting(TranslateState& t, Event event) {
     State& s = t.s;
     for (;;) {
         trace(t, event);
-        t.debug_trap = 0;
+        t.s.debug_trap = 0;
         if (deliver_event(t, event)) {
             s.sti_shadow = s.mov_ss_shadow = false;
             s.activity = Activity::Running;
@@ -152,7 +153,14 @@ LeaveReason software_interrupt(TranslateState* t, u32 vector, u32 kind, u64 next
     State& s = t->s;
     export_flags(*t);
     const auto which = static_cast<SoftwareInterrupt>(kind);
-    if (vm86(s) && which == SoftwareInterrupt::IntN && iopl(s) < 3) return raise(*t, kGP);
+    if (vm86(s) && which == SoftwareInterrupt::IntN) {
+        const VirtualInterrupt result = virtual_interrupt(*t, static_cast<u8>(vector), next);
+        if (result == VirtualInterrupt::Fault) return failed(*t);
+        if (result == VirtualInterrupt::Done) {
+            s.debug_trap = 0;
+            return LeaveReason::Lookup;
+        }
+    }
     Event event;
     event.source = which == SoftwareInterrupt::IntN   ? EventSource::IntN
                    : which == SoftwareInterrupt::Int1 ? EventSource::Int1
@@ -160,7 +168,7 @@ LeaveReason software_interrupt(TranslateState* t, u32 vector, u32 kind, u64 next
     event.vector = static_cast<u8>(vector);
     event.return_rip = next;
     trace(*t, event);
-    t->debug_trap = 0;  // INT clears TF, and no single-step trap follows it
+    t->s.debug_trap = 0;  // INT clears TF, and no single-step trap follows it
     if (deliver_event(*t, event)) {
         s.sti_shadow = s.mov_ss_shadow = false;
         return LeaveReason::Lookup;
@@ -186,7 +194,7 @@ bool deliver_next(TranslateState& t) {
     if (t.platform->take_nmi()) s.nmi_pending = true;
     // Both last for one instruction, whose block ends in the dispatcher, which polls again. A waiting #DB trap is reported
     // first, by debug_begin().
-    if (shadow_active(s) || (t.debug_trap != 0 && s.activity == Activity::Running)) return false;
+    if (shadow_active(s) || (t.s.debug_trap != 0 && s.activity == Activity::Running)) return false;
     if (s.nmi_pending && !s.nmi_blocked) {
         s.nmi_pending = false;
         s.nmi_blocked = true;
@@ -211,9 +219,9 @@ bool poll_interrupts(TranslateState& t) {
 
 void deliver_init(TranslateState& t, bool bsp) {
     export_flags(t);
-    init(t.s, bsp);
+    init(t.s, bsp, t.model->signature());
     import_flags(t);
-    t.debug_trap = 0;
+    t.s.debug_trap = 0;
     jit::tlb_flush(&t, false);
 }
 

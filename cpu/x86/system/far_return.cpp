@@ -73,17 +73,19 @@ LeaveReason return_real(TranslateState& t, u32 opsize, u32 pop_bytes) {
 
 LeaveReason iret_real(TranslateState& t, u32 opsize) {
     State& s = t.s;
-    if (vm86(s) && iopl(s) < 3) return raise(t, kGP);
+    const bool virtualised = virtual_flags(s, opsize);
+    if (vm86(s) && iopl(s) < 3 && !virtualised) return raise(t, kGP);
     Stack stack(t);
     u64 ip = 0, cs = 0, flags = 0;
     if (!stack.pop(ip, opsize) || !stack.pop(cs, opsize) || !stack.pop(flags, opsize)) return failed(t);
     if (ip > s.seg[CS].limit) return raise(t, kGP);
+    if (virtualised && !check_virtual_flags(t, flags)) return failed(t);
     stack.commit();
     const u64 changeable =
         vm86(s) ? writable_flags(3, 3, opsize) : writable_flags(0, 3, opsize) & ~(eflags::VIF | eflags::VIP);
     set_real_segment(s.seg[CS], static_cast<u16>(cs));
     s.rip = ip;
-    write_flags(t, flags, changeable);
+    virtualised ? write_virtual_flags(t, flags) : write_flags(t, flags, changeable);
     return LeaveReason::Lookup;
 }
 
@@ -188,8 +190,9 @@ LeaveReason iret(TranslateState* t, u32 opsize, u64 next) {
     } else {
         result = done(*t, iret_protected(*t, opsize), LeaveReason::Lookup);
     }
-    if (result != LeaveReason::Lookup) return result;
+    // Even an IRET that faults lets NMIs in (SDM volume 3, 6.7.1 and 25.3).
     s.nmi_blocked = false;
+    if (result != LeaveReason::Lookup) return result;
     // Without an instruction breakpoint RF has no effect, and generated code does not spend time on clearing it.
     if ((s.dr7 & dr7::Enables) == 0) s.rflags &= ~eflags::RF;
     return result;
@@ -197,6 +200,10 @@ LeaveReason iret(TranslateState* t, u32 opsize, u64 next) {
 
 LeaveReason pushf(TranslateState* t, u32 opsize) {
     State& s = t->s;
+    if (virtual_flags(s, opsize)) {
+        t->scratch[0] = virtual_flags_image(*t) & 0xffff;
+        return LeaveReason::None;
+    }
     if (vm86(s) && iopl(s) < 3) return raise(*t, kGP);
     t->scratch[0] = read_flags(*t) & ~(eflags::VM | eflags::RF) & mask(opsize * 8);
     return LeaveReason::None;
@@ -204,6 +211,11 @@ LeaveReason pushf(TranslateState* t, u32 opsize) {
 
 LeaveReason popf(TranslateState* t, u64 image, u32 opsize) {
     State& s = t->s;
+    if (virtual_flags(s, opsize)) {
+        if (!check_virtual_flags(*t, image)) return failed(*t);
+        write_virtual_flags(*t, image);
+        return LeaveReason::None;
+    }
     if (vm86(s) && iopl(s) < 3) return raise(*t, kGP);
     const unsigned level = protected_mode(s) ? cpl(s) : 0;
     u64 changeable = writable_flags(level, iopl(s), opsize) & ~(eflags::RF | eflags::VIF | eflags::VIP);

@@ -5,7 +5,7 @@ namespace tandem::cpu::x86 {
 
 bool check_target(TranslateState& t, const Segment& cs, u64 offset, u32 ext) {
     const bool wide = long_mode(t.s) && (cs.access & access::L) != 0;
-    const bool ok = wide ? canonical(offset) : offset <= cs.limit;
+    const bool ok = wide ? canonical(t.s, offset) : offset <= cs.limit;
     return ok || fault(t, kGP, ext);
 }
 

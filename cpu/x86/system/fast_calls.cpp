@@ -20,20 +20,37 @@ void enter(State& s, u16 cs, u16 ss, unsigned level, bool wide, u64 rip) {
 
 // SYSCALL and SYSRET are stepped by the TF that they load, not by the one that they began with.
 void step_by_new_flags(TranslateState& t) {
-    t.debug_trap = (t.debug_trap & ~dr6::BS) | ((t.s.rflags & eflags::TF) != 0 ? dr6::BS : 0);
+    t.s.debug_trap = (t.s.debug_trap & ~dr6::BS) | ((t.s.rflags & eflags::TF) != 0 ? dr6::BS : 0);
 }
 
 }  // namespace
 
-// Offered in 64-bit mode only, as on Intel processors.
+namespace {
+
+// Outside IA-32e mode, AMD processors: EIP from STAR, no flags saved (APM volume 3 "SYSCALL").
+LeaveReason syscall_legacy(TranslateState& t, u64 next) {
+    State& s = t.s;
+    s.gpr[RCX] = next & 0xffffffff;
+    const auto cs = static_cast<u16>(bits(s.msr.star, 47, 32) & 0xfffc);
+    enter(s, cs, static_cast<u16>(cs + 8), 0, false, s.msr.star & 0xffffffff);
+    write_flags(t, 0, eflags::IF | eflags::RF | eflags::VM);
+    step_by_new_flags(t);
+    return LeaveReason::Lookup;
+}
+
+}  // namespace
+
+// Intel processors offer it in 64-bit mode only.
 LeaveReason syscall(TranslateState* t, u64 next) {
     State& s = t->s;
-    if ((s.msr.efer & efer::SCE) == 0 || !code64(s)) return raise(*t, kUD);
+    if ((s.msr.efer & efer::SCE) == 0 || !protected_mode(s)) return raise(*t, kUD);
+    if (!code64(s) && !t->model->amd()) return raise(*t, kUD);
+    if (!long_mode(s)) return syscall_legacy(*t, next);
     export_flags(*t);
     s.gpr[RCX] = next;
     s.gpr[R11] = s.rflags & ~eflags::RF;
     const auto cs = static_cast<u16>(bits(s.msr.star, 47, 32) & 0xfffc);
-    enter(s, cs, static_cast<u16>(cs + 8), 0, true, s.msr.lstar);
+    enter(s, cs, static_cast<u16>(cs + 8), 0, true, code64(s) ? s.msr.lstar : s.msr.cstar);
     write_flags(*t, 0, (s.msr.fmask | eflags::RF) & eflags::Defined);
     step_by_new_flags(*t);
     return LeaveReason::Lookup;
@@ -45,7 +62,8 @@ LeaveReason sysret(TranslateState* t, u32 opsize) {
     if (cpl(s) != 0) return raise(*t, kGP);
     const bool wide = opsize == 8;
     const u64 rip = s.gpr[RCX];
-    if (wide && !canonical(rip)) return raise(*t, kGP);
+    // AMD processors fault at the target instead.
+    if (wide && !t->model->amd() && !canonical(s, rip)) return raise(*t, kGP);
     const u64 base = bits(s.msr.star, 63, 48);
     const u64 flags = s.gpr[R11];
     const auto cs = static_cast<u16>((base + (wide ? 16 : 0)) | 3);
@@ -60,6 +78,8 @@ LeaveReason sysret(TranslateState* t, u32 opsize) {
 LeaveReason sysenter(TranslateState* t) {
     State& s = t->s;
     const auto cs = static_cast<u16>(s.msr.sysenter_cs & 0xfffc);
+    // AMD processors have it in legacy mode only (APM volume 3).
+    if (long_mode(s) && t->model->amd()) return raise(*t, kUD);
     if (!protected_mode(s) || cs == 0) return raise(*t, kGP);
     const bool wide = long_mode(s);
     s.rflags &= ~(eflags::VM | eflags::IF | eflags::RF);
@@ -71,10 +91,11 @@ LeaveReason sysenter(TranslateState* t) {
 LeaveReason sysexit(TranslateState* t, u32 opsize) {
     State& s = t->s;
     const auto base = static_cast<u16>(s.msr.sysenter_cs & 0xfffc);
+    if (long_mode(s) && t->model->amd()) return raise(*t, kUD);
     if (!protected_mode(s) || base == 0 || cpl(s) != 0) return raise(*t, kGP);
     const bool wide = opsize == 8;
     const u64 rip = s.gpr[RDX], rsp = s.gpr[RCX];
-    if (wide && (!canonical(rip) || !canonical(rsp))) return raise(*t, kGP);
+    if (wide && (!canonical(s, rip) || !canonical(s, rsp))) return raise(*t, kGP);
     const auto cs = static_cast<u16>((base + (wide ? 32 : 16)) | 3);
     s.gpr[RSP] = wide ? rsp : rsp & 0xffffffff;
     enter(s, cs, static_cast<u16>(cs + 8), 3, wide, wide ? rip : rip & 0xffffffff);

@@ -158,6 +158,20 @@ void set_code(State& s, Segment cs, unsigned level, u64 rip);
 // After a return to an outer level, data segments it may not see become null (SDM volume 2 "RET").
 void drop_privileged_segments(State& s);
 
+// --- Virtual interrupts (virtual_interrupts.cpp)
+
+// CLI and STI change VIF instead of IF; STI faults while an interrupt is pending (VIP).
+bool virtual_interrupt_flag(const State& s);
+bool set_virtual_interrupts(TranslateState& t, bool on);
+// PUSHF, POPF and IRET of 16 bits in virtual-8086 mode below IOPL 3, with CR4.VME.
+bool virtual_flags(const State& s, u32 opsize);
+u64 virtual_flags_image(TranslateState& t);
+bool check_virtual_flags(TranslateState& t, u64 image);
+void write_virtual_flags(TranslateState& t, u64 image);
+// INT n in virtual-8086 mode: taken by the task's own handler, to go through the IDT, or refused.
+enum class VirtualInterrupt : u8 { Done, Protected, Fault };
+VirtualInterrupt virtual_interrupt(TranslateState& t, u8 vector, u64 next);
+
 enum class TaskSwitch : u8 { Jump, Call, Iret, Event };
 // SDM volume 3, 7.3. `return_pc` is saved in the old TSS. An event's error code is pushed on the new stack.
 // False: an exception is pending, in the old task's context when the switch had not happened yet, else in the new one.
@@ -171,6 +185,8 @@ bool require_cpl0(TranslateState& t);
 // Loads s.pdpte from `cr3`: #GP(0) for reserved bits in a present entry.
 bool load_pdptes(TranslateState& t, u64 cr3);
 
+// Raises #DB for a trap that waits or an instruction breakpoint at s.rip, if there is one: true.
+bool debug_before_fetch(TranslateState& t);
 // Notes I/O breakpoint hits (CR4.DE).
 void debug_port(TranslateState& t, u16 port, unsigned size);
 

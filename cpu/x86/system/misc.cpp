@@ -69,6 +69,7 @@ void set_edx_eax(State& s, u64 value) {
 }  // namespace
 
 LeaveReason cli(TranslateState* t) {
+    if (virtual_interrupt_flag(t->s)) return done(*t, set_virtual_interrupts(*t, false));
     if (!check_interrupt_flag_access(*t)) return failed(*t);
     t->s.rflags &= ~eflags::IF;
     return LeaveReason::None;
@@ -76,6 +77,7 @@ LeaveReason cli(TranslateState* t) {
 
 LeaveReason sti(TranslateState* t) {
     State& s = t->s;
+    if (virtual_interrupt_flag(s)) return done(*t, set_virtual_interrupts(*t, true));
     if (!check_interrupt_flag_access(*t)) return failed(*t);
     if ((s.rflags & eflags::IF) == 0) s.sti_shadow = true;
     s.rflags |= eflags::IF;
@@ -116,7 +118,7 @@ LeaveReason hlt(TranslateState* t, u64 next) {
     if (!require_cpl0(*t)) return failed(*t);
     s.rip = next;
     // A single-step trap ends the halt at once.
-    if (t->debug_trap != 0) return LeaveReason::Lookup;
+    if (t->s.debug_trap != 0) return LeaveReason::Lookup;
     s.activity = Activity::Halted;
     return LeaveReason::Halt;
 }
@@ -180,7 +182,7 @@ LeaveReason read_segment_base(TranslateState* t, u32 seg) {
 LeaveReason write_segment_base(TranslateState* t, u32 seg, u64 value) {
     State& s = t->s;
     if (!code64(s) || (s.cr4 & cr4::FSGSBASE) == 0) return raise(*t, kUD);
-    if (!canonical(value)) return raise(*t, kGP);
+    if (!canonical(value, t->model->linear_bits())) return raise(*t, kGP);
     s.seg[seg].base = value;
     return LeaveReason::None;
 }

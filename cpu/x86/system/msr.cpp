@@ -63,20 +63,21 @@ bool read_row(const State& s, const MsrRow& row, u64& value) {
     return true;
 }
 
-bool write_row(State& s, const MsrRow& row, u64 value) {
+bool write_row(TranslateState& t, const MsrRow& row, u64 value) {
     switch (row.rule) {
         case Rule::ReadOnly: return false;
         case Rule::Ignored: return true;
         case Rule::WriteOnly: return (value & ~row.writable) == 0;
         case Rule::Low32: value &= 0xffffffff; break;
         case Rule::Canonical:
-            if (!canonical(value)) return false;
+            // By what the processor has, not by the paging mode.
+            if (!canonical(value, t.model->linear_bits())) return false;
             break;
         case Rule::Plain:
             if ((value & ~row.writable) != 0) return false;
             break;
     }
-    s.msr.*row.member = value;
+    t.s.msr.*row.member = value;
     return true;
 }
 
@@ -159,23 +160,39 @@ struct SpecialMsr {
     Feature feature;
 };
 
+void set_tsc_offset(TranslateState& t, u64 offset) {
+    t.s.msr.tsc_offset = offset;
+    t.platform->tsc_offset_changed(offset);
+}
+
 u64 read_tsc(TranslateState& t) { return t.platform->tsc() + t.s.msr.tsc_offset; }
 // A write moves TSC_ADJUST by as much as the counter (SDM volume 3, 17.17.3).
 bool write_tsc(TranslateState& t, u64 value) {
     Msrs& m = t.s.msr;
     const u64 delta = value - read_tsc(t);
-    m.tsc_offset += delta;
     m.tsc_adjust += delta;
+    set_tsc_offset(t, m.tsc_offset + delta);
     return true;
 }
 
 u64 read_tsc_adjust(TranslateState& t) { return t.s.msr.tsc_adjust; }
 bool write_tsc_adjust(TranslateState& t, u64 value) {
     Msrs& m = t.s.msr;
-    m.tsc_offset += value - m.tsc_adjust;
+    const u64 delta = value - m.tsc_adjust;
     m.tsc_adjust = value;
+    set_tsc_offset(t, m.tsc_offset + delta);
     return true;
 }
+
+// Both count at the rate of the time-stamp counter; writes are dropped.
+u64 read_frequency_clock(TranslateState& t) { return read_tsc(t); }
+bool drop(TranslateState&, u64) { return true; }
+bool refuse(TranslateState&, u64) { return false; }
+
+// The maximum non-turbo ratio in units of 100 MHz.
+u64 read_platform_info(TranslateState& t) { return u64{t.platform->tsc_khz() / 100'000 & 0xff} << 8; }
+// Cores and threads of the package.
+u64 read_core_thread_count(TranslateState& t) { return t.platform->cpu_count() * u64{0x10001}; }
 
 u64 read_apic_base(TranslateState& t) { return t.s.msr.apic_base; }
 // SDM volume 3, 10.12.5.1: the legal transitions between disabled, xAPIC and x2APIC.
@@ -217,7 +234,7 @@ u64 read_base(TranslateState& t) {
 }
 template <SegReg kSeg>
 bool write_base(TranslateState& t, u64 value) {
-    if (!canonical(value)) return false;
+    if (!canonical(value, t.model->linear_bits())) return false;
     t.s.seg[kSeg].base = value;
     return true;
 }
@@ -226,6 +243,10 @@ constexpr SpecialMsr kSpecial[] = {
     {0x010, "TSC", read_tsc, write_tsc, Feature::TSC},
     {0x01b, "APIC_BASE", read_apic_base, write_apic_base, Feature::APIC},
     {0x03b, "TSC_ADJUST", read_tsc_adjust, write_tsc_adjust, Feature::TSC_ADJUST},
+    {0x035, "CORE_THREAD_COUNT", read_core_thread_count, refuse, Feature::FPU},
+    {0x0ce, "PLATFORM_INFO", read_platform_info, refuse, Feature::FPU},
+    {0x0e7, "MPERF", read_frequency_clock, drop, Feature::FPU},
+    {0x0e8, "APERF", read_frequency_clock, drop, Feature::FPU},
     {0xc0000080, "EFER", read_efer, write_efer, Feature::LM},
     {0xc0000100, "FS_BASE", read_base<FS>, write_base<FS>, Feature::LM},
     {0xc0000101, "GS_BASE", read_base<GS>, write_base<GS>, Feature::LM},
@@ -256,7 +277,7 @@ bool msr_read(TranslateState& t, u32 index, u64& value) {
 
 bool msr_write(TranslateState& t, u32 index, u64 value) {
     if (const SpecialMsr* special = find_special(*t.model, index)) return special->write(t, value);
-    if (const MsrRow* row = find_row(*t.model, index)) return write_row(t.s, *row, value);
+    if (const MsrRow* row = find_row(*t.model, index)) return write_row(t, *row, value);
     if (const auto known = write_memory_type(t, index, value)) return *known;
     if (find_range(*t.model, index) != nullptr) return true;
     return t.platform->msr_write(index, value);

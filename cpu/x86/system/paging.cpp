@@ -15,7 +15,7 @@ constexpr u64 P = 1, W = 2, U = 4, A = 1u << 5, D = 1u << 6, PS = 1u << 7, G = 1
 }  // namespace pte
 
 namespace pf {
-constexpr u32 P = 1, W = 2, U = 4, RSVD = 8, I = 16;
+constexpr u32 P = 1, W = 2, U = 4, RSVD = 8, I = 16, PK = 32;
 }  // namespace pf
 
 // One level of a paging structure; `shift` is the lowest address bit that it indexes or maps.
@@ -28,11 +28,12 @@ struct Level {
 struct Format {
     u8 entry_bytes;
     u8 count;
-    Level level[4];
+    Level level[5];
 };
 constexpr Format kLegacy{4, 2, {{22, 10}, {12, 10}}};
 constexpr Format kPae{8, 2, {{21, 9}, {12, 9}}};  // below the PDPTE registers
 constexpr Format kFourLevel{8, 4, {{39, 9}, {30, 9}, {21, 9}, {12, 9}}};
+constexpr Format kFiveLevel{8, 5, {{48, 9}, {39, 9}, {30, 9}, {21, 9}, {12, 9}}};
 
 struct Entry {
     u64 address = 0;
@@ -43,7 +44,7 @@ enum class Outcome : u8 { Mapped, NotPresent, Reserved };
 
 struct Walk {
     const Format* format = nullptr;
-    Entry entry[4];
+    Entry entry[5];
     unsigned depth = 0;  // entries read; the last one is the leaf when Mapped
     u64 page_size = 0;
     u64 phys = 0;
@@ -51,6 +52,7 @@ struct Walk {
     bool writable = true;
     bool no_execute = false;
     bool global = false;
+    u8 key = 0;  // protection key
 };
 
 u64 address_mask(const TranslateState& t) { return mask(t.model->physical_bits()); }
@@ -61,7 +63,7 @@ u64 reserved_bits8(const TranslateState& t, unsigned shift, bool leaf) {
     u64 r = mask(52) & ~address_mask(t);
     if ((s.msr.efer & efer::NXE) == 0) r |= pte::NX;
     if (!long_mode(s)) r |= mask(63) & ~mask(52);
-    if (shift == 39) r |= pte::PS;
+    if (shift >= 39) r |= pte::PS;
     if (shift == 30 && !t.model->has(Feature::PAGE1GB)) r |= pte::PS;
     if (leaf && shift > 12) r |= mask(shift) & ~mask(13);
     return r;
@@ -77,7 +79,7 @@ u64 reserved_bits4(const TranslateState& t, bool large) {
 
 bool is_leaf(const TranslateState& t, unsigned shift, u64 value) {
     if (shift == 12) return true;
-    if (shift == 39 || (value & pte::PS) == 0) return false;
+    if (shift >= 39 || (value & pte::PS) == 0) return false;
     return shift != 22 || (t.s.cr4 & cr4::PSE) != 0;
 }
 
@@ -90,7 +92,7 @@ Outcome walk(TranslateState& t, u64 va, Walk& w) {
     const State& s = t.s;
     u64 table;
     if (long_mode(s)) {
-        w.format = &kFourLevel;
+        w.format = (s.cr4 & cr4::LA57) != 0 ? &kFiveLevel : &kFourLevel;
         table = s.cr3 & address_mask(t) & ~mask(12);
     } else if ((s.cr4 & cr4::PAE) != 0) {
         w.format = &kPae;
@@ -117,6 +119,7 @@ Outcome walk(TranslateState& t, u64 va, Walk& w) {
         if (leaf) {
             w.page_size = u64{1} << level.shift;
             w.phys = leaf_base(level.shift, value, address_mask(t)) | (va & mask(level.shift));
+            if (long_mode(s)) w.key = static_cast<u8>(bits(value, 62, 59));
             w.global = (value & pte::G) != 0 && (s.cr4 & cr4::PGE) != 0;
             return Outcome::Mapped;
         }
@@ -124,8 +127,16 @@ Outcome walk(TranslateState& t, u64 va, Walk& w) {
     }
 }
 
-// Access rights (SDM volume 3, 4.6.1).
-bool allowed(const State& s, const Walk& w, Access kind, unsigned mmu) {
+// Whether PKRU denies a data access to a user page (SDM volume 3, 4.6.2).
+bool key_denies(const State& s, const Walk& w, Access kind, unsigned mmu) {
+    if ((s.cr4 & cr4::PKE) == 0 || !long_mode(s) || !w.user || kind == Access::Execute) return false;
+    const bool access_disable = bit(s.pkru, w.key * 2u), write_disable = bit(s.pkru, w.key * 2u + 1);
+    if (access_disable) return true;
+    return write_disable && kind == Access::Write && (mmu == kMmuUser || (s.cr0 & cr0::WP) != 0);
+}
+
+// Access rights without the keys (SDM volume 3, 4.6.1).
+bool mode_allows(const State& s, const Walk& w, Access kind, unsigned mmu) {
     if (kind == Access::Execute && w.no_execute) return false;
     if (mmu == kMmuUser) return w.user && (kind != Access::Write || w.writable);
     if (kind == Access::Execute) return !(w.user && (s.cr4 & cr4::SMEP) != 0);
@@ -133,10 +144,15 @@ bool allowed(const State& s, const Walk& w, Access kind, unsigned mmu) {
     return kind != Access::Write || w.writable || (s.cr0 & cr0::WP) == 0;
 }
 
-u32 error_code(const State& s, Access kind, unsigned mmu, Outcome outcome) {
+bool allowed(const State& s, const Walk& w, Access kind, unsigned mmu) {
+    return mode_allows(s, w, kind, mmu) && !key_denies(s, w, kind, mmu);
+}
+
+u32 error_code(const State& s, const Walk& w, Access kind, unsigned mmu, Outcome outcome) {
     u32 error = 0;
     if (outcome != Outcome::NotPresent) error |= pf::P;
     if (outcome == Outcome::Reserved) error |= pf::RSVD;
+    if (outcome == Outcome::Mapped && key_denies(s, w, kind, mmu)) error |= pf::PK;
     if (kind == Access::Write) error |= pf::W;
     if (mmu == kMmuUser) error |= pf::U;
     const bool nx = (s.cr4 & cr4::PAE) != 0 && (s.msr.efer & efer::NXE) != 0;
@@ -169,7 +185,9 @@ bool translate(TranslateState& t, u64 va, Access kind, unsigned mmu, jit::Transl
         return true;
     }
     if (!long_mode(s)) va &= 0xffffffff;
-    if (!canonical(va)) return fault(t, kGP);
+    // What debugging has to report at this boundary comes before a fault of the fetch (SDM volume 3, table 6-2).
+    const auto debug_first = [&] { return kind == Access::Execute && debug_before_fetch(t); };
+    if (!canonical(s, va)) return !debug_first() && fault(t, kGP);
 
     // An entry in memory that ignores writes never takes its A bit: after some attempts go on without.
     constexpr int kAttempts = 8;
@@ -177,7 +195,8 @@ bool translate(TranslateState& t, u64 va, Access kind, unsigned mmu, jit::Transl
         Walk w;
         const Outcome outcome = walk(t, va, w);
         if (outcome != Outcome::Mapped || !allowed(s, w, kind, mmu)) {
-            const u32 error = error_code(s, kind, mmu, outcome);
+            if (debug_first()) return false;
+            const u32 error = error_code(s, w, kind, mmu, outcome);
             log::trace(log::Mmu, "mmu: page fault at {:#x}, error {:#x}, rip {:#x}, cr3 {:#x}", va, error, s.rip, s.cr3);
             return fault(t, kPF, error, va);
         }
@@ -200,7 +219,7 @@ bool translate_debug(TranslateState& t, u64 va, u64& phys) {
     }
     if (!long_mode(t.s)) va &= 0xffffffff;
     Walk w;
-    if (!canonical(va) || walk(t, va, w) != Outcome::Mapped) return false;
+    if (!canonical(t.s, va) || walk(t, va, w) != Outcome::Mapped) return false;
     phys = w.phys;
     return true;
 }
@@ -219,7 +238,7 @@ bool load_pdptes(TranslateState& t, u64 cr3) {
 LeaveReason invlpg(TranslateState* t, u64 va) {
     if (!require_cpl0(*t)) return failed(*t);
     if (!long_mode(t->s)) va &= 0xffffffff;
-    if (canonical(va)) {
+    if (canonical(t->s, va)) {
         log::trace(log::Mmu, "mmu: invlpg {:#x}", va);
         jit::tlb_flush_page(t, va);
     }
@@ -238,7 +257,7 @@ LeaveReason invpcid(TranslateState* t, u64 type, u64 descriptor_va) {
     if (type > AllButGlobal || (descriptor[0] >> 12) != 0) return raise(*t, kGP);
     if (type <= Context && pcid != 0 && !pcide) return raise(*t, kGP);
     if (type == Address) {
-        if (!canonical(descriptor[1])) return raise(*t, kGP);
+        if (!canonical(descriptor[1], t->model->linear_bits())) return raise(*t, kGP);
         jit::tlb_flush_page(t, descriptor[1]);
     } else {
         jit::tlb_flush(t, type != AllWithGlobal);

@@ -23,7 +23,7 @@ constexpr u64 PE = 1u << 0, MP = 1u << 1, EM = 1u << 2, TS = 1u << 3, ET = 1u <<
 namespace cr4 {
 constexpr u64 VME = 1u << 0, PVI = 1u << 1, TSD = 1u << 2, DE = 1u << 3, PSE = 1u << 4, PAE = 1u << 5, MCE = 1u << 6,
               PGE = 1u << 7, PCE = 1u << 8, OSFXSR = 1u << 9, OSXMMEXCPT = 1u << 10, UMIP = 1u << 11, FSGSBASE = 1u << 16,
-              PCIDE = 1u << 17, OSXSAVE = 1u << 18, SMEP = 1u << 20, SMAP = 1u << 21;
+              PCIDE = 1u << 17, OSXSAVE = 1u << 18, SMEP = 1u << 20, SMAP = 1u << 21, PKE = 1u << 22, LA57 = 1u << 12;
 }  // namespace cr4
 
 namespace efer {
@@ -33,6 +33,10 @@ constexpr u64 SCE = 1u << 0, LME = 1u << 8, LMA = 1u << 10, NXE = 1u << 11;
 namespace dr6 {
 constexpr u64 BD = 1u << 13, BS = 1u << 14, BT = 1u << 15;
 }  // namespace dr6
+
+namespace debugctl {
+constexpr u64 LBR = 1u << 0, BTF = 1u << 1;
+}  // namespace debugctl
 
 namespace dr7 {
 constexpr u64 GD = 1u << 13, Enables = 0xff;
@@ -59,7 +63,9 @@ inline unsigned iopl(const State& s) { return static_cast<unsigned>(s.rflags >> 
 // A register without the P bit is unusable (null selector).
 inline bool usable(const Segment& s) { return (s.access & access::P) != 0; }
 
-// Bits 63..linear_bits-1 all equal (48-bit linear addresses).
-inline bool canonical(u64 va) { return static_cast<u64>(sign_extend(va, 48)) == va; }
+// Bits 63 to `bits` - 1 all equal.
+inline bool canonical(u64 va, unsigned bits) { return static_cast<u64>(sign_extend(va, bits)) == va; }
+// The same for the current paging mode.
+inline bool canonical(const State& s, u64 va) { return canonical(va, (s.cr4 & cr4::LA57) != 0 ? 57 : 48); }
 
 }  // namespace tandem::cpu::x86

@@ -88,6 +88,9 @@ LeaveReason query_result(TranslateState& t, bool visible, u64 value) {
     return LeaveReason::None;
 }
 
+// A 16-byte descriptor whose second half could be taken for one of 8 bytes (SDM volume 3, 3.5.2). Others have no such half.
+bool malformed(const Descriptor& d) { return bits(d.high, 44, 40) != 0; }
+
 bool require_no_umip(TranslateState& t) {
     const State& s = t.s;
     return (s.cr4 & cr4::UMIP) == 0 || !protected_mode(s) || cpl(s) == 0 || fault(t, kGP);
@@ -120,7 +123,7 @@ LeaveReason check_segment(TranslateState* t, u32 seg, u64 offset, u32 size, u32 
 }
 
 LeaveReason check_canonical(TranslateState* t, u64 va, u32 size, u32 stack) {
-    if (canonical(va) && canonical(va + size - 1)) return LeaveReason::None;
+    if (canonical(t->s, va) && canonical(t->s, va + size - 1)) return LeaveReason::None;
     return raise(*t, stack != 0 ? kSS : kGP);
 }
 
@@ -163,7 +166,7 @@ LeaveReason load_table(TranslateState* t, u32 which, u64 va, u32 opsize) {
     u64 base = 0;
     std::memcpy(&limit, operand, sizeof limit);
     std::memcpy(&base, operand + sizeof limit, wide ? 8 : 4);
-    if (wide && !canonical(base)) return raise(*t, kGP);
+    if (wide && !canonical(base, t->model->linear_bits())) return raise(*t, kGP);
     if (!wide && opsize == 2) base &= 0xffffff;
     (which == 0 ? s.gdtr : s.idtr) = {base, limit};
     return LeaveReason::None;
@@ -191,9 +194,9 @@ LeaveReason lldt(TranslateState* t, u32 selector32) {
     Descriptor d;
     if ((selector & 4) != 0) return raise(*t, kGP, error);
     if (!require_descriptor(*t, selector, d, kGP)) return failed(*t);
-    if (!d.system() || d.type() != kLdt) return raise(*t, kGP, error);
+    if (!d.system() || d.type() != kLdt || malformed(d)) return raise(*t, kGP, error);
     if (!d.present()) return raise(*t, kNP, error);
-    if (long_mode(s) && !canonical(d.base())) return raise(*t, kGP, error);
+    if (long_mode(s) && !canonical(d.base(), t->model->linear_bits())) return raise(*t, kGP, error);
     s.ldtr = to_segment(selector, d);
     return LeaveReason::None;
 }
@@ -208,9 +211,9 @@ LeaveReason ltr(TranslateState* t, u32 selector32) {
     if ((selector & 4) != 0) return raise(*t, kGP, error);
     if (!require_descriptor(*t, selector, d, kGP)) return failed(*t);
     const bool available = d.system() && (d.type() == kTss32 || (d.type() == kTss16 && !long_mode(s)));
-    if (!available) return raise(*t, kGP, error);
+    if (!available || malformed(d)) return raise(*t, kGP, error);
     if (!d.present()) return raise(*t, kNP, error);
-    if (long_mode(s) && !canonical(d.base())) return raise(*t, kGP, error);
+    if (long_mode(s) && !canonical(d.base(), t->model->linear_bits())) return raise(*t, kGP, error);
     if (!mark_busy(*t, selector, true)) return failed(*t);
     s.tr = to_segment(selector, d);
     s.tr.access |= 2;

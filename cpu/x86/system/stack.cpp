@@ -18,7 +18,7 @@ Stack::Stack(TranslateState& t, u32 fault_error)
     : Stack(t, t.s.seg[SS], t.s.gpr[RSP], code64(t.s), data_mmu(t.s), fault_error) {}
 
 bool Stack::check(u64 offset, unsigned size, bool write) {
-    if (flat64_) return canonical(offset) && canonical(offset + size - 1);
+    if (flat64_) return canonical(t_.s, offset) && canonical(t_.s, offset + size - 1);
     return segment_allows(ss_, offset, size, write);
 }
 
@@ -70,7 +70,7 @@ bool read_tss64_stack(TranslateState& t, unsigned level, unsigned ist, u32 ext, 
     const u32 offset = ist != 0 ? 28 + ist * 8 : 4 + level * 8;
     if (offset + 7 > tr.limit) return fault(t, kTS, index_of(tr.selector) | ext);
     if (!read_system(t, tr.base + offset, sp)) return false;
-    return canonical(sp) || fault(t, kSS, ext);
+    return canonical(t.s, sp) || fault(t, kSS, ext);
 }
 
 bool load_inner_stack(TranslateState& t, u16 selector, unsigned level, u32 ext, Segment& out) {

@@ -132,6 +132,10 @@ LeaveReason sysexit(TranslateState* t, u32 opsize);
 
 LeaveReason mov_to_cr(TranslateState* t, u32 index, u64 value);  // ends the block
 LeaveReason mov_from_cr(TranslateState* t, u32 index);           // -> scratch[0]
+LeaveReason rdpkru(TranslateState* t);                           // EDX:EAX written
+LeaveReason wrpkru(TranslateState* t);
+// Every change of PKRU goes through here.
+void set_pkru(TranslateState& t, u32 value);
 LeaveReason mov_to_dr(TranslateState* t, u32 index, u64 value);  // ends the block
 LeaveReason mov_from_dr(TranslateState* t, u32 index);           // -> scratch[0]
 LeaveReason rdmsr(TranslateState* t);                            // EDX:EAX written
@@ -175,6 +179,8 @@ LeaveReason hypercall(TranslateState* t);      // VMCALL, VMMCALL: RAX written (
 bool debug_active(const TranslateState& t);
 // At the start of an instruction: reports the trap of the instruction before it, then instruction breakpoints; notes TF.
 LeaveReason debug_begin(TranslateState* t);
+// Before a branch completes while debug_active(): notes the single step that DEBUGCTL.BTF asks for.
+void debug_branch(TranslateState* t, u8 taken);
 // Before a data access while debug_active(): notes data breakpoint hits for the trap after this instruction.
 void debug_data(TranslateState* t, u64 va, u32 size, u32 write);
 

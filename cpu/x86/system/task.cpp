@@ -217,7 +217,7 @@ bool switch_task(TranslateState& t, u16 selector, TaskSwitch reason, u64 return_
         stack.commit();
     }
     if (!check_target(t, s.seg[CS], s.rip, ext)) return false;
-    if (image.debug_trap) t.debug_trap |= dr6::BT;
+    if (image.debug_trap) t.s.debug_trap |= dr6::BT;
     return true;
 }
 
