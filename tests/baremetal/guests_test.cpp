@@ -53,7 +53,7 @@ std::vector<std::string> guests() {
 
 }  // namespace
 
-TEST_CASE("bare-metal guests pass on every tier") {
+TEST_CASE("bare-metal guests pass on every tier", "[X1][X2][X3][R5][R6]") {
     for (const auto& guest : guests()) {
         for (const auto& tier : tiers()) {
             const GuestRun run = run_guest(guest, tier.options);

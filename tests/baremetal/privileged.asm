@@ -186,7 +186,7 @@ main64:
     mov ds, ax
 
     ; --- Model-specific registers
-    mov rax, 0x800000000000
+    mov rax, 0x100000000000000
     mov rdx, rax
     shr rdx, 32
     mov ecx, 0xc0000100

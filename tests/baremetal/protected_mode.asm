@@ -241,6 +241,39 @@ after_task_jump:
     CHECK_CC "TS is set by a task switch", nz
     clts
     FAULTS "jump to the busy task", 13, TSS_MAIN, jmp TSS_MAIN:0
+    mov byte [gdt + TSS_TASK], 0x66
+    FAULTS "task state too short", 10, TSS_TASK, call TSS_TASK:0
+    mov byte [gdt + TSS_TASK], 0x67
+    and byte [gdt + TSS_TASK + 5], 0x7f
+    FAULTS "task state not present", 11, TSS_TASK, call TSS_TASK:0
+    or byte [gdt + TSS_TASK + 5], 0x80
+    ; The T bit traps before the new task's first instruction; NT then leads back.
+    or byte [task_tss + 0x64], 1
+    mov dword [task_tss + 0x20], task_code
+    mov dword [seen_vector], -1
+    mov dword [resume], .in_task
+    mov dword [resume_esp], KERNEL_STACK - 0x2800
+    call TSS_TASK:0
+    jmp .task_left
+.in_task:
+    str ax
+    mov [trapped_task], ax
+    pushfd
+    or dword [esp], 1 << 14
+    popfd
+    iretd
+.task_left:
+    CHECK_EQ "T bit: vector", dword [seen_vector], 1
+    CHECK_EQ "T bit: in the new task", dword [seen_eip], task_code
+    CHECK_EQ "T bit: its task register", word [trapped_task], TSS_TASK
+    test dword [seen_flags], 1 << 14
+    CHECK_CC "T bit: NT is set", nz
+    mov eax, dr6
+    and eax, 0xf00f
+    CHECK_EQ "T bit: DR6.BT", eax, 0x8000
+    mov eax, 0xffff0ff0
+    mov dr6, eax
+    and byte [task_tss + 0x64], 0xfe
     call TSS_16:0
     CHECK_EQ "16-bit task", dword [task16_runs], 1
 
@@ -557,4 +590,5 @@ seen_cr2: dd 0
 gate_sum: dd 0
 sysenters: dd 0
 task_runs: dd 0
+trapped_task: dd 0
 task16_runs: dd 0

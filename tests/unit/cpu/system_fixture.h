@@ -46,6 +46,7 @@ public:
         return was;
     }
     u64 tsc() override { return time; }
+    void tsc_offset_changed(u64 offset) override { tsc_offset = offset; }
     u64 hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3) override {
         calls.push_back({number, a0, a1, a2, a3});
         return hypercall_result;
@@ -58,6 +59,7 @@ public:
     int irq = -1;
     bool nmi = false;
     u64 time = 1000;
+    u64 tsc_offset = 0;
     u64 hypercall_result = 0;
     std::vector<std::vector<u64>> calls;
     std::vector<u64> shutdowns;

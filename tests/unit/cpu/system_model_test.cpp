@@ -146,7 +146,7 @@ TEST_CASE("what depends on the processor's state", "[system][model]") {
 }
 
 TEST_CASE("XSAVE sizes", "[system][model]") {
-    const CpuModel model = make("max");
+    const CpuModel model = make("max,-pku");
     CpuModel::Dynamic d;
     d.xcr0 = 3;
     const CpuidResult main = model.cpuid(0xd, 0, d);
@@ -164,6 +164,8 @@ TEST_CASE("XSAVE sizes", "[system][model]") {
     CHECK(avx.ecx == 0);
     CHECK(model.cpuid(0xd, 3, d).eax == 0);
     CHECK(make("max,-avx").cpuid(0xd, 2, d).eax == 0);
+    CHECK(make("max").cpuid(0xd, 9, d).ebx == 2688);  // PKRU
+    CHECK((make("max").cpuid(0xd, 0, d).eax & 0x200) != 0);
     CHECK(make("qemu64").cpuid(0xd, 0, d).eax == 0);
 }
 
@@ -177,7 +179,7 @@ TEST_CASE("feature bits stand where the manual puts them", "[system][model][X3]"
     CHECK((one.ecx >> 5 & 1) == 0);   // VMX
     CHECK((one.ecx >> 3 & 1) == 0);   // MONITOR
     CHECK((one.ecx >> 31 & 1) == 1);  // hypervisor
-    CHECK((one.edx >> 1 & 1) == 0);   // VME
+    CHECK((one.edx >> 1 & 1) == 1);   // VME
 }
 
 TEST_CASE("the KVM leaves are always there", "[system][model][H1]") {

@@ -226,7 +226,7 @@ TEST_CASE("INVPCID: types, reserved bits, privilege", "[system][pcid]") {
     CHECK(run(2) == -1);
     CHECK(cpu.vcpu.full_flushes == 1);
     CHECK(run(4) == 13);
-    cpu.put<u64>(0x6008, 0x800000000000);
+    cpu.put<u64>(0x6008, u64{1} << 56);
     CHECK(run(0) == 13);
     cpu.put<u64>(0x6000, 0x5);
     CHECK(run(1) == 13);  // a PCID without CR4.PCIDE

@@ -73,9 +73,9 @@ TEST_CASE("CR0 in 64-bit mode", "[system][cr]") {
 
 TEST_CASE("CR4 and CR3: reserved bits and PCID", "[system][cr][pcid]") {
     SystemCpu cpu(SystemCpu::Mode::Long);
-    CHECK(write_cr(cpu, 4, 0x20 | 1) == 13);        // VME is not offered
-    CHECK(write_cr(cpu, 4, 0x20 | 1 << 12) == 13);  // LA57
-    CHECK(write_cr(cpu, 4, 0x20 | 1 << 22) == 13);  // PKE
+    CHECK(write_cr(cpu, 4, 0x20 | 1 << 15) == 13);  // reserved
+    CHECK(write_cr(cpu, 4, 0x20 | 1 << 12) == 13);  // LA57 in IA-32e mode
+    CHECK(write_cr(cpu, 4, 0x20 | 1 << 24) == 13);  // PKS
     CHECK(write_cr(cpu, 4, 0x20 | u64{1} << 33) == 13);
     CHECK(write_cr(cpu, 4, 0x3506e8) == -1);
     const unsigned full = cpu.vcpu.full_flushes;
@@ -184,17 +184,17 @@ TEST_CASE("breakpoints and single step", "[system][R6]") {
         cpu.s().dr[3] = 0x7004;
         cpu.s().dr7 = 0x400 | 0x80 | 0xd0000000;  // G3, 4 bytes, write
         debug_data(&cpu.t(), 0x7002, 2, 1);
-        CHECK(cpu.t().debug_trap == 0);
+        CHECK(cpu.s().debug_trap == 0);
         debug_data(&cpu.t(), 0x7004, 4, 0);
-        CHECK(cpu.t().debug_trap == 0);  // a read
+        CHECK(cpu.s().debug_trap == 0);  // a read
         debug_data(&cpu.t(), 0x7001, 4, 1);
-        CHECK(cpu.t().debug_trap == 8);
+        CHECK(cpu.s().debug_trap == 8);
         CHECK(debug_begin(&cpu.t()) == LeaveReason::Exception);
         CHECK(cpu.take() == 1);
         CHECK(cpu.payload == 8);
         cpu.s().dr7 |= 0xf0000000;
         debug_data(&cpu.t(), 0x7007, 1, 0);
-        CHECK(cpu.t().debug_trap == 8);
+        CHECK(cpu.s().debug_trap == 8);
     }
     SECTION("single step reports the instruction that began with TF") {
         cpu.s().rflags |= 0x100;
@@ -210,10 +210,10 @@ TEST_CASE("breakpoints and single step", "[system][R6]") {
         cpu.s().rflags |= 0x100;
         CHECK(debug_begin(&cpu.t()) == LeaveReason::None);
         raise(cpu.t(), kGP);
-        CHECK(cpu.t().debug_trap == 0);
+        CHECK(cpu.s().debug_trap == 0);
     }
     SECTION("MOV SS loses the step and keeps the data breakpoint") {
-        cpu.t().debug_trap = 0x4001;
+        cpu.s().debug_trap = 0x4001;
         cpu.s().mov_ss_shadow = true;
         CHECK(debug_begin(&cpu.t()) == LeaveReason::None);
         cpu.s().mov_ss_shadow = false;
@@ -225,10 +225,10 @@ TEST_CASE("breakpoints and single step", "[system][R6]") {
         cpu.s().dr[0] = 0x60;
         cpu.s().dr7 = 0x400 | 1 | 2 << 16;
         port_in(&cpu.t(), 0x60, 1);
-        CHECK(cpu.t().debug_trap == 0);
+        CHECK(cpu.s().debug_trap == 0);
         cpu.s().cr4 |= 8;
         port_in(&cpu.t(), 0x60, 1);
-        CHECK(cpu.t().debug_trap == 1);
+        CHECK(cpu.s().debug_trap == 1);
     }
 }
 
@@ -237,7 +237,7 @@ TEST_CASE("MSRs: rows, reserved bits, canonical addresses", "[system][msr]") {
     CHECK(write_msr(cpu, 0xc0000082, 0xffff800000000000) == -1);
     CHECK(read_msr(cpu, 0xc0000082) == 0xffff800000000000);
     for (const u32 index : {0xc0000082u, 0xc0000083u, 0xc0000100u, 0xc0000101u, 0xc0000102u, 0x175u, 0x176u}) {
-        CHECK(write_msr(cpu, index, 0x800000000000) == 13);
+        CHECK(write_msr(cpu, index, u64{1} << 56) == 13);
     }
     CHECK(write_msr(cpu, 0x174, 0x100000008) == -1);
     CHECK(read_msr(cpu, 0x174) == 8);
@@ -284,6 +284,28 @@ TEST_CASE("performance counters read as zero and ignore writes", "[system][msr][
     CHECK(vector_of(cpu, rdpmc(&cpu.t())) == 13);
     cpu.s().cr4 |= 0x100;
     CHECK(vector_of(cpu, rdpmc(&cpu.t())) == -1);
+}
+
+TEST_CASE("what else counts in the guest's TSC follows it", "[system][msr][tsc]") {
+    SystemCpu cpu(SystemCpu::Mode::Long);
+    cpu.platform.time = 1000;
+    CHECK(write_msr(cpu, 0x10, 5000) == -1);
+    CHECK(cpu.platform.tsc_offset == 4000);
+    CHECK(read_msr(cpu, 0x3b) == 4000);
+    CHECK(write_msr(cpu, 0x3b, 0) == -1);
+    CHECK(cpu.platform.tsc_offset == 0);
+    CHECK(read_msr(cpu, 0x10) == 1000);
+    CHECK(write_msr(cpu, 0x3b, ~u64{0}) == -1);
+    CHECK(cpu.platform.tsc_offset == ~u64{0});
+}
+
+TEST_CASE("registers that describe the processor", "[system][msr]") {
+    SystemCpu cpu(SystemCpu::Mode::Long);
+    for (const u32 index : {0x35u, 0xceu}) CHECK(write_msr(cpu, index, 0) == 13);
+    CHECK(read_msr(cpu, 0x35) == 0x10001);
+    for (const u32 index : {0xe2u, 0x19au, 0x19bu, 0x1a2u, 0x1adu, 0x606u}) CHECK(read_msr(cpu, index) != kGpOnRead);
+    CHECK(read_msr(cpu, 0xe7) == 1000);  // MPERF runs with the TSC
+    CHECK(read_msr(cpu, 0x9999) == kGpOnRead);
 }
 
 TEST_CASE("EFER", "[system][msr]") {
@@ -418,7 +440,7 @@ TEST_CASE("SWAPGS and FSGSBASE", "[system]") {
     CHECK(vector_of(cpu, swapgs(&cpu.t())) == 13);
     CHECK(vector_of(cpu, write_segment_base(&cpu.t(), FS, 0x3333)) == -1);
     CHECK(cpu.s().seg[FS].base == 0x3333);
-    CHECK(vector_of(cpu, write_segment_base(&cpu.t(), FS, 0x800000000000)) == 13);
+    CHECK(vector_of(cpu, write_segment_base(&cpu.t(), FS, u64{1} << 56)) == 13);
 }
 
 TEST_CASE("hypercalls", "[system][H1][H2]") {

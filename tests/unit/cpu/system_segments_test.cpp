@@ -255,7 +255,7 @@ TEST_CASE("LGDT, LIDT, SGDT, SIDT", "[system][seg]") {
     wide.put<u64>(0x6002, 0xffff800000001000);
     CHECK(outcome(wide, load_table(&wide.t(), 0, 0x6000, 8)) == kFine);
     CHECK(wide.s().gdtr.base == 0xffff800000001000);
-    wide.put<u64>(0x6002, 0x800000000000);
+    wide.put<u64>(0x6002, u64{1} << 56);
     CHECK(outcome(wide, load_table(&wide.t(), 0, 0x6000, 8)) == Outcome{13, 0});
 }
 

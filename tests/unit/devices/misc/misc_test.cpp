@@ -4,6 +4,7 @@
 
 #include "devices/misc/acpi_pm.h"
 #include "devices/misc/debug_ports.h"
+#include "devices/misc/fpu_error.h"
 #include "devices/misc/kvmclock.h"
 #include "devices/misc/reset_ports.h"
 #include "tests/unit/devices/fabric/device_fuzz.h"
@@ -26,6 +27,22 @@ struct PmFixture {
 };
 
 }  // namespace
+
+TEST_CASE("x87 errors hold IRQ 13 up until port F0H is written") {
+    bool line = false;
+    FpuError error(IrqLine([&](bool level) { line = level; }));
+    error.assert_error();
+    CHECK(line);
+    bool restored = false;
+    FpuError other(IrqLine([&](bool level) { restored = level; }));
+    REQUIRE(other.restore(error.save()));
+    CHECK(restored);
+    error.io_write(0, 0, 1);
+    CHECK(!line);
+    error.assert_error();
+    error.reset();
+    CHECK(!line);
+}
 
 TEST_CASE("acpi: PM timer runs at 3.579545 MHz in 24 bits") {
     PmFixture f;
