@@ -93,9 +93,10 @@ Element fuse(const Pair& p, u32 control) {
 
 // Whether a * b + c has more significant bits than the format: the product of two 53-bit numbers fits into the 113 bits of
 // binary128, and what its sum with c loses is found by an error-free transformation.
-bool inexact_fused(const Pair& p, bool single) {
+bool inexact_fused(const Pair& p, bool single, u32 control) {
     __extension__ using Wide = __float128;
-    const auto value = [single](u64 v) -> Wide {
+    const auto value = [single, control](u64 v) -> Wide {
+        if ((control & mxcsr::DAZ) != 0 && is_denormal(v, single)) return 0;
         return single ? Wide(std::bit_cast<float>(static_cast<u32>(v))) : Wide(std::bit_cast<double>(v));
     };
     const u32 saved = _mm_getcsr();
@@ -119,7 +120,7 @@ Element evaluate_fused(const Pair& p, bool single, u32 control) {
     const u32 unmasked = ~(control >> 7) & mxcsr::Flags;
     if ((unmasked & mxcsr::UE) != 0 && is_denormal(e.value, single)) e.flags |= mxcsr::UE;
     if ((e.flags & unmasked & (mxcsr::OE | mxcsr::UE)) != 0) {
-        e.flags = (e.flags & ~mxcsr::PE) | (inexact_fused(p, single) ? mxcsr::PE : 0);
+        e.flags = (e.flags & ~mxcsr::PE) | (inexact_fused(p, single, control) ? mxcsr::PE : 0);
     }
     return e;
 }
