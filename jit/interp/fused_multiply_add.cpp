@@ -47,11 +47,19 @@ private:
     static bool signalling(T v) { return std::isnan(v) && (std::bit_cast<Bits>(v) & kQuiet) == 0; }
     static T quiet(T v) { return std::bit_cast<T>(static_cast<Bits>(std::bit_cast<Bits>(v) | kQuiet)); }
 
+    // By its bits: comparisons see a zero where MXCSR.DAZ is set.
+    static bool is_denormal(T v) {
+        constexpr Bits kFraction = (kQuiet << 1) - 1;
+        constexpr Bits kMagnitude = ~Bits{0} >> 1;
+        const Bits bits = std::bit_cast<Bits>(v) & kMagnitude;
+        return bits != 0 && bits <= kFraction;
+    }
+
     // Zeroes the operands that MXCSR.DAZ takes for zero; otherwise whether there is a denormal.
     bool denormal_operand(bool daz) {
         bool found = false;
         for (T* v : {&x_, &y_, &z_}) {
-            if (std::fpclassify(*v) != FP_SUBNORMAL) continue;
+            if (!is_denormal(*v)) continue;
             found = true;
             if (daz) *v = std::copysign(T{0}, *v);
         }
@@ -69,7 +77,8 @@ private:
         if (std::isnan(result)) {  // the default NaN
             return std::bit_cast<T>(static_cast<Bits>(~Bits{0} << (sizeof(T) == 4 ? 22 : sizeof(Bits) * 8 - 13)));
         }
-        if ((control & kFtz) != 0 && std::fpclassify(result) == FP_SUBNORMAL) {
+        // Tiny is also what rounds to the smallest normal number only because its exponent is bounded.
+        if ((control & kFtz) != 0 && (is_denormal(result) || (flags & kUnderflow) != 0)) {
             flags |= kUnderflow | kInexact;
             result = std::copysign(T{0}, result);
         }
