@@ -16,7 +16,8 @@ struct PortExit {
     bool write = false;
     bool string = false;  // INS/OUTS
     bool rep = false;
-    u32 data = 0;  // written value, or the answer
+    u32 data = 0;            // written value, or the answer
+    bool immediate = false;  // x86: the port is in the instruction, not in DX
 };
 struct MmioExit {
     u64 address = 0;  // guest-physical
@@ -34,7 +35,7 @@ struct HypercallExit {
     u64 number = 0;
     u64 args[4] = {};
     u64 result = 0;  // answer
-    bool long_mode = false;
+    bool long_mode = false;  // from 64-bit code: all 64 bits of the numbers count
 };
 struct HaltExit {
     // A request_exit() came while the vCPU was on its way to this exit, which answers it (contract U3): do not sleep on it.

@@ -53,7 +53,7 @@ struct Complete {
 
 u64 io_qualification(const PortExit& e) {
     return (u64{e.size} - 1) | (e.write ? 0ull : 1ull) << 3 | (e.string ? 1ull : 0ull) << 4 | (e.rep ? 1ull : 0ull) << 5 |
-           u64{e.port} << 16;
+           (e.immediate ? 1ull : 0ull) << 6 | u64{e.port} << 16;
 }
 
 void trace_exit(unsigned vcpu, u64 pc, const Exit& exit) {
@@ -68,6 +68,15 @@ void trace_completion(const Exit& exit) {
 
 void trace_injection(unsigned vcpu, unsigned vector) {
     log::trace(log::Exits, "kvm_inj_virq: vcpu {} IRQ 0x{:x}", vcpu, vector);
+}
+
+void trace_entry(unsigned vcpu, u64 pc) { log::trace(log::Exits, "kvm_entry: vcpu {}, rip 0x{:x}", vcpu, pc); }
+
+void trace_cpuid(unsigned vcpu, u64 pc, const CpuidAnswer& a) {
+    if (!log::enabled(log::Exits)) return;
+    log::write(fmt::format("kvm_exit: vcpu {} reason CPUID rip 0x{:x} info1 0 info2 0", vcpu, pc));
+    log::write(fmt::format("kvm_cpuid: func {:x} idx {:x} rax {:x} rbx {:x} rcx {:x} rdx {:x}", a.leaf, a.subleaf, a.eax,
+                           a.ebx, a.ecx, a.edx));
 }
 
 }  // namespace tandem::accel

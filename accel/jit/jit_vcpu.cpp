@@ -4,6 +4,7 @@
 
 #include "accel/run_loop.h"
 #include "accel/trace.h"
+#include "cpu/x86/system/registers.h"
 
 namespace tandem::accel {
 namespace {
@@ -165,14 +166,14 @@ void JitVcpu::dispatch_now(Exit& exit) {
     dispatch(*this, handler_, exit);
 }
 
-u32 JitVcpu::port_in(u16 port, unsigned size) {
-    Exit exit = PortExit{port, static_cast<u8>(size), false, false, false, 0};
+u32 JitVcpu::port_in(u16 port, unsigned size, cpu::x86::PortForm form) {
+    Exit exit = PortExit{port, static_cast<u8>(size), false, form.string, form.rep, 0, form.immediate};
     dispatch_now(exit);
     return std::get<PortExit>(exit).data;
 }
 
-void JitVcpu::port_out(u16 port, u32 value, unsigned size) {
-    Exit exit = PortExit{port, static_cast<u8>(size), true, false, false, value};
+void JitVcpu::port_out(u16 port, u32 value, unsigned size, cpu::x86::PortForm form) {
+    Exit exit = PortExit{port, static_cast<u8>(size), true, form.string, form.rep, value, form.immediate};
     dispatch_now(exit);
 }
 
@@ -230,8 +231,13 @@ void JitVcpu::fpu_error() {
     handler_.fpu_error(index_);
 }
 
+void JitVcpu::cpuid_answered(u32 leaf, u32 subleaf, const cpu::x86::CpuidResult& r) {
+    if (log::enabled(log::Exits)) trace_cpuid(index_, exit_pc(), {leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx});
+}
+
 u64 JitVcpu::hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3) {
-    Exit exit = HypercallExit{number, {a0, a1, a2, a3}, 0, (state_->s.msr.efer & 0x400) != 0};
+    const bool code64 = cpu::x86::code64(state_->s);
+    Exit exit = HypercallExit{number, {a0, a1, a2, a3}, 0, code64};
     dispatch_now(exit);
     return std::get<HypercallExit>(exit).result;
 }

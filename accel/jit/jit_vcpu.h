@@ -35,8 +35,8 @@ public:
     void raise_sipi(u8 vector) override;
 
     // cpu::x86::Platform
-    u32 port_in(u16 port, unsigned size) override;
-    void port_out(u16 port, u32 value, unsigned size) override;
+    u32 port_in(u16 port, unsigned size, cpu::x86::PortForm form) override;
+    void port_out(u16 port, u32 value, unsigned size, cpu::x86::PortForm form) override;
     bool msr_read(u32 msr, u64& value) override;
     bool msr_write(u32 msr, u64 value) override;
     bool apic_base_write(u64 value) override;
@@ -51,6 +51,7 @@ public:
     u32 apic_id() override { return index_; }
     u32 cpu_count() override { return handler_.cpu_count(); }
     u32 tsc_khz() override { return static_cast<u32>(handler_.tsc_hz() / 1000); }
+    void cpuid_answered(u32 leaf, u32 subleaf, const cpu::x86::CpuidResult& result) override;
     u64 hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3) override;
     void shutdown(u64 rip) override;
 

@@ -6,13 +6,22 @@
 
 namespace tandem::cpu::x86 {
 
+struct CpuidResult;
+
+// How an instruction accesses a port, beside its number and size.
+struct PortForm {
+    bool string = false;  // INS, OUTS: one element of it
+    bool rep = false;
+    bool immediate = false;  // the number is in the instruction, not in DX
+};
+
 class Platform {
 public:
     virtual ~Platform() = default;
 
     // size: 1, 2 or 4. Unclaimed ports read as all ones.
-    virtual u32 port_in(u16 port, unsigned size) = 0;
-    virtual void port_out(u16 port, u32 value, unsigned size) = 0;
+    virtual u32 port_in(u16 port, unsigned size, PortForm form) = 0;
+    virtual void port_out(u16 port, u32 value, unsigned size, PortForm form) = 0;
 
     // MSRs that are not in State::msr (x2APIC, TSC deadline, kvmclock ...). False: #GP(0).
     virtual bool msr_read(u32 index, u64& value) = 0;
@@ -40,6 +49,9 @@ public:
     virtual u32 apic_id() { return 0; }
     virtual u32 cpu_count() { return 1; }
     virtual u32 tsc_khz() { return 0; }
+
+    // CPUID answered, for traces.
+    virtual void cpuid_answered(u32 /*leaf*/, u32 /*subleaf*/, const CpuidResult& /*result*/) {}
 
     // VMCALL/VMMCALL at CPL 0, operands already truncated to the mode's width. The result goes to RAX (contract H1).
     virtual u64 hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3) = 0;

@@ -2,6 +2,7 @@
 
 #include "base/bits.h"
 #include "devices/irq/lapic.h"
+#include "devices/irq/trace.h"
 
 namespace tandem::devices {
 namespace {
@@ -78,6 +79,9 @@ Delivery ApicBus::deliver_msi(u64 address, u32 data) {
     m.vector = static_cast<u8>(bits(data, 7, 0));
     m.level = bit(data, 15);
     if (m.level && !bit(data, 14)) return Delivery::Ignored;
+    log::trace(log::Exits, "kvm_msi_set_irq: dst {:x} vec {} ({}|{}|{}{})", bits(address, 19, 12), m.vector,
+               mode_name(static_cast<DeliveryMode>(bits(data, 10, 8))), destination_name(m.logical), trigger_name(m.level),
+               hint ? "|rh" : "");
     return send(m);
 }
 

@@ -1,6 +1,7 @@
 #include "devices/irq/ioapic.h"
 
 #include "base/bits.h"
+#include "devices/irq/trace.h"
 
 namespace tandem::devices {
 namespace {
@@ -50,6 +51,8 @@ Delivery Ioapic::serve(unsigned pin) {
     m.vector = static_cast<u8>(entry);
     m.level = level;
     const Delivery result = bus_.send(m);
+    log::trace(log::Exits, "kvm_ioapic_set_irq: pin {} dst {:x} vec {} ({}|{}|{}){}", pin, entry >> 56, m.vector,
+               mode_name(m.mode), destination_name(m.logical), trigger_name(level), coalesced_note(result));
     const bool vectored = m.mode == DeliveryMode::Fixed || m.mode == DeliveryMode::LowestPriority;
     if (level && vectored && result != Delivery::Ignored) entry |= kRemoteIrr;
     return result;

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "base/bits.h"
+#include "devices/irq/trace.h"
 
 namespace tandem::devices {
 namespace {
@@ -159,6 +160,15 @@ u8 Lapic::processor_priority() const { return static_cast<u8>(read_ppr(0)); }
 // --- Accepting and delivering ---------------------------------------------------------------------------------------
 
 Delivery Lapic::accept(DeliveryMode delivery, u8 vector, bool level) {
+    const Delivery result = take(delivery, vector, level);
+    if (result != Delivery::Ignored) {
+        log::trace(log::Exits, "kvm_apic_accept_irq: apicid {:x} vec {} ({}|{}){}", config_.id, vector, mode_name(delivery),
+                   trigger_name(level), coalesced_note(result));
+    }
+    return result;
+}
+
+Delivery Lapic::take(DeliveryMode delivery, u8 vector, bool level) {
     switch (delivery) {
         case DeliveryMode::Fixed:
         case DeliveryMode::LowestPriority: return accepts_fixed() ? post(vector, level) : Delivery::Ignored;
@@ -262,7 +272,7 @@ Delivery Lapic::deliver_local(Lvt which) {
             const bool level = pin && (lvt & kLvtLevel) != 0;
             if (!accepts_fixed()) return Delivery::Ignored;
             if (level && (lvt_[which].fetch_or(kLvtRemoteIrr) & kLvtRemoteIrr) != 0) return Delivery::Coalesced;
-            return post(static_cast<u8>(lvt), level);
+            return accept(delivery, static_cast<u8>(lvt), level);
         }
         case DeliveryMode::Nmi:
         case DeliveryMode::Init: return accept(delivery, 0, false);
@@ -328,6 +338,7 @@ void Lapic::write_eoi(u32, u32) {
     const int in_service = highest(isr_);
     if (in_service < 0) return;
     const auto vector = static_cast<u8>(in_service);
+    log::trace(log::Exits, "kvm_eoi: apicid {:x} vector {}", config_.id, vector);
     clear(isr_, vector);
     if (test(tmr_, vector)) {
         for (unsigned pin = 0; pin < 2; ++pin) {

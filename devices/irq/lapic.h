@@ -180,6 +180,7 @@ private:
     void report_error(u32 esr_bit);
     Delivery deliver_local(Lvt which);
     void drive_lint(unsigned pin);
+    Delivery take(DeliveryMode delivery, u8 vector, bool level);
     Delivery post(u8 vector, bool level);
     void update_interrupt_line();
     [[nodiscard]] bool ext_int_ready() const;

@@ -426,6 +426,9 @@ Statistics Core::statistics() const {
 
 Result<std::unique_ptr<Translator>> create_translator(const Guest& guest, Bus& bus, const Options& options) {
     if (options.max_block_insns == 0) return invalid("max_block_insns must be at least 1");
+    if (options.tier == Tier::Llvm && options.llvm_threshold == 0) {
+        return invalid("the LLVM tier needs an llvm-threshold of at least 1 (0 turns it off)");
+    }
     std::unique_ptr<Backend> backend;
     if (options.tier != Tier::Interp) {
         auto made = create_baseline_backend({&guest, options});

@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <condition_variable>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -147,6 +148,12 @@ void enter_real_mode(cpu::x86::State& s) {
     s.rip = kLoadAddress;
 }
 
+// The number on the line of that name.
+u64 statistic(const std::string& lines, const std::string& name) {
+    const auto at = lines.find(name);
+    return at == std::string::npos ? 0 : std::strtoull(lines.c_str() + at + name.size(), nullptr, 10);
+}
+
 Result<GuestRun> start(const std::string& path, const EngineMaker& make_engine, unsigned seconds) {
     std::ifstream file(path, std::ios::binary);
     const std::string code{std::istreambuf_iterator<char>(file), {}};
@@ -166,7 +173,9 @@ Result<GuestRun> start(const std::string& path, const EngineMaker& make_engine, 
     cpu::x86::State state;
     enter_real_mode(state);
     TANDEM_TRY(vcpu->import_state(state));
-    return board.run(*vcpu, second.get(), seconds);
+    GuestRun run = board.run(*vcpu, second.get(), seconds);
+    run.regions_compiled = statistic(accelerator->statistics(), "regions compiled (llvm)");
+    return run;
 }
 
 }  // namespace

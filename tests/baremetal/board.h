@@ -19,6 +19,7 @@ struct GuestRun {
     int status = -1;  // -1: the guest shut down, hung, or the engine failed; `ending` says which
     std::string output;
     std::string ending;
+    u64 regions_compiled = 0;  // by the LLVM tier
 };
 
 // Runs a flat binary, loaded at 0x7c00 and entered there in real mode with all segments 0, until it writes the exit port.

@@ -62,6 +62,7 @@ TEST_CASE("bare-metal guests pass on every tier", "[X1][X2][X3][R5][R6]") {
             CHECK(run.status == 0);
             CHECK(run.output.find("ok ") != std::string::npos);
             CHECK(run.output.find("FAIL") == std::string::npos);
+            if (tier.options.tier == jit::Tier::Llvm) CHECK(run.regions_compiled > 0);
         }
     }
 }

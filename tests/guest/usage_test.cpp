@@ -69,6 +69,7 @@ TEST_CASE("wrong options are refused with one line that names them") {
              {{"-accel", "warp"}, "warp"},
              {{"-accel", "jit,tier=ludicrous"}, "ludicrous"},
              {{"-accel", "jit,speed=high"}, "speed"},
+             {{"-kernel", kernel, "-accel", "jit,tier=llvm,llvm-threshold=0"}, "llvm-threshold"},
              {{"-cpu", "z80"}, "z80"},
              {{"-cpu", "max,+frob"}, "frob"},
              {{"-smp", "0"}, "-smp"},

@@ -51,8 +51,8 @@ public:
 
 class NoPlatform final : public Platform {
 public:
-    u32 port_in(u16, unsigned) override { return ~0u; }
-    void port_out(u16, u32, unsigned) override {}
+    u32 port_in(u16, unsigned, PortForm) override { return ~0u; }
+    void port_out(u16, u32, unsigned, PortForm) override {}
     bool msr_read(u32, u64&) override { return false; }
     bool msr_write(u32, u64) override { return false; }
     bool apic_base_write(u64) override { return false; }

@@ -124,12 +124,17 @@ Value port(Lifter& l, unsigned operand) {
     return l.b.zext(Type::I32, l.gpr(RDX, 2));
 }
 
+// Its form beside it: the size, and whether it is an immediate byte.
+Value port_spec(Lifter& l, unsigned operand, unsigned size) {
+    return l.imm32(l.op(operand).kind == OperandKind::Imm ? size | kPortImmediate : size);
+}
+
 void lift_in(Lifter& l) {
-    l.call(HelperId::port_in, {port(l, 1), l.imm32(l.op(0).size)});
+    l.call(HelperId::port_in, {port(l, 1), port_spec(l, 1, l.op(0).size)});
     l.write(0, l.b.trunc(l.type(0), l.scratch(0)));
 }
 
-void lift_out(Lifter& l) { l.call(HelperId::port_out, {port(l, 0), l.imm32(l.op(1).size), l.b.zext(Type::I32, l.read(1))}); }
+void lift_out(Lifter& l) { l.call(HelperId::port_out, {port(l, 0), port_spec(l, 0, l.op(1).size), l.b.zext(Type::I32, l.read(1))}); }
 
 void lift_rdpid(Lifter& l) {
     const Value id = l.get(Type::I64, static_cast<u32>(offsetof(State, msr) + offsetof(Msrs, tsc_aux)));

@@ -91,26 +91,28 @@ LeaveReason check_io(TranslateState* t, u32 port, u32 size) {
     return done(*t, check_port(*t, static_cast<u16>(port), size));
 }
 
-LeaveReason port_in(TranslateState* t, u32 port, u32 size) {
+LeaveReason port_in(TranslateState* t, u32 port, u32 spec) {
+    const u32 size = spec & ~kPortImmediate;
     if (!check_port(*t, static_cast<u16>(port), size)) return failed(*t);
-    t->scratch[0] = port_read_unchecked(t, port, size);
+    t->scratch[0] = port_read_unchecked(t, port, size, {.immediate = spec != size});
     return LeaveReason::None;
 }
 
-LeaveReason port_out(TranslateState* t, u32 port, u32 size, u32 value) {
+LeaveReason port_out(TranslateState* t, u32 port, u32 spec, u32 value) {
+    const u32 size = spec & ~kPortImmediate;
     if (!check_port(*t, static_cast<u16>(port), size)) return failed(*t);
-    port_write_unchecked(t, port, size, value);
+    port_write_unchecked(t, port, size, value, {.immediate = spec != size});
     return LeaveReason::None;
 }
 
-u32 port_read_unchecked(TranslateState* t, u32 port, u32 size) {
+u32 port_read_unchecked(TranslateState* t, u32 port, u32 size, PortForm form) {
     debug_port(*t, static_cast<u16>(port), size);
-    return t->platform->port_in(static_cast<u16>(port), size) & static_cast<u32>(mask(size * 8));
+    return t->platform->port_in(static_cast<u16>(port), size, form) & static_cast<u32>(mask(size * 8));
 }
 
-void port_write_unchecked(TranslateState* t, u32 port, u32 size, u32 value) {
+void port_write_unchecked(TranslateState* t, u32 port, u32 size, u32 value, PortForm form) {
     debug_port(*t, static_cast<u16>(port), size);
-    t->platform->port_out(static_cast<u16>(port), value & static_cast<u32>(mask(size * 8)), size);
+    t->platform->port_out(static_cast<u16>(port), value & static_cast<u32>(mask(size * 8)), size, form);
 }
 
 LeaveReason hlt(TranslateState* t, u64 next) {
@@ -197,11 +199,14 @@ LeaveReason cpuid(TranslateState* t) {
     d.xcr0 = s.xcr0;
     d.xss = s.msr.xss;
     d.apic_enabled = bit(s.msr.apic_base, 11);
-    const CpuidResult r = t->model->cpuid(static_cast<u32>(s.gpr[RAX]), static_cast<u32>(s.gpr[RCX]), d);
+    const auto leaf = static_cast<u32>(s.gpr[RAX]);
+    const auto subleaf = static_cast<u32>(s.gpr[RCX]);
+    const CpuidResult r = t->model->cpuid(leaf, subleaf, d);
     s.gpr[RAX] = r.eax;
     s.gpr[RBX] = r.ebx;
     s.gpr[RCX] = r.ecx;
     s.gpr[RDX] = r.edx;
+    t->platform->cpuid_answered(leaf, subleaf, r);
     return LeaveReason::None;
 }
 

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "cpu/x86/model.h"
+#include "cpu/x86/platform.h"
 #include "cpu/x86/system/registers.h"
 #include "cpu/x86/translate_state.h"
 #include "jit/guest/guest.h"
@@ -161,11 +162,13 @@ LeaveReason clac(TranslateState* t);                         // ends the block
 LeaveReason stac(TranslateState* t);                         // ends the block
 
 LeaveReason check_io(TranslateState* t, u32 port, u32 size);  // privilege only, for INS and OUTS
-LeaveReason port_in(TranslateState* t, u32 port, u32 size);   // -> scratch[0], zero-extended
-LeaveReason port_out(TranslateState* t, u32 port, u32 size, u32 value);
+// `spec`: the size, with kPortImmediate for IN and OUT with an immediate port.
+constexpr u32 kPortImmediate = 1u << 8;
+LeaveReason port_in(TranslateState* t, u32 port, u32 spec);  // -> scratch[0], zero-extended
+LeaveReason port_out(TranslateState* t, u32 port, u32 spec, u32 value);
 // Port access without checks, after check_io.
-u32 port_read_unchecked(TranslateState* t, u32 port, u32 size);
-void port_write_unchecked(TranslateState* t, u32 port, u32 size, u32 value);
+u32 port_read_unchecked(TranslateState* t, u32 port, u32 size, PortForm form);
+void port_write_unchecked(TranslateState* t, u32 port, u32 size, u32 value, PortForm form);
 
 LeaveReason hlt(TranslateState* t, u64 next);  // Halt
 LeaveReason privileged(TranslateState* t);     // #GP(0) unless CPL 0: INVD, WBINVD

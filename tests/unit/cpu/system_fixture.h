@@ -17,8 +17,8 @@ using namespace tandem::cpu::x86;
 
 class FakePlatform final : public Platform {
 public:
-    u32 port_in(u16 port, unsigned) override { return ports[port]; }
-    void port_out(u16 port, u32 value, unsigned) override { ports[port] = value; }
+    u32 port_in(u16 port, unsigned, PortForm) override { return ports[port]; }
+    void port_out(u16 port, u32 value, unsigned, PortForm) override { ports[port] = value; }
     bool msr_read(u32 index, u64& value) override {
         const auto found = msrs.find(index);
         if (found == msrs.end()) return false;
