@@ -34,7 +34,7 @@ struct MsrExit {
 struct HypercallExit {
     u64 number = 0;
     u64 args[4] = {};
-    u64 result = 0;  // answer
+    u64 result = 0;          // answer
     bool long_mode = false;  // from 64-bit code: all 64 bits of the numbers count
 };
 struct HaltExit {

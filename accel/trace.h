@@ -15,8 +15,8 @@ void trace_completion(const Exit& exit);
 // An external interrupt was taken: "kvm_inj_virq: vcpu 0 IRQ 0x30".
 void trace_injection(unsigned vcpu, unsigned vector);
 
-// The vCPU goes (back) into guest code from the run loop: "kvm_entry: vcpu 0, rip 0x...". An access that the engine completes
-// without leaving run() has no entry line.
+// The vCPU goes (back) into guest code from the run loop: "kvm_entry: vcpu 0, rip 0x...". An access that the engine
+// completes without leaving run() has no entry line.
 void trace_entry(unsigned vcpu, u64 pc);
 // CPUID, which engines answer without the machine: the exit, and "kvm_cpuid: func 1 idx 0 rax ... rbx ... rcx ... rdx ...".
 struct CpuidAnswer {

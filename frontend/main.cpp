@@ -1,7 +1,10 @@
 // The program: parse, build, run, report.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 
 #include "base/log.h"
@@ -123,7 +126,15 @@ int fail(const Error& error) {
     return kUsage;
 }
 
+// Nothing that the program opens may become its standard input or output.
+void fill_standard_descriptors() {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) std::_Exit(kInternalError);
+    }
+}
+
 int main(int argc, char** argv) {
+    fill_standard_descriptors();
     auto options = parse_command_line(argc, argv);
     if (!options) return fail(options.error());
     switch (options->action) {

@@ -79,7 +79,10 @@ Outcome RunControl::run(std::span<const std::unique_ptr<accel::Vcpu>> vcpus, acc
         park_all(vcpus);
         outcome = outcome_of(events, actions.reboot);
         if (!outcome) {
-            if ((events & static_cast<u32>(Event::TripleFault)) != 0) log::info("{}; resetting the machine", detail());
+            // A guest may do nothing else for ever, which must not look like a hang.
+            if ((events & static_cast<u32>(Event::TripleFault)) != 0 && complaints_.allow()) {
+                log::warn("{}; resetting the machine (-no-reboot ends the program instead)", detail());
+            }
             {
                 std::lock_guard guard(lock_);
                 detail_.clear();

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "accel/accelerator.h"
+#include "base/log.h"
 #include "machines/machine.h"
 
 namespace tandem::machines {
@@ -53,6 +54,7 @@ private:
     int wake_ = -1;  // eventfd: posting is async-signal-safe
     std::atomic<u32> events_{0};
     std::atomic<u32> exit_status_{0};
+    log::RateLimit complaints_;
 
     mutable std::mutex lock_;  // guards what follows
     std::condition_variable changed_;

@@ -11,7 +11,7 @@ constexpr u8 kIerReceive = 1, kIerThre = 2, kIerLine = 4, kIerModem = 8;
 constexpr u8 kIirNone = 1, kIirModem = 0, kIirThre = 2, kIirReceive = 4, kIirLine = 6, kIirTimeout = 0xc;
 constexpr u8 kFcrEnable = 1, kFcrClearReceive = 2, kFcrClearTransmit = 4;
 constexpr u8 kLcrBreak = 0x40, kLcrDlab = 0x80;
-constexpr u8 kMcrOut2 = 8, kMcrLoop = 0x10;
+constexpr u8 kMcrDtr = 1, kMcrOut2 = 8, kMcrLoop = 0x10;
 constexpr u8 kLsrReady = 1, kLsrOverrun = 2, kLsrErrors = 0x1e, kLsrBreak = 0x10, kLsrThre = 0x20, kLsrTemt = 0x40;
 constexpr u8 kMsrCts = 0x10, kMsrDsr = 0x20, kMsrRi = 0x40, kMsrDcd = 0x80;
 constexpr u8 kNullModem = kMsrCts | kMsrDsr | kMsrDcd;
@@ -34,6 +34,7 @@ void Uart16550::reset() {
     s_ = {};
     s_.lsr = kLsrThre | kLsrTemt;
     s_.msr = kNullModem;
+    status_read_ = polled_ = false;
     timeout_at_ns_ = Timer::kNever;
     timer_->arm(Timer::kNever);
     update();
@@ -121,9 +122,14 @@ void Uart16550::clear_receiver() {
     restart_timeout();
 }
 
+// Whether somebody takes characters: the terminal at the other end holds them back until DTR is up, as modems do, so that
+// what is typed before the guest's driver clears the port is not lost. A guest that reads the line status twice without
+// sending in between, or wants receive interrupts, listens too, DTR or not.
+bool Uart16550::listening() const { return (s_.mcr & kMcrDtr) != 0 || (s_.ier & kIerReceive) != 0 || polled_; }
+
 std::size_t Uart16550::receive(std::span<const u8> bytes) {
     std::lock_guard guard(lock_);
-    if ((s_.mcr & kMcrLoop) != 0) return 0;
+    if ((s_.mcr & kMcrLoop) != 0 || !listening()) return 0;
     std::size_t taken = 0;
     while (taken < bytes.size() && s_.fifo_count < capacity()) push(bytes[taken++], 0);
     update();
@@ -151,6 +157,7 @@ u8 Uart16550::read_data(Actions& actions) {
 void Uart16550::write_data(u8 value, Actions& actions) {
     // Filling the holding register ends its interrupt, and it is empty again at once: the line falls and rises, which is
     // what edge-triggered controllers wait for.
+    status_read_ = false;
     s_.thre_pending = false;
     update();
     s_.thre_pending = true;
@@ -205,6 +212,8 @@ u8 Uart16550::read_register(unsigned port, Actions& actions) {
         case kMcr: return s_.mcr;
         case kLsr: {
             const u8 value = line_status();
+            if (status_read_ && !polled_) polled_ = actions.resume = true;
+            status_read_ = true;
             s_.lsr &= static_cast<u8>(~kLsrErrors);
             if (s_.fifo_count != 0) s_.flags[s_.fifo_head] = 0;
             return value;
@@ -232,6 +241,7 @@ void Uart16550::write_register(unsigned port, u8 value, Actions& actions) {
             // Enabling the interrupt while the holding register is empty raises it (drivers probe for that).
             if ((value & kIerThre) != 0 && (s_.ier & kIerThre) == 0) s_.thre_pending = true;
             s_.ier = value & 0xf;
+            actions.resume = (s_.ier & kIerReceive) != 0;
             break;
         case kIirFcr: return write_fcr(value, actions);
         case kLcr:

@@ -84,6 +84,7 @@ private:
     void write_mcr(u8 value, Actions& actions);
     void push(u8 byte, u8 flags);
     void clear_receiver();
+    [[nodiscard]] bool listening() const;
     [[nodiscard]] bool fifo_enabled() const;
     [[nodiscard]] unsigned capacity() const;
     [[nodiscard]] unsigned trigger() const;
@@ -101,6 +102,9 @@ private:
     IrqLine irq_;
     mutable std::mutex lock_;
     UartState s_;
+    // Not saved: a guest that polls shows it again at once.
+    bool status_read_ = false;  // since the last character sent
+    bool polled_ = false;
     u64 timeout_at_ns_ = Timer::kNever;
     std::unique_ptr<Timer> timer_;
 };

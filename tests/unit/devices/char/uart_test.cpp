@@ -27,7 +27,9 @@ struct FakeTerminal : CharBackend {
 struct UartFixture {
     u8 in(unsigned port) { return static_cast<u8>(uart.io_read(port, 1)); }
     void out(unsigned port, unsigned v) { uart.io_write(port, v, 1); }
+    // DTR is up: the port takes input.
     void type(const std::string& text) {
+        out(4, in(4) | 1u);
         terminal.input += text;
         terminal.offer();
     }
@@ -282,4 +284,34 @@ TEST_CASE("uart: random accesses") {
         Uart16550 fresh(nullptr, f.clock, IrqLine());
         check_round_trip(f.uart, fresh);
     }
+}
+
+TEST_CASE("uart: what is typed before anybody listens waits for DTR, receive interrupts or a guest that polls") {
+    UartFixture f;
+    f.terminal.input = "early";
+    f.terminal.offer();
+    CHECK(f.terminal.input == "early");
+    SECTION("a driver clears the port, then raises DTR") {
+        f.out(FCR, 7);
+        f.in(RBR);
+        f.out(MCR, 0x0b);
+    }
+    SECTION("a driver that only enables the interrupt") {
+        f.out(FCR, 7);
+        f.out(IER, 1);
+    }
+    SECTION("a guest that sends first, then polls") {
+        f.out(FCR, 7);
+        f.in(LSR);
+        f.out(THR, 'a');
+        f.in(LSR);
+        f.terminal.offer();
+        CHECK(f.terminal.input == "early");
+        f.in(LSR);
+    }
+    CHECK(f.terminal.resumes >= 1);
+    f.terminal.offer();
+    std::string got;
+    while ((f.in(LSR) & 1) != 0) got += static_cast<char>(f.in(RBR));
+    CHECK(got == "early");
 }

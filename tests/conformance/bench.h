@@ -1,0 +1,100 @@
+// A vCPU of one engine and a handler for its exits, for conformance tests: the smallest machine that runs code.
+#pragma once
+
+#include <catch2/catch.hpp>
+
+#include <cstdio>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <variant>
+#include <vector>
+
+#include "accel/jit/jit_accelerator.h"
+#include "accel/kvm/kvm_accelerator.h"
+#include "accel/run_loop.h"
+
+namespace tandem::tests {
+
+constexpr u64 kCode = 0x1000;
+
+// Answers reads of every port with 0x5a; calls `on_port` first. Keeps the last hypercall, whose result is its number.
+class Handler final : public accel::ExitHandler, devices::CpuInterruptController {
+public:
+    std::function<void(accel::Vcpu&)> on_port;
+    accel::HypercallExit hypercall;
+
+    void handle(accel::Vcpu& vcpu, accel::Exit& exit) override {
+        if (auto* call = std::get_if<accel::HypercallExit>(&exit)) {
+            call->result = call->number;
+            hypercall = *call;
+        }
+        auto* port = std::get_if<accel::PortExit>(&exit);
+        if (port == nullptr) return;
+        if (on_port) on_port(vcpu);
+        if (!port->write) port->data = 0x5a;
+    }
+    devices::CpuInterruptController& interrupt_controller(unsigned) override { return *this; }
+    u64 tsc(unsigned) override { return 0; }
+    [[nodiscard]] bool interrupt_pending() const override { return false; }
+    int acknowledge() override { return -1; }
+    [[nodiscard]] u8 cr8() const override { return 0; }
+    void set_cr8(u8) override {}
+};
+
+enum class Engine { Interp, Baseline, Kvm };
+
+inline Result<std::unique_ptr<accel::Accelerator>> create_engine(Engine engine) {
+    auto model = cpu::x86::CpuModel::create("max");
+    if (!model) return std::move(model).error();
+    if (engine == Engine::Kvm) return accel::create_kvm_accelerator(*model);
+    jit::Options options;
+    options.tier = engine == Engine::Interp ? jit::Tier::Interp : jit::Tier::Baseline;
+    return accel::create_jit_accelerator(*model, options);
+}
+
+// The engines that this host has. What is missing is said once.
+inline std::vector<Engine> engines() {
+    static const bool kvm = [] {
+        auto made = create_engine(Engine::Kvm);
+        if (!made) std::printf("skipped: rows on KVM: %s\n", made.error().message.c_str());
+        return made.ok();
+    }();
+    std::vector<Engine> all{Engine::Interp, Engine::Baseline};
+    if (kvm) all.push_back(Engine::Kvm);
+    return all;
+}
+
+// A vCPU in real mode at kCode with interrupts off.
+struct Bench {
+    devices::GuestMemory memory;
+    Handler handler;
+    std::unique_ptr<accel::Accelerator> accelerator;
+    std::unique_ptr<accel::Vcpu> vcpu;
+
+    Bench(Engine engine, std::initializer_list<u8> code) {
+        REQUIRE(memory.add("ram", 0, 1 << 20).ok());
+        REQUIRE(memory.write(kCode, std::data(code), code.size()));
+        auto made = create_engine(engine);
+        INFO((made ? "" : made.error().message));
+        REQUIRE(made.ok());
+        accelerator = std::move(made).value();
+        REQUIRE(accelerator->map_memory(memory).ok());
+        auto created = accelerator->create_vcpu(0, handler);
+        REQUIRE(created.ok());
+        vcpu = std::move(created).value();
+        cpu::x86::State s;
+        cpu::x86::reset(s, true);
+        for (auto& segment : s.seg) segment = {0, 0xffff, 0, 0x93};
+        s.seg[cpu::x86::CS].access = 0x9b;
+        s.rip = kCode;
+        REQUIRE(vcpu->import_state(s).ok());
+    }
+    [[nodiscard]] cpu::x86::State state() const {
+        cpu::ArchState out;
+        REQUIRE(vcpu->export_state(out).ok());
+        return std::get<cpu::x86::State>(out);
+    }
+};
+
+}  // namespace tandem::tests
