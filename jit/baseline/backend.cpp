@@ -88,7 +88,7 @@ Result<void> BaselineBackend::compile(TranslatedBlock& block) {
 
 void BaselineBackend::log_code(const TranslatedBlock& block) const {
     const u64 low = block.key.address();
-    if (low > context_.options.log_address_high || low + block.guest_bytes < context_.options.log_address_low) return;
+    if (low > context_.options.log_address_high || low + block.guest_bytes <= context_.options.log_address_low) return;
     log::write(fmt::format("OUT: pc {:#x} mode {:#x}, {} bytes\n{}", block.key.pc, block.key.mode, block.code_bytes,
                            disassemble_host(reinterpret_cast<u64>(block.code), {block.code, block.code_bytes})));
 }

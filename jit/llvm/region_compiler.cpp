@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "jit/ir/vector_row.h"
@@ -84,7 +85,7 @@ public:
         FunctionBuilder(*module, region, options_, features_.avx).build(name);
         if (options_.verify) TANDEM_TRY(verify(*module));
         TANDEM_TRY(optimise(*module));
-        if (options_.log != nullptr) print(*module, region);
+        if (logs(region)) print(*module, region);
         return emit(std::move(context), std::move(module), name);
     }
 
@@ -118,6 +119,14 @@ private:
         if (auto e = builder.parsePassPipeline(passes, kPipeline)) return to_error(std::move(e));
         passes.run(module, modules);
         return {};
+    }
+
+    [[nodiscard]] bool logs(const Region& region) const {
+        const auto overlaps = [this](const ir::Block& block) {
+            return block.key.address() <= options_.log_address_high &&
+                   block.key.address() + block.guest_bytes > options_.log_address_low;
+        };
+        return options_.log != nullptr && std::any_of(region.blocks.begin(), region.blocks.end(), overlaps);
     }
 
     void print(const llvm::Module& module, const Region& region) const {

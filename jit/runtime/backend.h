@@ -44,7 +44,6 @@ struct TranslatedBlock {
     std::unique_ptr<ir::Block> ir;            // optimised IR, kept while the interpreter or a later tier may need it
     std::atomic<const void*> entry{nullptr};  // compiled code to jump to; null: interpret
     std::atomic<i32> hot_countdown{0};        // baseline code decrements it per execution; below zero asks for the LLVM tier
-    u32 interpreted = 0;                      // executions on the interpreter
     bool invalid = false;
     std::vector<std::unique_ptr<LinkSlot>> exits;
     std::vector<LinkSlot*> incoming;

@@ -310,7 +310,6 @@ bool Core::add_to_region(Region& region, std::vector<BlockNode*>& members, Block
     if (guest_.lift(block.key, window, options_.max_block_insns, copy) != LiftStatus::Ok) return false;
     passes::run(copy, guest_);
     region.blocks.push_back(std::move(copy));
-    region.page_check.push_back(nullptr);
     members.push_back(&block);
     return true;
 }

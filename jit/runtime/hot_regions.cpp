@@ -107,6 +107,8 @@ void HotRegions::work() {
     options.slow_atomic = &tandem_slow_atomic;
     options.verify = options_.verify_ir;
     if (log::enabled(log::Llvm)) options.log = [](std::string_view text) { log::write(text); };
+    options.log_address_low = options_.log_address_low;
+    options.log_address_high = options_.log_address_high;
     auto loaded = load_region_compiler(options);
     if (loaded.ok()) {
         compiler_ = std::move(loaded).value();

@@ -18,9 +18,6 @@ namespace tandem::jit {
 // within. All have the entry's base and mode. Blocks are copies: the compiler works on its own thread.
 struct Region {
     std::vector<ir::Block> blocks;
-    // For each block, whether entering it by a jump from another page must first check that its page is still mapped as it
-    // was when the region was made: the code's host address when so, else null.
-    std::vector<const u8*> page_check;
 };
 
 // What a region's function returns.
@@ -52,6 +49,9 @@ struct RegionCompilerOptions {
     bool verify = false;
     // Where -d llvm goes; null when it is off. (The module has no logger of its own.)
     void (*log)(std::string_view text) = nullptr;
+    // Only regions with a block that overlaps these guest addresses are logged (-dfilter).
+    u64 log_address_low = 0;
+    u64 log_address_high = ~u64{0};
 };
 
 // Loads the module from the directory of the program (or $TANDEM_LLVM_MODULE). Unsupported, with the loader's reason, when

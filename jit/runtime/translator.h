@@ -18,8 +18,8 @@ enum class Tier : u8 { Interp, Baseline, Llvm, Auto };
 struct Options {
     Tier tier = Tier::Auto;
     u32 baseline_threshold = 2;  // executions on the interpreter before a block is compiled (Auto)
-    // Executions of a block before its region goes to LLVM (Auto, Llvm); 0: never, which Tier::Llvm refuses. High, because a region costs some 60 ms
-    // of another core: below it a boot pays for code that is soon over.
+    // Executions of a block before its region goes to LLVM (Auto, Llvm); 0: never, which Tier::Llvm refuses. High, because a
+    // region costs some 60 ms of another core: below it a boot pays for code that is soon over.
     u32 llvm_threshold = 1'000'000;
     u64 code_cache_bytes = 64 << 20;  // bound on generated code; oldest code is evicted beyond it
     u32 max_block_insns = 64;         // 1 forces one-instruction blocks (tests)
@@ -98,7 +98,8 @@ public:
     [[nodiscard]] virtual Statistics statistics() const = 0;
 };
 
-// `guest` and `bus` must outlive the translator. Errors: InvalidArgument (options), Unsupported (host or tier), Io (code memory).
+// `guest` and `bus` must outlive the translator. Errors: InvalidArgument (options), Unsupported (host or tier), Io (code
+// memory).
 Result<std::unique_ptr<Translator>> create_translator(const Guest& guest, Bus& bus, const Options& options);
 
 }  // namespace tandem::jit

@@ -61,15 +61,22 @@ const std::string kPrompt = "guest# ";
 }  // namespace
 
 TEST_CASE("Debian's kernel boots to an interactive shell on every tier") {
-    const std::string tier = GENERATE(as<std::string>{}, "tier=baseline", "tier=auto", "tier=auto,llvm-threshold=50");
+    const std::string tier = GENERATE(as<std::string>{}, "tier=baseline", "tier=auto", "tier=auto,llvm-threshold=50",
+                                      "tier=llvm,llvm-threshold=50000");
     CAPTURE(tier);
-    Session s(boot("quiet", {"-accel", "jit," + tier}));
+    Session s(boot("quiet", {"-accel", "jit,stats=on," + tier}));
     INFO(s.output());
     REQUIRE(s.wait_for(kPrompt, 120s));
     s.type("echo $((6 * 7)) from $(uname -m)\n");
     CHECK(s.wait_for("42 from x86_64"));
     s.type("cat /proc/cmdline; poweroff -f\n");
     CHECK(s.wait_exit() == 0);
+    if (tier.starts_with("tier=llvm")) {
+        const std::string name = "regions compiled (llvm)";
+        const auto at = s.output().rfind(name);
+        REQUIRE(at != std::string::npos);
+        CHECK(std::atoi(s.output().c_str() + at + name.size()) > 0);
+    }
 }
 
 TEST_CASE("an ext4 disk is the root: written, synced, powered off, and clean") {
@@ -81,7 +88,7 @@ TEST_CASE("an ext4 disk is the root: written, synced, powered off, and clean") {
         CHECK(s.wait_for("/dev/vda on / type ext4"));
         s.type("seq 1 20000 > /root/numbers; md5sum /root/numbers; sync; mount -o remount,ro /; poweroff -f\n");
         // Of seq 1 20000 on any machine.
-        CHECK(s.wait_for("/root/numbers"));
+        CHECK(s.wait_for("e071f707df7bbeee2a6a1eb48011ddd0  /root/numbers"));
         CHECK(s.wait_exit() == 0);
     }
     const Finished fsck = disk.check(false);

@@ -22,6 +22,7 @@ public:
     void signal(int number) const;
     // Waits for the end; its exit status, 128 + signal, or -1 at the time limit (the program is killed then).
     int wait_exit(std::chrono::seconds limit = std::chrono::seconds(60));
+    [[nodiscard]] int pid() const { return pid_; }
     // All output so far.
     [[nodiscard]] const std::string& output() const { return output_; }
 
