@@ -121,7 +121,7 @@ void Compiler::call_if(const Inst& inst) {
     regs_.snapshot_dirty(dirty_);
     rare.dirty_end = static_cast<u32>(dirty_.size());
     // Registers are stored first: any of them then serves as scratch.
-    std::stable_partition(dirty_.begin() + rare.dirty_begin, dirty_.end(),
+    std::partition(dirty_.begin() + rare.dirty_begin, dirty_.end(),
                           [](const DirtySlot& d) { return d.from == DirtySlot::From::Register; });
     rare.store_pc = pc_pending_;
     rare.pc = pc_;

@@ -34,6 +34,7 @@ public:
     // A jump or call whose rel32 field is at the returned offset; bind() makes it reach the current position.
     u32 jump();
     u32 jump(Cc condition);
+    using Assembler::bind;
     void bind(u32 rel32) { patch(rel32, position()); }
     void patch(u32 rel32, u32 to);
     void jump_back(u32 to) { patch(jump(), to); }

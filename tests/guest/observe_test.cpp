@@ -40,10 +40,8 @@ constexpr int kDebugExit = 43, kTripleFault = 3;
 
 TEST_CASE("-d in_asm lists guest code by address") {
     const std::string log = logged("d", "in_asm", kDebugExit);
-    CHECK(contains(log, "0x0000000000100000:  b801000000"));
-    CHECK(contains(log, "mov eax, 1\n"));
-    CHECK(contains(log, "0x0000000000100005:  bc00900000"));
-    CHECK(contains(log, "mov esp, 0x9000\n"));
+    CHECK(contains(log, "\n0x100000:  mov eax, 1\n"));
+    CHECK(contains(log, "\n0x100005:  mov esp, 0x9000\n"));
     CHECK(contains(log, "cmp ax, 0x10\n"));
     CHECK(!contains(log, "insn 0x"));
 }
@@ -66,7 +64,7 @@ TEST_CASE("-d out_asm lists host code of each block") {
     const auto at = log.find("OUT: pc 0x100000 mode ");
     REQUIRE(at != std::string::npos);
     const std::string block = log.substr(at, log.find("OUT:", at + 1) - at);
-    CHECK(contains(block, " bytes\n0x"));
+    CHECK(contains(block, " bytes\n  0x"));
     CHECK(contains(block, "0x9000"));
     CHECK(contains(block, "jmp"));
     CHECK(!contains(block, "(bad)"));
@@ -102,7 +100,7 @@ TEST_CASE("-dfilter limits listings to blocks that overlap the range") {
         const std::string all = logged("d", category, kDebugExit, {"-accel", "jit,tier=baseline"});
         const std::string some = logged("d", category, kDebugExit, more);
         CAPTURE(category, some);
-        CHECK(contains(some, category == "in_asm" ? "0x0000000000100000:" : "0x100000"));
+        CHECK(contains(some, "0x100000"));
         CHECK(some.size() < all.size() / 4);
     }
     CHECK(!contains(logged("d", "in_asm", kDebugExit, filter), "out dx, al"));
