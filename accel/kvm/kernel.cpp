@@ -82,7 +82,7 @@ Result<System> open_system() {
     if (!lacking.empty()) {
         return Error{Errc::Unsupported, fmt::format("this host's KVM is too old: it lacks {}; use -accel jit", lacking)};
     }
-    s.sync_regs = (extension(KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS) != 0;
+    s.sync_regs = (static_cast<u32>(extension(KVM_CAP_SYNC_REGS)) & KVM_SYNC_X86_REGS) != 0;
     s.sregs2 = extension(KVM_CAP_SREGS2) > 0;
     s.exception_payload = extension(KVM_CAP_EXCEPTION_PAYLOAD) > 0;
     s.tsc_offset = extension(KVM_CAP_VCPU_ATTRIBUTES) > 0;

@@ -90,8 +90,8 @@ constexpr u32 kMtrrVariable = 0x200, kMtrrDefType = 0x2ff;
 constexpr u32 kMtrrFixed[] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
 
 // FXSAVE's layout (SDM vol. 1, table 10-2; 64-bit format).
-constexpr std::size_t kFcw = 0, kFsw = 2, kFtw = 4, kFop = 6, kFip = 8, kFdp = 16, kMxcsr = 24, kMxcsrMask = 28, kSt = 32,
-                      kXmm = 160, kXstateBv = 512, kHeaderEnd = 576;
+constexpr std::size_t kFcw = 0, kFsw = 2, kFtw = 4, kFop = 6, kFip = 8, kFdp = 16, kMxcsr = 24, kSt = 32, kXmm = 160,
+                      kXstateBv = 512;
 
 template <class T>
 void put(std::span<u8> image, std::size_t at, T value) {
@@ -289,10 +289,10 @@ void to_kvm(const State& s, bool payload, kvm_vcpu_events& e) {
     e.exception.has_error_code = s.pending.has_error;
     e.exception.error_code = s.pending.error;
     if (payload) {
-        constexpr u8 kDb = 1, kPf = 14;
+        constexpr u8 kDebug = 1, kPageFault = 14;
         e.flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
         e.exception.pending = 1;
-        e.exception_has_payload = s.pending.vector == kDb || s.pending.vector == kPf;
+        e.exception_has_payload = s.pending.vector == kDebug || s.pending.vector == kPageFault;
         e.exception_payload = s.pending.payload;
     } else {
         e.exception.injected = 1;

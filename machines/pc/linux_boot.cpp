@@ -17,7 +17,7 @@ constexpr std::size_t kStart = 0x1f1, kSetupSects = 0x1f1, kSyssize = 0x1f4, kVi
                       kJump = 0x201;
 constexpr std::size_t kMagic = 0x202, kVersion = 0x206, kTypeOfLoader = 0x210, kLoadflags = 0x211, kCode32Start = 0x214;
 constexpr std::size_t kRamdiskImage = 0x218, kRamdiskSize = 0x21c, kCmdLinePtr = 0x228, kInitrdAddrMax = 0x22c;
-constexpr std::size_t kKernelAlignment = 0x230, kRelocatable = 0x234, kXloadflags = 0x236, kCmdlineSize = 0x238;
+constexpr std::size_t kXloadflags = 0x236, kCmdlineSize = 0x238;
 constexpr std::size_t kPrefAddress = 0x258, kInitSize = 0x260, kEnd = 0x268;
 constexpr u32 kHdrS = 0x53726448;
 constexpr u16 kMinVersion = 0x0206;       // first with cmdline_size

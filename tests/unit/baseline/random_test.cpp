@@ -85,7 +85,8 @@ void compare(Bench& bench, const BlockShape& shape, u64 first_seed, unsigned blo
         bench.backend->release(block);
     }
     WARN(blocks << " blocks, " << operations << " operations, " << faults << " runs ended in a fault, "
-                << actual.slow_accesses << " slow accesses");
+                << actual.slow_accesses << " slow accesses, " << skipped << " skipped (the host lacks an instruction)");
+    CHECK(skipped < blocks);
 }
 
 unsigned scale() {

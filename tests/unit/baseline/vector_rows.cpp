@@ -20,7 +20,8 @@ Wide store(Vector v) {
 template <class F, size_t... I>
 Vector with_imm(F f, u8 imm, std::index_sequence<I...>) {
     Vector r{};
-    ((imm == kRowImmediates[I] ? (r = f(std::integral_constant<int, kRowImmediates[I]>{}), true) : false) || ...);
+    static_cast<void>(
+        ((imm == kRowImmediates[I] ? (r = f(std::integral_constant<int, kRowImmediates[I]>{}), true) : false) || ...));
     return r;
 }
 constexpr auto kAllImm = std::make_index_sequence<std::size(kRowImmediates)>{};

@@ -31,7 +31,8 @@ Wide store(V v) {
 template <class F, size_t... I>
 auto with_imm(F f, u8 imm, std::index_sequence<I...>) {
     decltype(f(std::integral_constant<int, 0>{})) r{};
-    ((imm == kRowImmediates[I] ? (r = f(std::integral_constant<int, kRowImmediates[I]>{}), true) : false) || ...);
+    static_cast<void>(
+        ((imm == kRowImmediates[I] ? (r = f(std::integral_constant<int, kRowImmediates[I]>{}), true) : false) || ...));
     return r;
 }
 constexpr auto kAllImm = std::make_index_sequence<std::size(kRowImmediates)>{};
