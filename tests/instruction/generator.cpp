@@ -191,7 +191,7 @@ void random_state(Rng& rng, CpuImage& in) {
     for (auto& s : fx.st) extended(rng, s);
     fx.ftw = static_cast<u8>(rng() % 3 == 0 ? rng() : 0xff);
     const u16 top = static_cast<u16>(rng() % 8);
-    fx.fsw = static_cast<u16>(top << 11 | (rng() & 0x4700));
+    fx.fsw = static_cast<u16>(u64{top} << 11 | (rng() & 0x4700));
     fx.fcw = static_cast<u16>(0x37f & ~(rng() % 4 == 0 ? 0x300u : 0u));
     if (rng() % 2 == 0)
         fx.fcw = static_cast<u16>((fx.fcw & ~0xf00u) | pick<u16>(rng, {0x000, 0x200, 0x300}) | (rng() % 4) << 10);
