@@ -16,8 +16,8 @@ namespace tandem::devices::virtio {
 namespace {
 
 constexpr u16 kDeviceId = 5, kQueueSize = 128;
-constexpr u16 kInflateQueue = 0, kDeflateQueue = 1, kStatisticsQueue = 2,
-              kReportingQueue = 3;  // only queues of offered features have a number
+// 1 is the deflate queue; only queues of offered features have a number.
+constexpr u16 kInflateQueue = 0, kStatisticsQueue = 2, kReportingQueue = 3;
 constexpr u64 kPage = 4096;
 constexpr unsigned kPfnBits = 12;  // page numbers in the queues are of 4 KiB, whatever the guest's pages (5.5.6)
 

@@ -35,7 +35,6 @@ struct ControlMessage {
 static_assert(sizeof(ControlMessage) == 8);
 
 constexpr u16 receive_queue(u32 port) { return static_cast<u16>(port == 0 ? 0 : kFirstExtra + 2 * (port - 1)); }
-constexpr u16 transmit_queue(u32 port) { return static_cast<u16>(receive_queue(port) + 1); }
 constexpr bool is_control(u16 queue) { return queue == kControlReceive || queue == kControlTransmit; }
 constexpr u32 port_of(u16 queue) { return queue < kFirstExtra ? 0 : (queue - kFirstExtra) / 2u + 1; }
 
