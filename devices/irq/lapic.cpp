@@ -58,6 +58,7 @@ std::span<const Lapic::Row> Lapic::rows() {
         {"APR", 0x09, 0x09, Row::kXapicRead, 0, &Lapic::read_ppr, nullptr},
         {"PPR", 0x0a, 0x0a, kR, 0, &Lapic::read_ppr, nullptr},
         {"EOI", 0x0b, 0x0b, kW, 0, nullptr, &Lapic::write_eoi},
+        {"RRD", 0x0c, 0x0c, Row::kXapicRead, 0, &Lapic::read_zero, nullptr},
         {"LDR", 0x0d, 0x0d, kXrw | Row::kX2apicRead, 0xff000000, &Lapic::read_ldr, &Lapic::write_field<&Lapic::ldr_>},
         {"DFR", 0x0e, 0x0e, kXrw, 0xf0000000, &Lapic::read_field<&Lapic::dfr_>,
          &Lapic::write_field<&Lapic::dfr_, 0x0fffffff>},
@@ -399,8 +400,10 @@ void Lapic::send_ipi(u32 low, u32 destination) {
     // INIT level de-assert is for processors that have arbitration IDs; ExtINT cannot be sent (SDM volume 3, 10.6.1).
     if (m.mode == DeliveryMode::Init && bit(low, 15) && !bit(low, 14)) return;
     if (m.mode == DeliveryMode::ExtInt) return;
-    // To oneself only fixed interrupts are defined.
-    if (!vectored && (shorthand == Shorthand::Self || shorthand == Shorthand::AllIncludingSelf)) return;
+    // To oneself only fixed interrupts are defined (table 10-3); an NMI arrives nevertheless, and suites rely on it.
+    if (!vectored && m.mode != DeliveryMode::Nmi &&
+        (shorthand == Shorthand::Self || shorthand == Shorthand::AllIncludingSelf))
+        return;
     bus_.send(m, shorthand, this);
 }
 

@@ -141,6 +141,7 @@ private:
     // Register hooks; `index` is the row's register number (offset / 16).
     u32 read_id(u32 index) const;
     u32 read_version(u32 index) const;
+    u32 read_zero(u32) const { return 0; }  // remote reads exist no more
     u32 read_ppr(u32 index) const;
     u32 read_ldr(u32 index) const;
     u32 read_isr(u32 index) const;
@@ -193,7 +194,8 @@ private:
     void load_locked(u32 count);
     [[nodiscard]] u64 ticks_to_ns(u64 ticks) const;
     [[nodiscard]] u64 timer_elapsed() const;
-    [[nodiscard]] u32 current_locked() const;
+    [[nodiscard]] u32 current_locked() const { return current_locked(timer_mode()); }
+    [[nodiscard]] u32 current_locked(u32 mode) const;
     [[nodiscard]] u32 timer_mode() const;
     [[nodiscard]] u64 guest_tsc() const;
     void write_tsc_deadline(u64 value);

@@ -36,12 +36,12 @@ u64 Lapic::timer_elapsed() const {
     return static_cast<u64>(std::max<i64>(0, static_cast<i64>(clock_.now_ns() - timer_start_ns_)));
 }
 
-u32 Lapic::current_locked() const {
-    if (!timer_running_ || timer_mode() == kTscDeadline) return 0;
+u32 Lapic::current_locked(u32 mode) const {
+    if (!timer_running_ || mode == kTscDeadline) return 0;
     const u64 elapsed = mul_div(timer_elapsed(), config_.timer_hz, kSecond * divider(divide_.load()));
     if (elapsed < timer_count_) return static_cast<u32>(timer_count_ - elapsed);
     const u32 initial = initial_.load();
-    if (timer_mode() != kPeriodic || initial == 0) return 0;
+    if (mode != kPeriodic || initial == 0) return 0;
     return static_cast<u32>(initial - (elapsed - timer_count_) % initial);
 }
 
@@ -118,15 +118,25 @@ void Lapic::write_divide(u32, u32 value) {
 }
 
 void Lapic::change_timer_mode(u32 old_lvt, u32 new_lvt) {
-    std::lock_guard guard(timer_lock_);
-    const u64 from = bits(old_lvt, 18, 17), to = bits(new_lvt, 18, 17);
-    // Entering or leaving TSC-deadline mode disarms (SDM volume 3, 10.5.4.1).
-    if ((from == kTscDeadline) != (to == kTscDeadline)) {
-        timer_running_ = false;
-        tsc_deadline_ = 0;
-        initial_ = 0;
+    const auto from = static_cast<u32>(bits(old_lvt, 18, 17)), to = static_cast<u32>(bits(new_lvt, 18, 17));
+    bool expired = false;
+    {
+        std::lock_guard guard(timer_lock_);
+        if ((from == kTscDeadline) != (to == kTscDeadline)) {
+            // Entering or leaving TSC-deadline mode disarms (SDM volume 3, 10.5.4.1).
+            timer_running_ = false;
+            tsc_deadline_ = 0;
+            initial_ = 0;
+        } else if (from != to && timer_running_) {
+            // The count goes on from where it is. One that has reached zero stays there, whether or not the clock's thread
+            // has noticed yet.
+            const u32 left = current_locked(from);
+            expired = left == 0;
+            load_locked(left);
+        }
+        arm_locked();
     }
-    arm_locked();
+    if (expired) deliver_local(kLvtTimer);
 }
 
 void Lapic::write_tsc_deadline(u64 value) {

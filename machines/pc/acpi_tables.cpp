@@ -102,7 +102,7 @@ std::vector<u8> build_fadt(u64 facs, u64 dsdt) {
     t.put(92, 8, 1);      // GPE0_BLK_LEN
     t.put(96, 0xfff, 2);  // no C2
     t.put(98, 0xfff, 2);  // no C3
-    t.put(109, 0x05, 2);  // IAPC_BOOT_ARCH: legacy devices; no VGA
+    t.put(109, 0x07, 2);  // IAPC_BOOT_ARCH: legacy devices, keyboard controller; no VGA
     t.put(108, 0x32, 1);  // RTC register of the century
     t.put(112, kFlags, 4);
     put_io_address(t, 116, kResetPort, 1);
@@ -178,6 +178,14 @@ aml::Term isa_devices(const AcpiConfig& config) {
     children.push_back(aml::device(
         "RTC_", aml::List{aml::name("_HID", aml::eisa_id("PNP0B00")),
                           aml::name("_CRS", aml::resources(aml::List{ports(layout::kRtc), aml::irq(layout::kRtcIrq)}))}));
+    children.push_back(
+        aml::device("KBD_", aml::List{aml::name("_HID", aml::eisa_id("PNP0303")),
+                                      aml::name("_CRS", aml::resources(aml::List{ports(layout::kKeyboard),
+                                                                                 aml::io_ports(layout::kKeyboardCommand, 1),
+                                                                                 aml::irq(layout::kKeyboardIrq)}))}));
+    children.push_back(
+        aml::device("MOU_", aml::List{aml::name("_HID", aml::eisa_id("PNP0F13")),
+                                      aml::name("_CRS", aml::resources(aml::List{aml::irq(layout::kMouseIrq)}))}));
     for (unsigned i = 0; i < config.serial_ports; ++i) {
         children.push_back(aml::device(
             fmt::format("COM{}", i + 1),

@@ -86,9 +86,11 @@ Result<void> Board::attach_serial(std::vector<std::unique_ptr<CharBackend>>& bac
 Result<void> Board::attach_system_control() {
     reset_ports_ = std::make_unique<ResetPorts>(requests_.reset);
     TANDEM_TRY(map_ports("system control A", layout::kPort92, 1, reset_ports_->port92()));
+    keyboard_controller_ =
+        std::make_unique<I8042>(isa_irq(layout::kKeyboardIrq), isa_irq(layout::kMouseIrq), requests_.reset);
     TANDEM_TRY(
-        map_ports("keyboard controller data", layout::kKeyboard.base, layout::kKeyboard.size, reset_ports_->kbc_data()));
-    TANDEM_TRY(map_ports("keyboard controller command", layout::kKeyboardCommand, 1, reset_ports_->kbc_command()));
+        map_ports("keyboard controller data", layout::kKeyboard.base, layout::kKeyboard.size, keyboard_controller_->data()));
+    TANDEM_TRY(map_ports("keyboard controller command", layout::kKeyboardCommand, 1, keyboard_controller_->command()));
     fpu_error = std::make_unique<FpuError>(isa_irq(layout::kFpuIrq));
     TANDEM_TRY(map_ports("x87 error", layout::kFpuError.base, layout::kFpuError.size, *fpu_error));
     all_.push_back(fpu_error.get());
@@ -102,6 +104,7 @@ Result<void> Board::attach_system_control() {
     TANDEM_TRY(map_ports("firmware configuration DMA", layout::kFwCfgDma.base, layout::kFwCfgDma.size, fw_cfg->dma_ports()));
     all_.push_back(fw_cfg.get());
     all_.push_back(reset_ports_.get());
+    all_.push_back(keyboard_controller_.get());
     all_.push_back(&post_port_);
     all_.push_back(pm.get());
     return {};
@@ -171,6 +174,7 @@ void Board::reset() {
 Result<void> Board::set_up_without_firmware() {
     host_bridge_->enable_window(layout::kEcam.base);
     lpc_->enable_pm(static_cast<u16>(layout::kPm.base));
+    keyboard_controller_->enter_initialised_state();
     for (const auto& lapic : lapics) lapic->enter_virtual_wire_mode();
     const auto window = [](const layout::Range& r) { return pci::PcieRoot::Window{r.base, r.size}; };
     return root_->assign_resources(window(layout::kPci32), window(layout::kPci64), window(layout::kPciIo));

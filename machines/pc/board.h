@@ -19,6 +19,7 @@
 #include "devices/misc/debug_ports.h"
 #include "devices/misc/fpu_error.h"
 #include "devices/misc/fw_cfg.h"
+#include "devices/misc/i8042.h"
 #include "devices/misc/kvmclock.h"
 #include "devices/misc/reset_ports.h"
 #include "devices/pci/host_bridge.h"
@@ -116,6 +117,7 @@ private:
     std::unique_ptr<devices::Rtc> rtc_;
     std::vector<std::unique_ptr<devices::Uart16550>> uarts_;
     std::unique_ptr<devices::ResetPorts> reset_ports_;
+    std::unique_ptr<devices::I8042> keyboard_controller_;
     devices::PostPort post_port_;
     std::unique_ptr<devices::pci::LpcBridge> lpc_;
     std::unique_ptr<devices::pci::PcieRoot> root_;

@@ -56,7 +56,7 @@ constexpr u64 kPort61 = 0x61;  // system control port B: PIT gate and output
 constexpr Range kRtc{0x70, 2};
 constexpr u64 kPort92 = 0x92;           // system control port A: fast A20 and reset
 constexpr Range kKeyboard{0x60, 1};     // keyboard controller: data ...
-constexpr u64 kKeyboardCommand = 0x64;  // ... and command, used for its reset line
+constexpr u64 kKeyboardCommand = 0x64;  // ... and command
 constexpr u64 kPort80 = 0x80;           // POST codes
 constexpr Range kFpuError{0xf0, 2};     // clears the x87 error of IRQ 13
 constexpr Range kSerial[4] = {{0x3f8, 8}, {0x2f8, 8}, {0x3e8, 8}, {0x2e8, 8}};
@@ -74,6 +74,7 @@ constexpr Range kTestMemory{0xff000000, 0x10000};
 
 // --- Interrupts.
 constexpr unsigned kTimerPin = 2;  // IOAPIC pin of ISA IRQ 0; the others are their own pin
+constexpr unsigned kKeyboardIrq = 1, kMouseIrq = 12;
 constexpr unsigned kRtcIrq = 8;
 constexpr unsigned kSciIrq = 9;
 constexpr unsigned kFpuIrq = 13;

@@ -507,3 +507,39 @@ TEST_CASE("lapic: random accesses") {
         check_round_trip(f.apic(), fresh);
     }
 }
+
+TEST_CASE("lapic timer: a change between one-shot and periodic goes on counting; a count that ended stays at zero") {
+    ApicFixture f;
+    f.enable_all();
+    f.write(0x3e0, 0xb);  // divide by 1: a tick is a nanosecond
+    f.write(0x320, 0x40);
+    f.write(0x380, 100'000);
+    f.clock.advance(60'000);
+    f.write(0x320, 0x20040);  // periodic
+    CHECK(f.read(0x390) == 40'000);
+    f.clock.advance(50'000);
+    CHECK(f.read(0x390) == 90'000);
+    CHECK(f.in_irr(0x40));
+    f.write(0x320, 0x40);
+    CHECK(f.read(0x390) == 90'000);
+    f.clock.advance(90'000);
+    CHECK(f.read(0x390) == 0);
+    f.write(0x320, 0x20040);
+    CHECK(f.read(0x390) == 0);
+    CHECK(f.read(0x380) == 100'000);
+    f.clock.advance(300'000);
+    CHECK(f.read(0x390) == 0);
+}
+
+TEST_CASE("lapic: an NMI reaches its sender by shorthand; the remote read register is no error") {
+    ApicFixture f(2);
+    f.enable_all();
+    f.write(0x300, 0x44400);  // self, NMI
+    CHECK(f.cpu(0).nmis == 1);
+    f.write(0x300, 0x84400);  // all including self
+    CHECK(f.cpu(0).nmis == 2);
+    CHECK(f.cpu(1).nmis == 1);
+    CHECK(f.read(0xc0) == 0);
+    f.write(0x280, 0);
+    CHECK(f.read(0x280) == 0);
+}
