@@ -31,6 +31,10 @@ Result<void> open_drives(const Options& options, machines::MachineConfig& config
         }
         auto backend = devices::open_raw({d.file, d.readonly, d.snapshot || options.snapshot});
         if (!backend) return std::move(backend).error().context("-drive");
+        if (d.interface == "pflash") {
+            config.pflash.push_back(std::move(backend).value());
+            continue;
+        }
         config.drives.emplace_back(id, std::move(backend).value());
         if (d.interface == "virtio") config.devices.push_back({"virtio-blk-pci", {{"drive", id}}});
     }

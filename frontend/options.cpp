@@ -79,8 +79,8 @@ Result<void> add_drive(Options& o, std::string_view value) {
     TANDEM_TRY_ASSIGN(d.snapshot, p.take_bool("snapshot", false));
     if (d.file.empty()) return invalid("a drive needs file=PATH");
     if (format != "raw") return invalid(fmt::format("format '{}' is not supported (known: raw)", format));
-    if (d.interface != "virtio" && d.interface != "none") {
-        return invalid(fmt::format("if={} is not supported (known: virtio, none)", d.interface));
+    if (d.interface != "virtio" && d.interface != "none" && d.interface != "pflash") {
+        return invalid(fmt::format("if={} is not supported (known: virtio, none, pflash)", d.interface));
     }
     if (d.interface == "none" && d.id.empty())
         return invalid("a drive with if=none needs id=NAME for a -device to refer to");
@@ -195,8 +195,10 @@ constexpr std::array kRows{
     OptionRow{"L", "DIRECTORY", "Where to look for firmware first.", add_directory},
     OptionRow{"debugcon", "stdio|null|file:PATH|...", "Where firmware's debug port (0x402, and 0xe9) leads.",
               set_text<&Options::debug_console>},
-    OptionRow{"drive", "file=PATH[,id=ID][,if=virtio|none][,format=raw][,readonly=on][,snapshot=on]",
-              "Disk image; with if=virtio (the default) it appears as a virtio-blk device.", add_drive},
+    OptionRow{"drive", "file=PATH[,id=ID][,if=virtio|none|pflash][,format=raw][,readonly=on][,snapshot=on]",
+              "Disk image; with if=virtio (the default) it appears as a virtio-blk device. if=pflash: firmware, then its "
+              "variables.",
+              add_drive},
     OptionRow{"device", "DRIVER[,PROP=VALUE...]", "Adds a device; 'help' lists them.", add_device},
     OptionRow{"snapshot", nullptr, "Writes of all drives go to temporary files that are gone at exit.",
               set_flag<&Options::snapshot>},

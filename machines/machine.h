@@ -32,6 +32,8 @@ struct MachineConfig {
     std::vector<std::pair<std::string, std::unique_ptr<devices::CharBackend>>> chardevs;
     // Networks by id; a device refers to one by its "netdev" property.
     std::vector<std::pair<std::string, std::unique_ptr<devices::NetBackend>>> networks;
+    // Flash chips below 4 GiB, from the top down; the first holds the firmware. Empty: see `firmware`.
+    std::vector<std::unique_ptr<devices::BlockBackend>> pflash;
     std::vector<DeviceConfig> devices;
     std::vector<std::unique_ptr<devices::CharBackend>> serial;  // ttyS0 ... ttyS3
     std::unique_ptr<devices::CharBackend> debug_console;        // ports 0x402 and 0xe9; may be null

@@ -70,6 +70,8 @@ public:
     [[nodiscard]] unsigned virtio_mmio_devices() const { return virtio_mmio_; }
     // The balloon, where there is one.
     [[nodiscard]] devices::virtio::Balloon* balloon() const { return balloon_; }
+    // Flash chips from `top` down, each below the one before.
+    Result<void> attach_flash(std::vector<std::unique_ptr<devices::BlockBackend>> chips, u64 top);
 
     // Puts every device into its power-on state. All processors are out of guest code.
     void reset();

@@ -6,6 +6,7 @@
 
 #include "devices/misc/pc_testdev.h"
 #include "devices/misc/pci_testdev.h"
+#include "devices/misc/pflash.h"
 #include "devices/virtio/mmio_transport.h"
 #include "devices/virtio/pci_transport.h"
 #include "machines/device_properties.h"
@@ -208,6 +209,21 @@ Result<void> Board::attach_debug_exit(const DeviceConfig& device, const DevicePr
     added_ports_.push_back(std::make_unique<DebugExit>(requests_.exit));
     auto mapped = map_ports("isa-debug-exit", base, size, *added_ports_.back());
     if (!mapped.ok()) return std::move(mapped).error().context(fmt::format("device '{}'", device.driver));
+    return {};
+}
+
+Result<void> Board::attach_flash(std::vector<std::unique_ptr<BlockBackend>> chips, u64 top) {
+    unsigned unit = 1;
+    for (auto& chip : chips) {
+        TANDEM_TRY_ASSIGN(auto flash, Pflash::create(fmt::format("pflash{}", unit++), std::move(chip)));
+        if (flash->size() > top - layout::kFlashFloor) {
+            return invalid(fmt::format("{}: {} bytes do not fit below the firmware", flash->name(), flash->size()));
+        }
+        top -= flash->size();
+        TANDEM_TRY(mmio.add({std::string(flash->name()), top, flash->size(), flash.get()}));
+        all_.push_back(flash.get());
+        added_.push_back(std::move(flash));
+    }
     return {};
 }
 

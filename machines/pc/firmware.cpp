@@ -46,6 +46,20 @@ Result<Firmware> Firmware::load(const std::string& name, const std::vector<std::
     return firmware;
 }
 
+Result<Firmware> Firmware::read(devices::BlockBackend& backend, const std::string& chip) {
+    constexpr u64 kPage = 4096;
+    const u64 size = backend.size_bytes();
+    if (size == 0 || size % kPage != 0 || size > layout::kFirmwareMax) {
+        return invalid(fmt::format("{} has {} bytes, not a multiple of 4 KiB up to {} MiB", chip, size,
+                                   layout::kFirmwareMax / layout::kMiB));
+    }
+    Firmware firmware;
+    firmware.path_ = chip;
+    firmware.image_.resize(size);
+    TANDEM_TRY(backend.read(0, firmware.image_));
+    return firmware;
+}
+
 Result<void> Firmware::map(devices::GuestMemory& memory) const {
     constexpr bool kReadOnly = true;
     return memory.add("firmware ROM", kTop - image_.size(), image_.size(), kReadOnly);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "devices/fabric/backends.h"
 #include "devices/fabric/guest_memory.h"
 
 namespace tandem::machines::pc {
@@ -15,6 +16,9 @@ public:
     // the file: not found (and where it was looked for), empty, or not a multiple of 64 KiB up to 8 MiB.
     static Result<Firmware> load(const std::string& name, const std::vector<std::string>& directories);
 
+    // The same from a flash chip's contents. `chip` names it in errors.
+    static Result<Firmware> read(devices::BlockBackend& backend, const std::string& chip);
+
     // Adds the ROM below 4 GiB to the memory map; once.
     Result<void> map(devices::GuestMemory& memory) const;
     // Contents as after reset: the ROM, and a copy of its last 128 KiB below 1 MiB. There it lies in RAM: the host bridge's
@@ -22,6 +26,7 @@ public:
     Result<void> place(devices::GuestMemory& memory) const;
 
     [[nodiscard]] const std::string& path() const { return path_; }
+    [[nodiscard]] u64 size() const { return image_.size(); }
 
 private:
     std::string path_;

@@ -26,6 +26,7 @@ constexpr Range kLowMemory{0, 0x9fc00};  // up to the extended BIOS data area
 constexpr Range kEbda{0x9fc00, 0x400};
 constexpr Range kFirmware{0xe0000, 0x20000};  // ACPI tables; the root pointer is searched for here (ACPI 6.5, 5.2.5.1)
 constexpr u64 kFirmwareMax = 8 * kMiB;        // ROM below 4 GiB, clear of the interrupt controllers
+constexpr u64 kFlashFloor = 0xff100000;       // lowest address of a flash chip
 constexpr u64 kOneMiB = kMiB;
 
 // Direct kernel boot, all in conventional memory.

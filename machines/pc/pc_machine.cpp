@@ -26,7 +26,9 @@ public:
         TANDEM_TRY(check(config));
         reboot_ = config.reboot;
         cpus_ = config.cpus;
-        if (config.kernel.empty() || !config.firmware.empty()) {
+        if (!config.pflash.empty()) {
+            TANDEM_TRY_ASSIGN(firmware_, Firmware::read(*config.pflash.front(), "the first pflash drive"));
+        } else if (config.kernel.empty() || !config.firmware.empty()) {
             TANDEM_TRY_ASSIGN(firmware_, Firmware::load(config.firmware, config.firmware_directories));
         } else {
             TANDEM_TRY_ASSIGN(image_, load_boot_image({config.kernel, config.initrd, config.append}, config.ram_bytes));
@@ -40,6 +42,10 @@ public:
         acpi_.virtio_mmio = board_->virtio_mmio_devices();
         TANDEM_TRY(describe(config));
         if (firmware_) TANDEM_TRY(firmware_->map(memory_));
+        if (!config.pflash.empty()) {
+            config.pflash.erase(config.pflash.begin());
+            TANDEM_TRY(board_->attach_flash(std::move(config.pflash), 4 * layout::kGiB - firmware_->size()));
+        }
         TANDEM_TRY(accelerator_->map_memory(board_->memory));
         for (unsigned i = 0; i < config.cpus; ++i) {
             TANDEM_TRY_ASSIGN(auto vcpu, accelerator_->create_vcpu(i, *this));
@@ -71,6 +77,9 @@ private:
         }
         if (config.serial.size() > std::size(layout::kSerial)) {
             return invalid(fmt::format("machine 'pc' has at most {} serial ports", std::size(layout::kSerial)));
+        }
+        if (!config.pflash.empty() && !config.firmware.empty()) {
+            return invalid("-bios and a drive with if=pflash exclude each other");
         }
         if (config.kernel.empty() && !(config.initrd.empty() && config.append.empty())) {
             return invalid("-initrd and -append need -kernel");

@@ -111,6 +111,25 @@ TEST_CASE("OVMF reaches its shell, and starts a kernel given with -kernel") {
     CHECK(s.wait_exit() == 0);
 }
 
+TEST_CASE("OVMF keeps its variables in a flash chip") {
+    if (!have({"/usr/share/OVMF/OVMF_CODE_4M.fd"})) return;
+    const Directory dir;
+    const fs::path variables = dir.path / "vars.fd";
+    fs::copy_file("/usr/share/OVMF/OVMF_VARS_4M.fd", variables);
+    const std::string before = slurp(variables);
+    Session s({tandem_program(), "-nographic", "-m", "256", "-drive",
+               "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd", "-drive",
+               "if=pflash,format=raw,file=" + variables.string()});
+    REQUIRE(s.wait_for("Shell>", 120s));
+    s.type("setvar Tandem -guid 12345678-1234-1234-1234-123456789abc -bs -nv =0xcafe\r");
+    REQUIRE(s.wait_for("Shell>", 30s));
+    s.type("\x01x");
+    CHECK(s.wait_exit() == 0);
+    const std::string after = slurp(variables);
+    CHECK(after != before);
+    CHECK(after.find(std::string("T\0a\0n\0d\0e\0m\0", 12)) != std::string::npos);
+}
+
 TEST_CASE("firmware that cannot be used is one line and status 1") {
     const Directory dir;
     const std::string odd = (dir.path / "odd").string();
