@@ -112,13 +112,13 @@ TEST_CASE("OVMF reaches its shell, and starts a kernel given with -kernel") {
 }
 
 TEST_CASE("OVMF keeps its variables in a flash chip") {
-    if (!have({"/usr/share/OVMF/OVMF_CODE_4M.fd"})) return;
+    if (!have({"/usr/share/OVMF/OVMF_CODE.fd"})) return;
     const Directory dir;
     const fs::path variables = dir.path / "vars.fd";
-    fs::copy_file("/usr/share/OVMF/OVMF_VARS_4M.fd", variables);
+    fs::copy_file("/usr/share/OVMF/OVMF_VARS.fd", variables);
     const std::string before = slurp(variables);
     Session s({tandem_program(), "-nographic", "-m", "256", "-drive",
-               "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd", "-drive",
+               "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE.fd", "-drive",
                "if=pflash,format=raw,file=" + variables.string()});
     REQUIRE(s.wait_for("Shell>", 120s));
     s.type("setvar Tandem -guid 12345678-1234-1234-1234-123456789abc -bs -nv =0xcafe\r");
