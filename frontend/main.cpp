@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
@@ -10,11 +14,15 @@
 #include "base/log.h"
 #include "cpu/x86/model.h"
 #include "devices/char/backends.h"
+#include "frontend/daemon.h"
 #include "frontend/engine.h"
 #include "frontend/host_backends.h"
+#include "frontend/monitor/console.h"
+#include "frontend/monitor/mux.h"
 #include "frontend/options.h"
 #include "frontend/signal_watcher.h"
 #include "machines/machine.h"
+#include "machines/snapshot/snapshot.h"
 
 namespace tandem::frontend {
 namespace {
@@ -41,7 +49,72 @@ Result<void> open_drives(const Options& options, machines::MachineConfig& config
     return {};
 }
 
-Result<machines::MachineConfig> configure(const Options& options, const devices::ConsoleEvents& events) {
+// Properties that -global gives to all devices of a kind.
+void apply_globals(const Options& options, machines::MachineConfig& config) {
+    for (const auto& g : options.globals) {
+        bool used = false;
+        for (auto& d : config.devices) {
+            if (d.driver != g.driver) continue;
+            used = true;
+            const auto same = [&](const auto& p) { return p.first == g.property; };
+            if (std::ranges::none_of(d.properties, same)) d.properties.emplace_back(g.property, g.value);
+        }
+        if (!used) log::warn("-global {}.{}: there is no such device", g.driver, g.property);
+    }
+}
+
+// The terminal that a serial port and a monitor share, and what each monitor talks through.
+struct Consoles {
+    std::unique_ptr<Mux> mux;
+    std::atomic<Mux*> switchable{nullptr};  // for the terminal's thread, which exists before the mux does
+    struct Stream {
+        std::unique_ptr<devices::CharBackend> backend;
+        bool interactive = false;
+        bool greet = true;
+    };
+    std::vector<Stream> monitors;
+    std::vector<std::string> descriptions;
+
+    void share(std::unique_ptr<devices::CharBackend>& stream) {
+        mux = std::make_unique<Mux>(std::move(stream));
+        stream = mux->port(Mux::kSerial);
+        monitors.push_back({mux->port(Mux::kMonitor), true, false});
+        switchable = mux.get();
+    }
+};
+
+Result<void> open_serials(const Options& options, machines::MachineConfig& config, const devices::ConsoleEvents& events,
+                          Consoles& consoles) {
+    std::vector<std::string> serial = options.serial;
+    if (serial.empty() && !options.no_defaults) {
+        // A monitor that has the terminal keeps it.
+        const bool taken = std::ranges::find(options.monitors, "stdio") != options.monitors.end();
+        serial.emplace_back(options.daemonize || taken ? "null" : options.monitors.empty() ? "mon:stdio" : "stdio");
+    }
+    for (const auto& spec : serial) {
+        auto backend = open_serial(spec, config, events);
+        if (!backend) return std::move(backend).error().context("-serial");
+        if (spec == "mon:stdio" && !consoles.mux) consoles.share(*backend);
+        consoles.descriptions.push_back(fmt::format("serial{}: {}", config.serial.size(), spec));
+        config.serial.push_back(std::move(backend).value());
+    }
+    return {};
+}
+
+Result<void> open_monitors(const Options& options, machines::MachineConfig& config, const devices::ConsoleEvents& events,
+                           Consoles& consoles) {
+    for (const auto& spec : options.monitors) {
+        if (spec == "none" || spec == "null") continue;
+        auto backend = open_serial(spec, config, events);
+        if (!backend) return std::move(backend).error().context("-monitor");
+        consoles.descriptions.push_back(fmt::format("monitor: {}", spec));
+        const bool terminal = spec == "stdio" && ::isatty(STDIN_FILENO) != 0;
+        consoles.monitors.push_back({std::move(backend).value(), terminal, true});
+    }
+    return {};
+}
+
+Result<machines::MachineConfig> configure(const Options& options, const devices::ConsoleEvents& events, Consoles& consoles) {
     machines::MachineConfig config;
     config.type = options.machine;
     config.ram_bytes = options.ram_bytes;
@@ -49,20 +122,18 @@ Result<machines::MachineConfig> configure(const Options& options, const devices:
     config.kernel = options.kernel;
     config.initrd = options.initrd;
     config.append = options.append;
+    config.on_reset = options.no_reboot ? machines::OnGuestReset::End : machines::OnGuestReset::Reset;
     config.firmware = options.firmware;
     config.firmware_directories = options.firmware_directories;
-    config.reboot = !options.no_reboot;
+    config.pause_at_shutdown = options.no_shutdown;
+    config.start_paused = options.start_paused;
     TANDEM_TRY(open_drives(options, config));
     TANDEM_TRY(open_chardevs(options, config, events));
     TANDEM_TRY(open_networks(options, config));
     for (const auto& d : options.devices) config.devices.push_back({d.head, d.items});
-    std::vector<std::string> serial = options.serial;
-    if (serial.empty() && !options.no_defaults) serial.emplace_back("stdio");
-    for (const auto& spec : serial) {
-        auto backend = open_serial(spec, config, events);
-        if (!backend) return std::move(backend).error().context("-serial");
-        config.serial.push_back(std::move(backend).value());
-    }
+    apply_globals(options, config);
+    TANDEM_TRY(open_serials(options, config, events, consoles));
+    TANDEM_TRY(open_monitors(options, config, events, consoles));
     if (!options.debug_console.empty()) {
         auto backend = devices::create_char_backend(options.debug_console, events);
         if (!backend) return std::move(backend).error().context("-debugcon");
@@ -103,21 +174,70 @@ int report(const machines::Outcome& outcome) {
     }
 }
 
+MonitorContext monitor_context(const Options& options, machines::Machine& machine, const Consoles& consoles) {
+    MonitorContext context{machine, options.name, options.uuid, options.snapshots, {}, consoles.descriptions, 0};
+    context.log_categories = options.log_categories;
+    for (std::size_t i = 0; i < options.drives.size(); ++i) {
+        const auto& d = options.drives[i];
+        context.drives.push_back(fmt::format("{}: image {}", d.id.empty() ? fmt::format("drive{}", i) : d.id, d.file));
+    }
+    for (const auto& c : options.chardevs) context.chardevs.push_back(fmt::format("chardev: {}", c.head));
+    return context;
+}
+
+using Monitors = std::vector<std::unique_ptr<MonitorConsole>>;
+
+Monitors start_monitors(const Options& options, machines::Machine& machine, Consoles& consoles) {
+    Monitors monitors;
+    const MonitorContext context = monitor_context(options, machine, consoles);
+    for (auto& stream : consoles.monitors) {
+        monitors.push_back(
+            std::make_unique<MonitorConsole>(std::move(stream.backend), context, stream.interactive, stream.greet));
+        if (!stream.greet) consoles.mux->set_on_monitor([m = monitors.back().get()] { m->greet(); });
+    }
+    return monitors;
+}
+
+Result<void> load_snapshot(const Options& options, machines::Machine& machine) {
+    if (options.loadvm.empty()) return {};
+    auto path = snapshot_path(options.loadvm, options.snapshots);
+    if (!path) return std::move(path).error().context("-loadvm");
+    auto loaded = machines::snapshot::restore(machine.parts(), *path);
+    if (!loaded) return std::move(loaded).error().context("-loadvm");
+    return {};
+}
+
 Result<int> run(const Options& options) {
     if (!options.log_file.empty()) TANDEM_TRY(log::set_file(options.log_file));
     log::set_categories(options.log_categories);
     if (options.log_categories != 0 || !options.log_file.empty()) log::set_level(log::Level::Info);
+    Daemon daemon;
+    if (options.daemonize) {
+        TANDEM_TRY_ASSIGN(daemon, Daemon::detach());
+    }
     Running running;
     SignalWatcher signals([&](int) { running.quit(); });
+    Consoles consoles;
     devices::ConsoleEvents events;
     events.quit = [&] { running.quit(); };
-    TANDEM_TRY_ASSIGN(auto config, configure(options, events));
+    events.switch_focus = [&] {
+        if (Mux* mux = consoles.switchable.load()) mux->toggle();
+    };
+    TANDEM_TRY_ASSIGN(auto config, configure(options, events, consoles));
     TANDEM_TRY_ASSIGN(auto engine, create_engine(options));
+    TANDEM_TRY_ASSIGN(config.cpu, cpu::x86::CpuModel::create(options.cpu));
     accel::Accelerator& accelerator = *engine.accelerator;
     TANDEM_TRY_ASSIGN(auto machine, machines::create_machine(std::move(config), std::move(engine.accelerator)));
+    TANDEM_TRY(load_snapshot(options, *machine));
+    TANDEM_TRY_ASSIGN(const PidFile pid_file, PidFile::create(options.pidfile));
+    daemon.ready();
+    Monitors monitors = start_monitors(options, *machine, consoles);
     running.set(machine.get());
     const machines::Outcome outcome = machine->run();
     running.set(nullptr);
+    consoles.switchable = nullptr;
+    if (consoles.mux) consoles.mux->set_on_monitor({});
+    monitors.clear();
     if (engine.print_statistics) log::write(accelerator.statistics());
     machine.reset();
     const int status = report(outcome);
@@ -137,6 +257,26 @@ void fill_standard_descriptors() {
     }
 }
 
+// The lines of one driver in a list where indented lines belong to what is above them; empty when there is none.
+std::string lines_of(const std::string& list, const std::string& driver) {
+    std::string text;
+    bool wanted = false;
+    for (std::size_t at = 0; at < list.size();) {
+        const std::size_t end = std::min(list.find('\n', at), list.size() - 1) + 1;
+        if (list[at] != ' ') wanted = list.compare(at, driver.size() + 1, driver + " ") == 0;
+        if (wanted) text += list.substr(at, end - at);
+        at = end;
+    }
+    return text;
+}
+
+int list_devices(const std::string& driver) {
+    const std::string text = driver.empty() ? machines::device_help() : lines_of(machines::device_help(), driver);
+    if (text.empty()) return fail(invalid(fmt::format("-device: unknown device '{}' (-device help lists them)", driver)));
+    fmt::print("{}", text);
+    return kSuccess;
+}
+
 int main(int argc, char** argv) {
     fill_standard_descriptors();
     auto options = parse_command_line(argc, argv);
@@ -145,7 +285,7 @@ int main(int argc, char** argv) {
         case Options::Action::Help: fmt::print("{}", help_text()); return kSuccess;
         case Options::Action::Version: fmt::print("tandem {}\n", TANDEM_VERSION); return kSuccess;
         case Options::Action::ListMachines: fmt::print("{}", machines::machine_help()); return kSuccess;
-        case Options::Action::ListDevices: fmt::print("{}", machines::device_help()); return kSuccess;
+        case Options::Action::ListDevices: return list_devices(options->device_query);
         case Options::Action::ListCpus: fmt::print("{}", cpu::x86::CpuModel::help()); return kSuccess;
         case Options::Action::ListLog: fmt::print("{}", log::categories_help()); return kSuccess;
         case Options::Action::Run: break;

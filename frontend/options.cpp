@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 
 #include "base/log.h"
+#include "frontend/config_file.h"
 
 namespace tandem::frontend {
 namespace {
@@ -53,10 +56,22 @@ Result<void> set_cpu(Options& o, std::string_view value) {
 Result<void> set_smp(Options& o, std::string_view value) {
     PropertyList p = parse_properties(value, true);
     const std::string count = p.take("cpus", p.head);
-    TANDEM_TRY_ASSIGN(const u64 n, parse_size(count));
-    if (n < 1 || n > 255) return invalid(fmt::format("{} processors: must be 1 to 255", n));
+    TANDEM_TRY_ASSIGN(const u64 cores, p.take_number("cores", 0));
+    TANDEM_TRY_ASSIGN(const u64 sockets, p.take_number("sockets", 1));
+    TANDEM_TRY_ASSIGN(const u64 threads, p.take_number("threads", 1));
+    u64 n = cores != 0 ? cores : 1;
+    if (!count.empty()) {
+        TANDEM_TRY_ASSIGN(n, parse_size(count));
+    }
+    TANDEM_TRY_ASSIGN(const u64 most, p.take_number("maxcpus", n));
+    TANDEM_TRY(p.finish("-smp", "cpus, maxcpus, cores, sockets, threads"));
+    if (n < 1 || n > 255) return invalid(fmt::format("'{}': must be 1 to 255 processors", value));
+    if (sockets != 1 || threads != 1 || (cores != 0 && cores != n)) {
+        return invalid(fmt::format("'{}': the processors are the cores of one socket, with one thread each", value));
+    }
+    if (most != n) return invalid(fmt::format("maxcpus={}: processors cannot be added later, so it must be {}", most, n));
     o.cpus = static_cast<unsigned>(n);
-    return p.finish("-smp", "cpus");
+    return {};
 }
 
 Result<void> set_memory(Options& o, std::string_view value) {
@@ -97,6 +112,12 @@ Result<void> add_device(Options& o, std::string_view value) {
     PropertyList p = parse_properties(value, true);
     if (p.head.empty()) p.head = p.take("driver");
     if (p.head.empty()) return invalid("names no device (see -device help)");
+    const auto is_query = [](const auto& item) { return asks_help(item.first) && item.second == "on"; };
+    if (std::ranges::any_of(p.items, is_query)) {
+        o.action = Action::ListDevices;
+        o.device_query = p.head;
+        return {};
+    }
     o.devices.push_back(std::move(p));
     return {};
 }
@@ -165,14 +186,101 @@ Result<void> set_net(Options&, std::string_view value) {
     return invalid(fmt::format("'{}' is not supported: use -nic or -netdev with -device (known: none)", value));
 }
 
-Result<void> add_serial(Options& o, std::string_view value) {
-    o.serial.emplace_back(value);
+template <auto Member>
+Result<void> add_text(Options& o, std::string_view value) {
+    (o.*Member).emplace_back(value);
     return {};
 }
 
 Result<void> add_directory(Options& o, std::string_view value) {
     o.firmware_directories.emplace_back(value);
     return {};
+}
+
+// Its argument has been replaced by what is in the file before options are looked at.
+Result<void> read_config(Options&, std::string_view) { return invalid("needs a file"); }
+
+Result<void> set_name(Options& o, std::string_view value) {
+    PropertyList p = parse_properties(value, true);
+    o.name = p.take("guest", p.head);
+    return p.finish("-name", "guest");
+}
+
+// The real-time clock shows the host's time in UTC.
+Result<void> set_rtc(Options&, std::string_view value) {
+    PropertyList p = parse_properties(value, false);
+    const std::string base = p.take("base", "utc");
+    const std::string clock = p.take("clock", "host");
+    const std::string drift = p.take("driftfix", "slew");
+    if (base != "utc") return invalid(fmt::format("base={} is not supported (known: utc)", base));
+    if (clock != "host") return invalid(fmt::format("clock={} is not supported (known: host)", clock));
+    if (drift != "slew" && drift != "none") return invalid(fmt::format("unknown driftfix '{}' (known: none, slew)", drift));
+    return p.finish("-rtc", "base, clock, driftfix");
+}
+
+Result<void> set_uuid(Options& o, std::string_view value) {
+    bool good = value.size() == 36;
+    for (std::size_t i = 0; good && i < value.size(); ++i) {
+        const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        good = dash ? value[i] == '-' : std::isxdigit(static_cast<unsigned char>(value[i])) != 0;
+    }
+    if (!good) return invalid(fmt::format("'{}' is not a UUID (xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx)", value));
+    o.uuid = value;
+    return {};
+}
+
+// What the guest does, and what becomes of the machine.
+Result<void> set_run_action(Options& o, std::string_view value) {
+    struct Row {
+        std::string_view event, action;
+        bool Options::* field;
+        bool set;
+    };
+    static constexpr Row kActions[] = {{"reboot", "reset", &Options::no_reboot, false},
+                                       {"reboot", "shutdown", &Options::no_reboot, true},
+                                       {"shutdown", "poweroff", &Options::no_shutdown, false},
+                                       {"shutdown", "pause", &Options::no_shutdown, true}};
+    for (const auto& [event, action] : parse_properties(value, false).items) {
+        bool known = false;
+        for (const Row& row : kActions) {
+            if (row.event != event || row.action != action) continue;
+            o.*row.field = row.set;
+            known = true;
+        }
+        if (!known) {
+            return invalid(
+                fmt::format("'{}={}' is unknown (known: reboot=reset|shutdown, shutdown=poweroff|pause)", event, action));
+        }
+    }
+    return {};
+}
+
+// "DRIVER.PROPERTY=VALUE" or "driver=D,property=P,value=V".
+Result<void> add_global(Options& o, std::string_view value) {
+    Options::Global g;
+    const auto dot = value.find('.');
+    const auto equals = value.find('=');
+    if (dot < equals && equals != std::string_view::npos) {
+        g = {std::string(value.substr(0, dot)), std::string(value.substr(dot + 1, equals - dot - 1)),
+             std::string(value.substr(equals + 1))};
+    } else {
+        PropertyList p = parse_properties(value, false);
+        g = {p.take("driver"), p.take("property"), p.take("value")};
+        TANDEM_TRY(p.finish("-global", "driver, property, value"));
+    }
+    if (g.driver.empty() || g.property.empty()) return invalid(fmt::format("'{}' is not DRIVER.PROPERTY=VALUE", value));
+    o.globals.push_back(std::move(g));
+    return {};
+}
+
+Result<void> set_monitor_mode(Options& o, std::string_view value) {
+    PropertyList p = parse_properties(value, true);
+    const std::string chardev = p.take("chardev", p.head);
+    const std::string mode = p.take("mode", "readline");
+    if (mode != "readline") return invalid(fmt::format("mode '{}' is not supported (known: readline)", mode));
+    if (chardev.empty()) return invalid("needs chardev=ID");
+    o.monitors.push_back("chardev:" + chardev);
+    return p.finish("-mon", "chardev, mode");
 }
 
 constexpr std::array kRows{
@@ -199,7 +307,8 @@ constexpr std::array kRows{
               "Disk image; with if=virtio (the default) it appears as a virtio-blk device. if=pflash: firmware, then its "
               "variables.",
               add_drive},
-    OptionRow{"device", "DRIVER[,PROP=VALUE...]", "Adds a device; 'help' lists them.", add_device},
+    OptionRow{"device", "DRIVER[,PROP=VALUE...]", "Adds a device; 'help' lists them, 'DRIVER,help' one's properties.",
+              add_device},
     OptionRow{"snapshot", nullptr, "Writes of all drives go to temporary files that are gone at exit.",
               set_flag<&Options::snapshot>},
     OptionRow{"chardev", "KIND,id=ID[,PROP=VALUE...]",
@@ -215,20 +324,54 @@ constexpr std::array kRows{
               add_properties<&Options::nics>},
     OptionRow{"net", "none", "No network, which is the default.", set_net},
     OptionRow{"serial", "stdio|null|pty|file:PATH|pipe:PATH|unix:PATH|tcp:HOST:PORT|chardev:ID",
-              "Where a serial port leads; the first is ttyS0.", add_serial},
-    OptionRow{"nographic", nullptr, "No window: ttyS0 is the terminal. Ctrl-A x ends the machine, Ctrl-A h helps.",
-              set_flag<&Options::nographic>},
+              "Where a serial port leads; the first is ttyS0. mon:stdio shares the terminal with a monitor (Ctrl-A c).",
+              add_text<&Options::serial>},
+    OptionRow{
+        "nographic", nullptr,
+        "No window: ttyS0 is the terminal, shared with a monitor. Ctrl-A x ends the machine, Ctrl-A c switches, Ctrl-A h "
+        "helps.",
+        set_flag<&Options::nographic>},
     OptionRow{"display", "none", "Window to show the guest's screen in; only 'none' so far.", set_display},
     OptionRow{"vnc", "none", "Remote display; only 'none'.", set_vnc},
     OptionRow{"nodefaults", nullptr, "No devices but those asked for: without -serial no serial port.",
               set_flag<&Options::no_defaults>},
     OptionRow{"no-reboot", nullptr, "A guest reset ends the program instead of starting over.",
               set_flag<&Options::no_reboot>},
+    OptionRow{"no-shutdown", nullptr, "A guest that powers off leaves the machine paused instead of ending the program.",
+              set_flag<&Options::no_shutdown>},
+    OptionRow{"action", "reboot=reset|shutdown,shutdown=poweroff|pause", "The same two, in one option.", set_run_action},
+    OptionRow{"S", nullptr, "Starts paused; 'cont' in a monitor lets the machine go.", set_flag<&Options::start_paused>},
+    OptionRow{"monitor", "stdio|null|pty|unix:PATH,server,nowait|tcp:...|chardev:ID",
+              "Where a monitor leads, which looks at the machine and steers it; its 'help' lists the commands.",
+              add_text<&Options::monitors>},
+    OptionRow{"mon", "[chardev=]ID[,mode=readline]", "A monitor on a -chardev.", set_monitor_mode},
+    OptionRow{"snapshots", "DIR",
+              "Directory of the monitor's savevm and loadvm. A snapshot holds processors, devices, memory and what drives "
+              "with snapshot=on keep apart; images that the guest writes directly cannot be part of one.",
+              set_text<&Options::snapshots>},
+    OptionRow{"loadvm", "NAME|FILE",
+              "Goes on where a saved machine stopped: a name in -snapshots DIR, or a path with a slash.",
+              set_text<&Options::loadvm>},
+    OptionRow{"global", "DRIVER.PROP=VALUE", "A property of every device of this kind that does not say otherwise.",
+              add_global},
+    OptionRow{"name", "NAME", "The machine's name, shown by the monitor.", set_name},
+    OptionRow{"rtc", "base=utc,clock=host", "What the real-time clock shows: only the host's time, in UTC, so far.",
+              set_rtc},
+    OptionRow{"uuid", "UUID", "The machine's UUID, shown by the monitor.", set_uuid},
+    OptionRow{"pidfile", "FILE", "Writes the process id to a file, which is deleted at the end.",
+              set_text<&Options::pidfile>},
+    OptionRow{"daemonize", nullptr, "Goes into the background once the machine has been set up.",
+              set_flag<&Options::daemonize>},
     OptionRow{"d", "CATEGORY[,...]", "Logs what is named; 'help' lists the categories.", set_categories},
     OptionRow{"dfilter", "LOW..HIGH", "Limits -d in_asm, ir, ir_opt, llvm and out_asm to code in this address range.",
               set_filter},
     OptionRow{"D", "FILE", "Writes the log to a file instead of the terminal.", set_text<&Options::log_file>},
     OptionRow{"trace", "exits", "One line per exit from the engine, in the form of KVM's tracepoints.", set_trace},
+    OptionRow{
+        "readconfig", "FILE",
+        "Options from a file of groups: [drive \"d0\"] and then file = \"a.img\". @FILE anywhere reads words as on the "
+        "command line.",
+        read_config},
     OptionRow{"version", nullptr, "Prints the version and ends.", set_action<Action::Version>},
     OptionRow{"help", nullptr, "Prints this text and ends.", set_action<Action::Help>},
     OptionRow{"h", nullptr, "Same as -help.", set_action<Action::Help>},
@@ -238,8 +381,9 @@ constexpr std::array kRows{
 
 Result<Options> parse_command_line(int argc, const char* const* argv) {
     Options options;
-    for (int i = 1; i < argc; ++i) {
-        const std::string_view word = argv[i];
+    TANDEM_TRY_ASSIGN(const auto words, expand_files(std::vector<std::string>(argv + std::min(argc, 1), argv + argc)));
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        const std::string_view word = words[i];
         if (word.size() < 2 || word[0] != '-') {
             return invalid(fmt::format("unexpected argument '{}' (disks are given with -drive file=PATH)", word));
         }
@@ -251,8 +395,8 @@ Result<Options> parse_command_line(int argc, const char* const* argv) {
         if (row == nullptr) return invalid(fmt::format("unknown option '{}' (--help lists the known ones)", word));
         std::string_view value;
         if (row->argument != nullptr) {
-            if (i + 1 >= argc) return invalid(fmt::format("-{} needs an argument: {}", row->name, row->argument));
-            value = argv[++i];
+            if (i + 1 >= words.size()) return invalid(fmt::format("-{} needs an argument: {}", row->name, row->argument));
+            value = words[++i];
         }
         auto applied = row->apply(options, value);
         if (!applied) return std::move(applied).error().context(fmt::format("-{}", row->name));

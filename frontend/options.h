@@ -39,6 +39,7 @@ struct DriveSpec {
 
 struct Options {
     enum class Action : u8 { Run, Help, Version, ListMachines, ListDevices, ListCpus, ListLog } action = Action::Run;
+    std::string device_query;  // ListDevices: only this one; empty: all
     std::string machine = "pc";
     std::vector<PropertyList> accel;  // in order of preference; empty: jit
     std::string cpu = "max";
@@ -55,13 +56,25 @@ struct Options {
     bool nographic = false;
     bool no_defaults = false;  // no serial port that was not asked for
     bool no_reboot = false;
+    bool no_shutdown = false;
+    bool start_paused = false;
     bool snapshot = false;
+    std::vector<std::string> monitors;  // where each leads; "chardev:ID" or as -serial
+    std::string snapshots;              // directory for savevm
+    std::string loadvm;
+    std::string name = "tandem", uuid;
+    std::string pidfile;
+    bool daemonize = false;
+    struct Global {
+        std::string driver, property, value;
+    };
+    std::vector<Global> globals;
     u32 log_categories = 0;
     std::string log_file;
     u64 filter_low = 0, filter_high = ~u64{0};
 };
 
-// Errors name the option and what is wrong with it. Does not open or look at any file.
+// Errors name the option and what is wrong with it. Opens no files but those of @FILE and -readconfig.
 Result<Options> parse_command_line(int argc, const char* const* argv);
 std::string help_text();
 

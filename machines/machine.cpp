@@ -53,6 +53,11 @@ Result<std::unique_ptr<Machine>> create_machine(MachineConfig config, std::uniqu
     return invalid(fmt::format("unknown machine type '{}' (known: {})", config.type, names));
 }
 
+const char* run_state_name(RunState state) {
+    constexpr const char* kNames[] = {"prelaunch", "running", "paused", "ended"};
+    return kNames[static_cast<unsigned>(state)];
+}
+
 std::string machine_help() {
     std::string text;
     for (const auto& row : kTypes) text += fmt::format("{:<12}{}\n", row.name, row.help);

@@ -1,13 +1,19 @@
 // A board: memory, devices, vCPUs on an engine. The front end builds one from a configuration and runs it.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "accel/accelerator.h"
 #include "base/result.h"
+#include "cpu/x86/model.h"
+#include "devices/fabric/address_space.h"
 #include "devices/fabric/backends.h"
+#include "devices/fabric/clock.h"
+#include "devices/fabric/device.h"
 
 namespace tandem::machines {
 
@@ -16,15 +22,22 @@ struct DeviceConfig {
     std::vector<std::pair<std::string, std::string>> properties;
 };
 
+// A guest reset or triple fault starts the machine over, or ends the run (-no-reboot).
+enum class OnGuestReset : u8 { Reset, End };
+
 struct MachineConfig {
     std::string type = "pc";
     u64 ram_bytes = 128ull << 20;
     unsigned cpus = 1;
     std::string kernel, initrd, append;
+    OnGuestReset on_reset = OnGuestReset::Reset;
+    bool pause_at_shutdown = false;  // -no-shutdown
+    bool start_paused = false;       // -S
+    // The processors' model, which a saved machine states (contract R4); without one saving is refused.
+    std::optional<cpu::x86::CpuModel> cpu;
     // Firmware file, by path or by name in these directories and Debian's. Empty with a kernel: none; otherwise the default.
     std::string firmware;
     std::vector<std::string> firmware_directories;
-    bool reboot = true;  // false: a guest reset ends the run (-no-reboot)
     bool trace_exits = false;
     // Drives by id, opened by the front end; a device refers to one by its "drive" property.
     std::vector<std::pair<std::string, std::unique_ptr<devices::BlockBackend>>> drives;
@@ -51,15 +64,58 @@ struct Outcome {
     u32 status = 0;      // GuestExit: what the guest told isa-debug-exit
 };
 
+// What a machine is doing. Prelaunch: run() has not been called, or the machine was started paused and not yet continued.
+enum class RunState : u8 { Prelaunch, Running, Paused, Ended };
+const char* run_state_name(RunState state);
+
+struct NamedDevice {
+    std::string name;  // unique on the machine, and the same whenever it is built from the same configuration
+    devices::Device* device = nullptr;
+};
+struct NamedDrive {
+    std::string name;
+    devices::BlockBackend* backend = nullptr;
+};
+
+// The machine's parts, for those who look at it, save it or restore it: inside while_stopped() or, by the main thread,
+// before run(). The references live as long as the machine.
+struct MachineParts {
+    const std::string& type;
+    const std::optional<cpu::x86::CpuModel>& cpu;
+    accel::Accelerator& accelerator;
+    std::span<const std::unique_ptr<accel::Vcpu>> vcpus;
+    devices::GuestMemory& memory;
+    devices::AddressSpace& mmio;
+    devices::AddressSpace& io;
+    devices::RealClock& clock;
+    std::span<const NamedDevice> devices;  // in the order of restore
+    std::span<const NamedDrive> drives;
+};
+
 class Machine {
 public:
     virtual ~Machine() = default;
-    // Starts all vCPUs and blocks until the run ends.
+    // Starts all vCPUs and blocks until the run ends. The calling thread is the machine's main thread.
     virtual Outcome run() = 0;
-    // Ends run() with Quit. Any thread; async-signal-safe.
+    // What follows may be called from any thread, before, during and after run(); requests take effect on the main thread.
+    // Ends run() with Quit. Async-signal-safe.
     virtual void request_quit() = 0;
     // ACPI power button.
     virtual void request_powerdown() = 0;
+    virtual void request_reset() = 0;
+    // Parks all vCPUs and stops the machine's clock; resume() lets time go on where it stood. Async-signal-safe.
+    virtual void pause() = 0;
+    virtual void resume() = 0;
+    [[nodiscard]] virtual RunState state() const = 0;
+    // Has the main thread call `action` while all vCPUs are parked, the clock stands and devices are quiet, and waits for
+    // its answer; a running machine then goes on. Before run() it waits for that. Busy when the run ends before. Never from
+    // a vCPU's or device's thread, which it would wait for, nor from inside an action.
+    virtual Result<void> while_stopped(const std::function<Result<void>()>& action) = 0;
+    [[nodiscard]] virtual MachineParts parts() = 0;
+    // How often an engine came to the machine, by reason, "name value" per line. In while_stopped().
+    [[nodiscard]] virtual std::string exit_counts() const = 0;
+    // Ends run() with InternalError: what a half-done restore is followed by. Any thread.
+    virtual void fail(std::string why) = 0;
 };
 
 // Errors name the option: unknown type, device, property; missing or foreign kernel; RAM size out of range.

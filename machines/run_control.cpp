@@ -21,7 +21,12 @@ RunControl::~RunControl() {
 }
 
 void RunControl::post(Event event) {
-    events_.fetch_or(static_cast<u32>(event));
+    u32 bits = static_cast<u32>(event);
+    constexpr u32 kPauseBits = static_cast<u32>(Event::Pause) | static_cast<u32>(Event::Resume);
+    u32 old = events_.load();
+    // A pause and a resume cancel each other's request, so that the later one counts.
+    while (!events_.compare_exchange_weak(old, ((bits & kPauseBits) != 0 ? old & ~kPauseBits : old) | bits)) {
+    }
     const u64 one = 1;
     // A counter at its maximum refuses, which is awake enough.
     if (::write(wake_, &one, sizeof one) != sizeof one) return;
@@ -53,19 +58,56 @@ std::string RunControl::detail() const {
     return detail_;
 }
 
-std::optional<Outcome> RunControl::outcome_of(u32 events, bool reboot) const {
-    const auto has = [events](Event e) { return (events & static_cast<u32>(e)) != 0; };
-    if (has(Event::Failure)) return Outcome{Outcome::Kind::InternalError, detail(), 0};
-    if (has(Event::Exit)) return Outcome{Outcome::Kind::GuestExit, {}, exit_status_};
-    if (has(Event::Quit)) return Outcome{Outcome::Kind::Quit, {}, 0};
-    if (has(Event::PowerOff)) return Outcome{Outcome::Kind::PowerOff, {}, 0};
-    if (reboot) return {};
-    if (has(Event::TripleFault)) return Outcome{Outcome::Kind::Shutdown, detail(), 0};
-    return Outcome{Outcome::Kind::Reset, {}, 0};
+namespace {
+
+bool has(u32 events, RunControl::Event e) { return (events & static_cast<u32>(e)) != 0; }
+
+}  // namespace
+
+std::optional<Outcome> RunControl::reset(u32 events, const Actions& actions) {
+    const bool fault = has(events, Event::TripleFault);
+    if (actions.on_reset == OnGuestReset::End) {
+        if (fault) return Outcome{Outcome::Kind::Shutdown, detail(), 0};
+        return Outcome{Outcome::Kind::Reset, {}, 0};
+    }
+    // A guest may do nothing else for ever, which must not look like a hang.
+    if (fault && complaints_.allow()) {
+        log::warn("{}; resetting the machine (-no-reboot ends the program instead)", detail());
+    }
+    {
+        std::lock_guard guard(lock_);
+        detail_.clear();
+    }
+    if (auto done = actions.reset(); !done.ok()) {
+        return Outcome{Outcome::Kind::InternalError, "reset failed: " + done.error().message, 0};
+    }
+    return {};
+}
+
+std::optional<Outcome> RunControl::handle(u32 events, const Actions& actions) {
+    if (has(events, Event::Failure)) return Outcome{Outcome::Kind::InternalError, detail(), 0};
+    if (has(events, Event::Exit)) return Outcome{Outcome::Kind::GuestExit, {}, exit_status_};
+    if (has(events, Event::Quit)) return Outcome{Outcome::Kind::Quit, {}, 0};
+    if (has(events, Event::PowerOff)) {
+        if (!actions.pause_at_shutdown) return Outcome{Outcome::Kind::PowerOff, {}, 0};
+        log::info("the guest powered off; the machine is paused");
+        paused_ = true;
+    }
+    if (has(events, Event::Reset) || has(events, Event::TripleFault)) {
+        if (auto outcome = reset(events, actions)) return outcome;
+    }
+    if (has(events, Event::Pause)) paused_ = true;
+    if (has(events, Event::Resume)) paused_ = false;
+    serve_requests();
+    return {};
 }
 
 Outcome RunControl::run(std::span<const std::unique_ptr<accel::Vcpu>> vcpus, accel::ExitHandler& handler,
                         const Actions& actions) {
+    paused_ = actions.start_paused;
+    parking_ = paused_;
+    state_ = paused_ ? RunState::Prelaunch : RunState::Running;
+    if (!paused_) actions.continues();
     std::vector<std::thread> threads;
     for (const auto& vcpu : vcpus) {
         threads.emplace_back([this, &handler, v = vcpu.get()] {
@@ -75,26 +117,64 @@ Outcome RunControl::run(std::span<const std::unique_ptr<accel::Vcpu>> vcpus, acc
     }
     std::optional<Outcome> outcome;
     while (!outcome) {
+        const bool was_paused = paused_;
         const u32 events = wait_for_events();
         park_all(vcpus);
-        outcome = outcome_of(events, actions.reboot);
-        if (!outcome) {
-            // A guest may do nothing else for ever, which must not look like a hang.
-            if ((events & static_cast<u32>(Event::TripleFault)) != 0 && complaints_.allow()) {
-                log::warn("{}; resetting the machine (-no-reboot ends the program instead)", detail());
-            }
-            {
-                std::lock_guard guard(lock_);
-                detail_.clear();
-            }
-            if (auto reset = actions.reset(); !reset.ok()) {
-                outcome = Outcome{Outcome::Kind::InternalError, "reset failed: " + reset.error().message, 0};
-            }
+        if (!was_paused) actions.stopped();
+        outcome = handle(events, actions);
+        if (outcome) break;
+        if (paused_) {
+            if (!was_paused || has(events, Event::Pause)) state_ = RunState::Paused;
+            continue;
         }
-        release(outcome.has_value());
+        state_ = RunState::Running;
+        actions.continues();
+        release(false);
     }
+    state_ = RunState::Ended;
+    refuse_requests();
+    release(true);
     for (auto& t : threads) t.join();
     return *outcome;
+}
+
+Result<void> RunControl::while_stopped(const std::function<Result<void>()>& action) {
+    Request request;
+    request.action = &action;
+    {
+        std::lock_guard guard(lock_);
+        if (ended_) return Error{Errc::Busy, "the machine has ended"};
+        requests_.push_back(&request);
+    }
+    post(Event::Action);
+    std::unique_lock guard(lock_);
+    changed_.wait(guard, [&] { return request.done; });
+    return std::move(request.answer);
+}
+
+void RunControl::serve_requests() {
+    std::unique_lock guard(lock_);
+    while (!requests_.empty()) {
+        Request* request = requests_.front();
+        requests_.pop_front();
+        guard.unlock();
+        auto answer = (*request->action)();
+        guard.lock();
+        request->answer = std::move(answer);
+        request->done = true;
+        changed_.notify_all();
+    }
+}
+
+void RunControl::refuse_requests() {
+    std::lock_guard guard(lock_);
+    ended_ = true;
+    for (Request* request : requests_) {
+        request->answer = Error{Errc::Busy, "the machine has ended"};
+        request->done = true;
+    }
+    requests_.clear();
+    changed_.notify_all();
 }
 
 void RunControl::park_all(std::span<const std::unique_ptr<accel::Vcpu>> vcpus) {

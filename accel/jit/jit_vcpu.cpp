@@ -121,10 +121,13 @@ void JitVcpu::take_init_and_sipi() {
     translator_->state_replaced();
 }
 
+// INIT, SIPI and NMI that have arrived are part of the state, wherever they wait.
 Result<void> JitVcpu::export_state(cpu::ArchState& out) {
+    take_init_and_sipi();
     cpu::x86::export_flags(*state_);
     cpu::x86::State copy = state_->s;
     copy.mxcsr = (copy.mxcsr & ~0x3fu) | (jit::header_of(state_).guest_mxcsr & 0x3fu);
+    copy.nmi_pending = copy.nmi_pending || (signals_.peek() & SignalWord::Nmi) != 0;
     out = copy;
     return {};
 }
@@ -133,6 +136,7 @@ Result<void> JitVcpu::import_state(const cpu::ArchState& in) {
     const auto* s = std::get_if<cpu::x86::State>(&in);
     if (s == nullptr) return invalid("state of another architecture");
     state_->s = *s;
+    (void)signals_.take(SignalWord::Init | SignalWord::Sipi | SignalWord::Nmi);
     jit::header_of(state_).guest_mxcsr = s->mxcsr | 0x1f80u;
     cpu::x86::import_flags(*state_);
     translator_->state_replaced();

@@ -1,5 +1,6 @@
 // Architectural state of one x86 logical processor: plain, engine-neutral, complete. Engines import and export it whole.
-// Names are the manuals' (Intel SDM volume 1 chapter 3, volume 3 chapter 2).
+// Names are the manuals' (Intel SDM volume 1 chapter 3, volume 3 chapter 2). Every struct names its fields once more in
+// visit(), by which a saved machine stores them.
 #pragma once
 
 #include <array>
@@ -18,17 +19,28 @@ struct Segment {
     u32 limit = 0;
     u16 selector = 0;
     u16 access = 0;
+    void visit(auto& v) {
+        v("base", base);
+        v("limit", limit);
+        v("selector", selector);
+        v("access", access);
+    }
     bool operator==(const Segment&) const = default;
 };
 
 struct DescriptorTable {
     u64 base = 0;
     u16 limit = 0;
+    void visit(auto& v) {
+        v("base", base);
+        v("limit", limit);
+    }
     bool operator==(const DescriptorTable&) const = default;
 };
 
 struct alignas(16) Vector512 {
     std::array<u64, 8> lane{};
+    void visit(auto& v) { v("lane", lane); }
     bool operator==(const Vector512&) const = default;
 };
 
@@ -36,6 +48,10 @@ struct alignas(16) Vector512 {
 struct alignas(16) X87Reg {
     u64 significand = 0;
     u16 sign_exponent = 0;
+    void visit(auto& v) {
+        v("significand", significand);
+        v("sign_exponent", sign_exponent);
+    }
     bool operator==(const X87Reg&) const = default;
 };
 
@@ -49,6 +65,17 @@ struct X87 {
     u64 fdp = 0;
     u16 fcs = 0;
     u16 fds = 0;
+    void visit(auto& v) {
+        v("reg", reg);
+        v("fcw", fcw);
+        v("fsw", fsw);
+        v("valid", valid);
+        v("fop", fop);
+        v("fip", fip);
+        v("fdp", fdp);
+        v("fcs", fcs);
+        v("fds", fds);
+    }
     bool operator==(const X87&) const = default;
 };
 
@@ -71,6 +98,31 @@ struct Msrs {
     std::array<u64, 16> mtrr_variable{};  // base, mask pairs
     u64 mcg_status = 0, mcg_ctl = 0;
     u64 debugctl = 0;
+    void visit(auto& v) {
+        v("efer", efer);
+        v("star", star);
+        v("lstar", lstar);
+        v("cstar", cstar);
+        v("fmask", fmask);
+        v("kernel_gs_base", kernel_gs_base);
+        v("sysenter_cs", sysenter_cs);
+        v("sysenter_esp", sysenter_esp);
+        v("sysenter_eip", sysenter_eip);
+        v("pat", pat);
+        v("apic_base", apic_base);
+        v("tsc_aux", tsc_aux);
+        v("tsc_offset", tsc_offset);
+        v("tsc_adjust", tsc_adjust);
+        v("misc_enable", misc_enable);
+        v("spec_ctrl", spec_ctrl);
+        v("xss", xss);
+        v("mtrr_def_type", mtrr_def_type);
+        v("mtrr_fixed", mtrr_fixed);
+        v("mtrr_variable", mtrr_variable);
+        v("mcg_status", mcg_status);
+        v("mcg_ctl", mcg_ctl);
+        v("debugctl", debugctl);
+    }
     bool operator==(const Msrs&) const = default;
 };
 
@@ -84,11 +136,20 @@ struct PendingEvent {
     bool software = false;  // INT n, INT3, INTO: DPL is checked, and the saved rip is that of the next instruction
     u32 error = 0;
     u64 payload = 0;  // CR2 for #PF, DR6 bits for #DB
+    void visit(auto& v) {
+        v("valid", valid);
+        v("vector", vector);
+        v("has_error", has_error);
+        v("software", software);
+        v("error", error);
+        v("payload", payload);
+    }
     bool operator==(const PendingEvent&) const = default;
 };
 
 struct State {
-    std::array<u64, 16> gpr{};  // first: their offsets fit into a signed byte from the frame pointer
+    static constexpr u32 kVersion = 1;  // of the saved form; one more with every change to what visit() names
+    std::array<u64, 16> gpr{};          // first: their offsets fit into a signed byte from the frame pointer
     u64 rip = 0xfff0;
     u64 rflags = 2;  // canonical after an export; see translate_state.h for the translator's lazy form
     std::array<Segment, 6> seg{};
@@ -112,6 +173,38 @@ struct State {
     bool nmi_blocked = false;  // until IRET
     bool nmi_pending = false;
     PendingEvent pending;
+    void visit(auto& v) {
+        v("gpr", gpr);
+        v("rip", rip);
+        v("rflags", rflags);
+        v("seg", seg);
+        v("ldtr", ldtr);
+        v("tr", tr);
+        v("gdtr", gdtr);
+        v("idtr", idtr);
+        v("cr0", cr0);
+        v("cr2", cr2);
+        v("cr3", cr3);
+        v("cr4", cr4);
+        v("xcr0", xcr0);
+        v("dr", dr);
+        v("dr6", dr6);
+        v("dr7", dr7);
+        v("mxcsr", mxcsr);
+        v("pkru", pkru);
+        v("x87", x87);
+        v("vec", vec);
+        v("opmask", opmask);
+        v("msr", msr);
+        v("pdpte", pdpte);
+        v("activity", activity);
+        v("sti_shadow", sti_shadow);
+        v("mov_ss_shadow", mov_ss_shadow);
+        v("nmi_blocked", nmi_blocked);
+        v("nmi_pending", nmi_pending);
+        v("pending", pending);
+        v("debug_trap", debug_trap);
+    }
     bool operator==(const State&) const = default;
 };
 

@@ -32,6 +32,10 @@ public:
         TANDEM_TRY(check_writable());
         return file_.discard(offset, size);
     }
+    Result<i64> modified_ns() override {
+        if (!readonly_) TANDEM_TRY(file_.flush());
+        return file_.modified_ns();
+    }
 
 private:
     [[nodiscard]] Result<void> check_writable() const {
@@ -79,6 +83,26 @@ public:
     }
 
     Result<void> discard(u64 offset, u64 size) override { return write_zeroes(offset, size, true); }
+
+    [[nodiscard]] bool holds_changes() const override { return true; }
+    Result<void> read_changes(const std::function<Result<void>(u64, std::span<const u8>)>& take) override {
+        std::shared_lock guard(lock_);
+        std::vector<u8> buffer(kCluster);
+        for (u64 c = 0; c < present_.size(); ++c) {
+            if (!present_[c]) continue;
+            const u64 start = c * kCluster;
+            const auto part = std::span(buffer).first(std::min(kCluster, base_.size() - start));
+            TANDEM_TRY(overlay_.read(start, part));
+            TANDEM_TRY(take(start, part));
+        }
+        return {};
+    }
+    Result<void> drop_changes() override {
+        std::unique_lock guard(lock_);
+        present_.assign(present_.size(), false);
+        return overlay_.discard(0, overlay_.size());
+    }
+    Result<i64> modified_ns() override { return base_.modified_ns(); }
 
 private:
     static constexpr u64 kCluster = 64 * 1024;

@@ -148,6 +148,13 @@ Result<void> RawFile::flush() const {
     return {};
 }
 
+Result<i64> RawFile::modified_ns() const {
+    struct stat st{};
+    if (::fstat(fd_, &st) != 0) return io_error(fmt::format("cannot examine '{}'", path_));
+    if (block_device_) return i64{0};  // writes do not show in its node's time
+    return i64{st.st_mtim.tv_sec} * 1'000'000'000 + st.st_mtim.tv_nsec;
+}
+
 Result<void> RawFile::write_zero_bytes(u64 offset, u64 size) const {
     static constexpr std::array<u8, 65536> kZeroes{};
     while (size > 0) {

@@ -35,6 +35,8 @@ public:
     Result<void> flush() const;
     Result<void> write_zeroes(u64 offset, u64 size, bool may_unmap) const;
     Result<void> discard(u64 offset, u64 size) const;
+    // Time of the last write, in nanoseconds since 1970; 0 for a block device, which does not tell.
+    [[nodiscard]] Result<i64> modified_ns() const;
 
 private:
     RawFile(int fd, std::string path, u64 size, bool block_device)

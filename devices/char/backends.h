@@ -13,7 +13,8 @@ namespace tandem::devices {
 
 // What the user asks for with the terminal's escape key (Ctrl-A x). Called on the back end's thread; must not destroy it.
 struct ConsoleEvents {
-    std::function<void()> quit;
+    std::function<void()> quit{};
+    std::function<void()> switch_focus{};  // Ctrl-A c: between a guest's console and the monitor
 };
 
 // A host end, as data.

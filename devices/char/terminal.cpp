@@ -12,7 +12,8 @@ namespace {
 
 constexpr u8 kEscape = 1;  // Ctrl-A
 constexpr std::string_view kHelp =
-    "\r\nCtrl-A h       this help\r\nCtrl-A x       end the machine\r\nCtrl-A Ctrl-A  send Ctrl-A\r\n";
+    "\r\nCtrl-A h       this help\r\nCtrl-A x       end the machine\r\nCtrl-A c       to the monitor and back\r\nCtrl-A "
+    "Ctrl-A  send Ctrl-A\r\n";
 
 // The one terminal of the process. Static because a signal handler must reach it.
 struct SavedTerminal {
@@ -59,6 +60,9 @@ void EscapeKeys::operator()(std::vector<u8>& bytes) {
             case kEscape: rest.push_back(kEscape); break;
             case 'x':
                 if (events_.quit) events_.quit();
+                break;
+            case 'c':
+                if (events_.switch_focus) events_.switch_focus();
                 break;
             case 'h':
             case '?': say_(kHelp); break;

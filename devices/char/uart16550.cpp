@@ -19,8 +19,12 @@ constexpr u64 kCrystalHz = 1'843'200;
 
 }  // namespace
 
-Uart16550::Uart16550(CharBackend* backend, Clock& clock, IrqLine irq)
-    : backend_(backend), clock_(clock), irq_(std::move(irq)), timer_(clock.create_timer([this] { on_timeout(); })) {
+Uart16550::Uart16550(CharBackend* backend, Clock& clock, IrqLine irq, std::string name)
+    : name_(std::move(name)),
+      backend_(backend),
+      clock_(clock),
+      irq_(std::move(irq)),
+      timer_(clock.create_timer([this] { on_timeout(); })) {
     reset();
     if (backend_ != nullptr) backend_->set_receiver([this](std::span<const u8> bytes) { return receive(bytes); });
 }
@@ -291,11 +295,18 @@ UartState Uart16550::capture() const {
 
 Result<void> Uart16550::apply(const UartState& state) {
     if (state.fifo_head > 15 || state.fifo_count > 16) return corrupt("FIFO indexes out of range");
-    std::lock_guard guard(lock_);
-    s_ = state;
-    s_.timeout_left_ns = 0;
-    timeout_at_ns_ = state.timeout_left_ns == 0 ? Timer::kNever : clock_.now_ns() + state.timeout_left_ns;
-    timer_->arm(timeout_at_ns_);
+    {
+        std::lock_guard guard(lock_);
+        s_ = state;
+        s_.timeout_left_ns = 0;
+        timeout_at_ns_ = state.timeout_left_ns == 0 ? Timer::kNever : clock_.now_ns() + state.timeout_left_ns;
+        timer_->arm(timeout_at_ns_);
+        update();
+    }
+    // What the back end holds may fit now.
+    Actions actions;
+    actions.resume = true;
+    finish(actions);
     return {};
 }
 

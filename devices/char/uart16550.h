@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <string>
 
 #include "devices/fabric/address_space.h"
 #include "devices/fabric/backends.h"
@@ -51,7 +52,7 @@ public:
     static constexpr u64 kPorts = 8;
 
     // `backend` may be null (output is dropped, no input) and outlives the UART otherwise.
-    Uart16550(CharBackend* backend, Clock& clock, IrqLine irq);
+    Uart16550(CharBackend* backend, Clock& clock, IrqLine irq, std::string name = "uart16550");
     ~Uart16550() override;
 
     u64 io_read(u64 offset, unsigned size) override;
@@ -62,7 +63,7 @@ public:
     // A break condition on the line.
     void receive_break();
 
-    [[nodiscard]] std::string_view name() const override { return "uart16550"; }
+    [[nodiscard]] std::string_view name() const override { return name_; }
     void reset() override;
 
 private:
@@ -97,6 +98,7 @@ private:
     void update();
     void finish(const Actions& actions);
 
+    const std::string name_;
     CharBackend* backend_;
     Clock& clock_;
     IrqLine irq_;

@@ -30,6 +30,20 @@ public:
     // The range's contents are no longer needed and become undefined; storage is given back where the host can. Same rules
     // as write().
     virtual Result<void> discard(u64 offset, u64 size) = 0;
+
+    // What a saved machine needs to know; the machine is stopped and nothing is in flight.
+    // Whether writes are held apart from the image (snapshot=on). They are part of a saved machine then; all other contents
+    // stay where they are.
+    [[nodiscard]] virtual bool holds_changes() const { return false; }
+    // Calls `take` with every changed piece in ascending order, until it answers an error.
+    virtual Result<void> read_changes(const std::function<Result<void>(u64 offset, std::span<const u8> bytes)>&) {
+        return {};
+    }
+    // The contents are those of the image again.
+    virtual Result<void> drop_changes() { return {}; }
+    // When the image was last written, in nanoseconds since 1970; 0 when that is not known. What was written before is on
+    // stable storage.
+    virtual Result<i64> modified_ns() { return 0; }
 };
 
 struct DriveOptions {

@@ -1,5 +1,6 @@
 #include "devices/fabric/clock.h"
 
+#include <fmt/format.h>
 #include <sys/prctl.h>
 #include <time.h>
 
@@ -41,7 +42,7 @@ private:
 
 class ThreadClock final : public RealClock {
 public:
-    ThreadClock() : rate_(detect_host_tsc()), hz_(rate_.hz != 0 ? rate_.hz : kSecond) {
+    ThreadClock() : rate_(detect_host_tsc()), host_hz_(rate_.hz != 0 ? rate_.hz : kSecond), hz_(host_hz_) {
         start();
         thread_ = std::thread([this] { serve(); });
     }
@@ -56,29 +57,53 @@ public:
     ThreadClock(const ThreadClock&) = delete;
     ThreadClock& operator=(const ThreadClock&) = delete;
 
-    u64 now_ns() const override { return mul_div(tsc(), kSecond, hz_); }
+    u64 now_ns() const override { return mul_div(tsc(), kSecond, tsc_hz()); }
     u64 wall_ns() const override { return host_ns(CLOCK_REALTIME); }
     u64 tsc() const override {
-        // Sequence lock: `change_` is odd while stop() or start() replaces the pair. While stopped, offset_ is the frozen
-        // count.
+        // Sequence lock: `change_` is odd while stop(), start() or restore() replaces what is read. While stopped, offset_
+        // is the frozen count.
         for (;;) {
             const u32 before = change_.load(std::memory_order_acquire);
             const bool running = running_.load(std::memory_order_acquire);
-            const u64 value = offset_.load(std::memory_order_acquire) + (running ? counter() : 0);
+            const u64 hz = hz_.load(std::memory_order_acquire);
+            const u64 base = base_.load(std::memory_order_acquire);
+            const u64 ticks = offset_.load(std::memory_order_acquire) + (running ? counter() : 0);
+            const u64 value = hz == host_hz_ ? base + ticks : base + mul_div(ticks, hz, host_hz_);
             if ((before & 1) == 0 && change_.load(std::memory_order_acquire) == before) return value;
         }
     }
-    u64 tsc_hz() const override { return hz_; }
-    HostTsc host_tsc() const override { return {rate_.hz != 0, offset_.load(std::memory_order_acquire)}; }
+    u64 tsc_hz() const override { return hz_.load(std::memory_order_acquire); }
+    HostTsc host_tsc() const override {
+        return {rate_.hz != 0 && tsc_hz() == host_hz_,
+                base_.load(std::memory_order_acquire) + offset_.load(std::memory_order_acquire)};
+    }
 
     void stop() override {
-        std::lock_guard guard(lock_);
+        std::unique_lock guard(lock_);
         if (running_) switch_to(false, offset_ + counter());
+        if (std::this_thread::get_id() == thread_.get_id()) return;
+        idle_.wait(guard, [&] { return running_timer_ == nullptr; });
     }
     void start() override {
         std::lock_guard guard(lock_);
         if (!running_) switch_to(true, offset_ - counter());
         wake_.notify_one();
+    }
+
+    ClockState save() const override { return {tsc(), tsc_hz()}; }
+    Result<void> restore(const ClockState& state) override {
+        constexpr u64 kSlowest = 1'000'000, kFastest = 100'000'000'000;
+        if (state.tsc_hz < kSlowest || state.tsc_hz > kFastest) {
+            return Error{Errc::Corrupt, fmt::format("clock: a TSC of {} Hz is out of range", state.tsc_hz)};
+        }
+        std::lock_guard guard(lock_);
+        if (running_) return Error{Errc::Busy, "clock: the time is restored while the clock runs"};
+        ++change_;
+        offset_ = 0;
+        base_ = state.tsc;
+        hz_ = state.tsc_hz;
+        ++change_;
+        return {};
     }
 
     std::unique_ptr<Timer> create_timer(std::function<void()> callback) override {
@@ -143,7 +168,10 @@ private:
     }
 
     const HostTscRate rate_;
-    const u64 hz_;
+    const u64 host_hz_;
+    // tsc() = base_ + (offset_ + host counter) * hz_ / host_hz_; the rates differ after a restore from another host.
+    std::atomic<u64> hz_;
+    std::atomic<u64> base_{0};
     std::atomic<u64> offset_{0};
     std::atomic<bool> running_{false};
     std::atomic<u32> change_{0};

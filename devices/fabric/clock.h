@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "base/result.h"
 #include "base/types.h"
 
 namespace tandem::devices {
@@ -41,14 +42,29 @@ struct HostTsc {
     u64 offset = 0;       // tsc() == host RDTSC + offset, until the next stop() or start()
 };
 
+struct ClockState {
+    static constexpr u32 kVersion = 1;
+    u64 tsc = 0;
+    u64 tsc_hz = 0;
+    void visit(auto& v) {
+        v("tsc", tsc);
+        v("tsc_hz", tsc_hz);
+    }
+};
+
 // Real time with a timer thread. Time runs from creation on. now_ns() and tsc() are both derived from the host's TSC where
 // that is invariant (CPUID 80000007H EDX[8]), at the rate that CPUID 15H or the hypervisor's timing leaf 40000010H state, or
 // a measurement when neither does (logged). Without an invariant TSC both follow CLOCK_MONOTONIC, the guest's TSC at 1 GHz.
 class RealClock : public Clock {
 public:
-    // Freezes and resumes now_ns() and tsc(); timers do not fire in between. Idempotent, any thread.
+    // Freezes and resumes now_ns() and tsc(); timers do not fire in between: stop() waits for a running callback.
+    // Idempotent, any thread that holds no lock a callback takes.
     virtual void stop() = 0;
     virtual void start() = 0;
+    // The guest's time as it is saved and as it goes on after a restore: now_ns() and tsc() continue from exactly here, at
+    // the saved rate whatever the host's is (contract I10). Only while stopped.
+    [[nodiscard]] virtual ClockState save() const = 0;
+    virtual Result<void> restore(const ClockState& state) = 0;
     [[nodiscard]] virtual HostTsc host_tsc() const = 0;
 };
 

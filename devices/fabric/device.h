@@ -27,6 +27,10 @@ public:
     // Machine stopped. restore() sets line levels without making edges, and leaves the device unchanged on error.
     [[nodiscard]] virtual DeviceState save() const = 0;
     virtual Result<void> restore(const DeviceState& state) = 0;
+    // The machine has been stopped (all vCPUs parked, clock frozen) or is about to go on. In between a device leaves guest
+    // memory alone and raises nothing; machine_stopped() returns when what was under way has ended. Main thread.
+    virtual void machine_stopped() {}
+    virtual void machine_continues() {}
 };
 
 }  // namespace tandem::devices

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <string>
 
 #include "devices/fabric/address_space.h"
 #include "devices/fabric/clock.h"
@@ -125,7 +126,7 @@ public:
     [[nodiscard]] u8 cr8() const override;
     void set_cr8(u8 value) override;
 
-    [[nodiscard]] std::string_view name() const override { return "lapic"; }
+    [[nodiscard]] std::string_view name() const override { return name_; }
     void reset() override;
 
 private:
@@ -202,6 +203,7 @@ private:
     void change_timer_mode(u32 old_lvt, u32 new_lvt);
 
     const LapicConfig config_;
+    const std::string name_ = fmt::format("lapic{}", config_.id);
     ApicBus& bus_;
     Clock& clock_;
     CpuSignals* signals_ = nullptr;

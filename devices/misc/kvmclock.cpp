@@ -139,6 +139,7 @@ Result<void> KvmClock::apply(const KvmClockState& state) {
         return corrupt(fmt::format("state of {} vCPUs for {}", state.system_time_msr.size(), system_time_msr_.size()));
     }
     std::lock_guard guard(lock_);
+    scale_ = pvclock_scale(clock_.tsc_hz());
     reference_tsc_ = clock_.tsc();
     reference_ns_ = state.time_ns;
     wall_clock_msr_ = state.wall_clock_msr;

@@ -66,8 +66,8 @@ private:
 
     Clock& clock_;
     GuestMemory& memory_;
-    const PvclockScale scale_;
     mutable std::mutex lock_;
+    PvclockScale scale_;
     u64 reference_tsc_ = 0;
     u64 reference_ns_ = 0;
     u64 wall_clock_msr_ = 0;

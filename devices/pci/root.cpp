@@ -35,6 +35,13 @@ Result<void> PcieRoot::attach(unsigned slot, unsigned function, PciFunction& dev
     return {};
 }
 
+std::string PcieRoot::address_of(const PciFunction& function) const {
+    for (const auto& [key, device] : functions_) {
+        if (device == &function) return fmt::format("{:02x}.{:x}", key / kFunctions, key % kFunctions);
+    }
+    return {};
+}
+
 Result<unsigned> PcieRoot::free_slot(unsigned from) const {
     for (unsigned slot = from; slot < kSlots; ++slot) {
         const auto it = functions_.lower_bound(slot * kFunctions);

@@ -48,6 +48,8 @@ public:
         u64 base = 0;
         u64 size = 0;
     };
+    // "SLOT.FUNCTION" as -device's addr takes it; empty for a function that is not here.
+    [[nodiscard]] std::string address_of(const PciFunction& function) const;
     // Gives every BAR an address as firmware would; decoding stays off. Unsupported when a window is too small.
     Result<void> assign_resources(Window memory32, Window memory64, Window io);
 

@@ -102,7 +102,8 @@ Queue::Pop VirtioDevice::take(u16 index, Chain& out) {
     if (transport_ == nullptr || !transport_->dma_allowed()) return Queue::Pop::Empty;
     std::unique_lock guard(lock_);
     constexpr u8 kRelevant = status::kDriverOk | status::kNeedsReset;
-    if (resetting_ || (status_ & kRelevant) != status::kDriverOk || !queues_[index].enabled()) return Queue::Pop::Empty;
+    if (paused_ || resetting_ || (status_ & kRelevant) != status::kDriverOk || !queues_[index].enabled())
+        return Queue::Pop::Empty;
     const Queue::Pop result = queues_[index].pop(out);
     if (result == Queue::Pop::Chain) ++in_flight_;
     if (result == Queue::Pop::Broken) break_device(guard, fmt::format("queue {}: {}", index, queues_[index].why()));
@@ -175,6 +176,24 @@ void VirtioDevice::finish_reset() {
     resetting_ = false;
     reset_config();
     idle_.notify_all();
+}
+
+void VirtioDevice::pause() {
+    {
+        std::unique_lock guard(lock_);
+        paused_ = true;
+        idle_.wait(guard, [&] { return in_flight_ == 0; });
+    }
+    drain();
+}
+
+void VirtioDevice::resume() {
+    {
+        std::lock_guard guard(lock_);
+        if (!paused_) return;
+        paused_ = false;
+    }
+    kick();
 }
 
 void VirtioDevice::reset_now() {

@@ -88,6 +88,10 @@ public:
     virtual u32 config_read(u32 offset, unsigned size) = 0;
     virtual void config_write(u32 offset, u32 value, unsigned size) = 0;
 
+    // While paused no request is taken; pause() waits for those in flight, resume() rings all bells. Idempotent.
+    void pause();
+    void resume();
+
     // Completes a reset before it returns. Not for vCPU threads in guest code.
     void reset_now();
     // Waits until every bell that was rung has been answered and nothing is in flight. The machine is stopped.
@@ -135,6 +139,7 @@ private:
     std::vector<Queue> queues_;
     u8 status_ = 0;
     bool resetting_ = false;
+    bool paused_ = false;
     u64 driver_features_ = 0;
     u8 generation_ = 0;
     u32 in_flight_ = 0;

@@ -33,6 +33,8 @@ public:
     ~VirtioMmio() override { device_.reset(); }
 
     [[nodiscard]] std::string_view name() const override { return device_->name(); }
+    void machine_stopped() override { device_->pause(); }
+    void machine_continues() override { device_->resume(); }
     [[nodiscard]] VirtioDevice& device() { return *device_; }
     void reset() override;
 

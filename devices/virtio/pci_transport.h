@@ -36,6 +36,8 @@ public:
     ~VirtioPci() override { device_.reset(); }
 
     [[nodiscard]] std::string_view name() const override { return device_->name(); }
+    void machine_stopped() override { device_->pause(); }
+    void machine_continues() override { device_->resume(); }
     [[nodiscard]] VirtioDevice& device() { return *device_; }
     void reset() override;
 

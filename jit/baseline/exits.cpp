@@ -122,7 +122,7 @@ void Compiler::call_if(const Inst& inst) {
     rare.dirty_end = static_cast<u32>(dirty_.size());
     // Registers are stored first: any of them then serves as scratch.
     std::partition(dirty_.begin() + rare.dirty_begin, dirty_.end(),
-                          [](const DirtySlot& d) { return d.from == DirtySlot::From::Register; });
+                   [](const DirtySlot& d) { return d.from == DirtySlot::From::Register; });
     rare.store_pc = pc_pending_;
     rare.pc = pc_;
     rare.jump = code_.jump(c);

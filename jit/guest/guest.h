@@ -85,8 +85,8 @@ public:
     [[nodiscard]] virtual unsigned fetch_mmu(u64 mode) const = 0;
     // Page walk. False: the fault is recorded as the pending exception. vCPU thread.
     virtual bool translate(void* state, u64 va, Access access, unsigned mmu, Translation& out) const = 0;
-    // Before an access that crosses into another page is resolved page by page: false when the span as a whole is not allowed
-    // (the exception is recorded), whatever its pages say. vCPU thread.
+    // Before an access that crosses into another page is resolved page by page: false when the span as a whole is not
+    // allowed (the exception is recorded), whatever its pages say. vCPU thread.
     virtual bool check_crossing(void*, u64 /*va*/, unsigned /*size*/) const { return true; }
     // Records the exception for a misaligned kAligned access (x86: #GP(0); arm64: alignment fault). vCPU thread.
     virtual void alignment_fault(void* state, u64 va, Access access, unsigned mmu) const = 0;

@@ -105,7 +105,7 @@ private:
     std::vector<llvm::BasicBlock*> entries_;
     std::vector<llvm::Value*> values_;  // of the block under construction
     u64 insn_pc_ = 0;
-    bool pc_set_ = false;  // the pc slot holds something else, in memory
+    bool pc_set_ = false;                  // the pc slot holds something else, in memory
     llvm::MDNode* frame_scope_ = nullptr;  // alias scopes: the frame and its TLBs never overlap guest memory
     llvm::MDNode* guest_scope_ = nullptr;
 };

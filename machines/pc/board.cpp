@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/log.h"
 #include "machines/pc/layout.h"
@@ -76,7 +77,8 @@ Result<void> Board::attach_clocks(unsigned cpus) {
 Result<void> Board::attach_serial(std::vector<std::unique_ptr<CharBackend>>& backends) {
     serial_backends_ = std::move(backends);
     for (std::size_t i = 0; i < serial_backends_.size(); ++i) {
-        uarts_.push_back(std::make_unique<Uart16550>(serial_backends_[i].get(), *clock, isa_irq(layout::kSerialIrq[i])));
+        uarts_.push_back(std::make_unique<Uart16550>(serial_backends_[i].get(), *clock, isa_irq(layout::kSerialIrq[i]),
+                                                     fmt::format("serial{}", i)));
         TANDEM_TRY(map_ports("serial port", layout::kSerial[i].base, layout::kSerial[i].size, *uarts_.back()));
         all_.push_back(uarts_.back().get());
     }
@@ -165,6 +167,18 @@ void Board::fill_cmos(u64 ram_bytes, unsigned cpus) {
 
 Result<void> Board::map_ports(const char* name, u64 base, u64 size, IoHandler& handler) {
     return io.add({name, base, size, &handler});
+}
+
+std::vector<NamedDevice> Board::named_devices() const {
+    std::vector<NamedDevice> result;
+    std::map<std::string, unsigned> seen;
+    for (Device* d : all_) {
+        std::string name(d->name());
+        if (const auto* function = dynamic_cast<const pci::PciFunction*>(d)) name += "@" + root_->address_of(*function);
+        const unsigned before = seen[name]++;
+        result.push_back({before == 0 ? name : fmt::format("{}.{}", name, before), d});
+    }
+    return result;
 }
 
 void Board::reset() {

@@ -72,6 +72,9 @@ public:
     [[nodiscard]] devices::virtio::Balloon* balloon() const { return balloon_; }
     // Flash chips from `top` down, each below the one before.
     Result<void> attach_flash(std::vector<std::unique_ptr<devices::BlockBackend>> chips, u64 top);
+    // The same with names that are unique: those of functions on PCI end in their address, and where two devices still have
+    // one name the later ones are numbered.
+    [[nodiscard]] std::vector<NamedDevice> named_devices() const;
 
     // Puts every device into its power-on state. All processors are out of guest code.
     void reset();

@@ -24,7 +24,12 @@ class PcMachine final : public Machine, private accel::ExitHandler {
 public:
     Result<void> create(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator) {
         TANDEM_TRY(check(config));
-        reboot_ = config.reboot;
+        type_ = config.type;
+        cpu_ = config.cpu;
+        on_reset_ = config.on_reset;
+        pause_at_shutdown_ = config.pause_at_shutdown;
+        start_paused_ = config.start_paused;
+        for (const auto& [name, backend] : config.drives) drives_.push_back({name, backend.get()});
         cpus_ = config.cpus;
         if (!config.pflash.empty()) {
             TANDEM_TRY_ASSIGN(firmware_, Firmware::read(*config.pflash.front(), "the first pflash drive"));
@@ -40,6 +45,8 @@ public:
                                       [this](u32 status) { control_.post_exit(status); }};
         TANDEM_TRY_ASSIGN(board_, Board::create(config, memory_, requests));
         acpi_.virtio_mmio = board_->virtio_mmio_devices();
+        forget_unused_drives(config);
+        devices_ = board_->named_devices();
         TANDEM_TRY(describe(config));
         if (firmware_) TANDEM_TRY(firmware_->map(memory_));
         if (!config.pflash.empty()) {
@@ -52,18 +59,45 @@ public:
             board_->lapics[i]->connect(*vcpu);
             vcpus_.push_back(std::move(vcpu));
         }
+        stop_devices();  // until run()
         return reset();
     }
 
     Outcome run() override {
-        board_->clock->start();
-        Outcome outcome = control_.run(vcpus_, *this, {reboot_, [this] { return reset(); }});
-        board_->clock->stop();
-        return outcome;
+        RunControl::Actions actions{on_reset_,
+                                    pause_at_shutdown_,
+                                    start_paused_,
+                                    [this] { return reset(); },
+                                    [this] { stop_devices(); },
+                                    [this] { start_devices(); }};
+        return control_.run(vcpus_, *this, actions);
     }
 
     void request_quit() override { control_.post(RunControl::Event::Quit); }
     void request_powerdown() override { board_->pm->press_power_button(); }
+    void request_reset() override { control_.post(RunControl::Event::Reset); }
+    void pause() override { control_.post(RunControl::Event::Pause); }
+    void resume() override { control_.post(RunControl::Event::Resume); }
+    [[nodiscard]] RunState state() const override { return control_.state(); }
+    [[nodiscard]] std::string exit_counts() const override {
+        static constexpr const char* kNames[] = {"port", "mmio", "msr", "hypercall"};
+        std::string text;
+        for (std::size_t kind = 0; kind < std::size(kNames); ++kind) {
+            u64 sum = 0;
+            for (const auto& vcpu : exits_) sum += vcpu[kind];
+            text += fmt::format("{:<12}{}\n", kNames[kind], sum);
+        }
+        return text;
+    }
+    void fail(std::string why) override { control_.post(RunControl::Event::Failure, std::move(why)); }
+
+    Result<void> while_stopped(const std::function<Result<void>()>& action) override {
+        return control_.while_stopped(action);
+    }
+    [[nodiscard]] MachineParts parts() override {
+        return {type_,        cpu_,       *accelerator_,  vcpus_,   board_->memory,
+                board_->mmio, board_->io, *board_->clock, devices_, drives_};
+    }
 
 private:
     static Result<void> check(const MachineConfig& config) {
@@ -148,6 +182,23 @@ private:
         return {};
     }
 
+    // Drives that no device took are gone after the set-up.
+    void forget_unused_drives(const MachineConfig& config) {
+        for (const auto& [name, backend] : config.drives) {
+            if (backend) std::erase_if(drives_, [&](const NamedDrive& d) { return d.backend == backend.get(); });
+        }
+    }
+
+    // First the clock, so that no timer makes work for a device that has been told to rest.
+    void stop_devices() {
+        board_->clock->stop();
+        for (const auto& d : devices_) d.device->machine_stopped();
+    }
+    void start_devices() {
+        for (const auto& d : devices_) d.device->machine_continues();
+        board_->clock->start();
+    }
+
     // Power-on state, then the firmware's first instruction or the kernel's entry. No vCPU is in guest code.
     Result<void> reset() {
         board_->reset();
@@ -180,6 +231,7 @@ private:
 
     // accel::ExitHandler
     void handle(accel::Vcpu& vcpu, accel::Exit& exit) override {
+        if (exit.index() < kCountedExits) ++exits_[vcpu.index()][exit.index()];
         if (auto* port = std::get_if<accel::PortExit>(&exit)) {
             handle_port(*port);
         } else if (auto* mmio = std::get_if<accel::MmioExit>(&exit)) {
@@ -237,7 +289,15 @@ private:
         e.fault = !good;
     }
 
-    bool reboot_ = true;
+    static constexpr std::size_t kCountedExits = 4;                         // the first alternatives of accel::Exit
+    std::array<std::array<u64, kCountedExits>, layout::kMaxCpus> exits_{};  // each written by its vCPU's thread
+    std::string type_;
+    std::optional<x86::CpuModel> cpu_;
+    OnGuestReset on_reset_ = OnGuestReset::Reset;
+    bool pause_at_shutdown_ = false;
+    bool start_paused_ = false;
+    std::vector<NamedDevice> devices_;
+    std::vector<NamedDrive> drives_;
     unsigned cpus_ = 1;
     AcpiConfig acpi_;
     // What the machine starts with: one of the two.

@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 struct program {
-    const char* name;         // GROUP-WHAT; groups are summed up by geometric means
-    uint64_t (*run)(void);    // the work's checksum, the same on every machine
-    int (*offered)(void);     // null: always; else whether the processor can
+    const char* name;       // GROUP-WHAT; groups are summed up by geometric means
+    uint64_t (*run)(void);  // the work's checksum, the same on every machine
+    int (*offered)(void);   // null: always; else whether the processor can
 };
 
 extern const struct program system_programs[];  // ends with a row without name

@@ -134,7 +134,9 @@ void lift_in(Lifter& l) {
     l.write(0, l.b.trunc(l.type(0), l.scratch(0)));
 }
 
-void lift_out(Lifter& l) { l.call(HelperId::port_out, {port(l, 0), port_spec(l, 0, l.op(1).size), l.b.zext(Type::I32, l.read(1))}); }
+void lift_out(Lifter& l) {
+    l.call(HelperId::port_out, {port(l, 0), port_spec(l, 0, l.op(1).size), l.b.zext(Type::I32, l.read(1))});
+}
 
 void lift_rdpid(Lifter& l) {
     const Value id = l.get(Type::I64, static_cast<u32>(offsetof(State, msr) + offsetof(Msrs, tsc_aux)));

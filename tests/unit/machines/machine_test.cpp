@@ -11,11 +11,13 @@
 #include "accel/signals.h"
 #include "machines/machine.h"
 #include "machines/pc/layout.h"
+#include "tests/unit/machines/fake_kernel.h"
 
 using namespace tandem;
 using namespace tandem::machines;
 using namespace tandem::machines::pc::layout;
 using namespace tandem::accel;
+using tandem::tests::Kernel;
 
 namespace {
 
@@ -83,43 +85,6 @@ private:
     Stage& stage_;
 };
 
-class Kernel {
-public:
-    Kernel() {
-        char name[] = "/tmp/tandem-machine-XXXXXX";
-        REQUIRE(::mkdtemp(name) != nullptr);
-        dir_ = name;
-        std::vector<u8> k(1024 + 4096, 0x90);
-        const auto put = [&](std::size_t at, auto value) { std::memcpy(k.data() + at, &value, sizeof value); };
-        put(0x1f1, u8{1});
-        put(0x1f4, u32{4096 / 16});
-        put(0x1fe, u16{0xaa55});
-        put(0x200, u16{0x6aeb});
-        put(0x202, u32{0x53726448});
-        put(0x206, u16{0x20f});
-        put(0x211, u8{1});
-        put(0x22c, u32{0x7fffffff});
-        put(0x236, u16{1});
-        put(0x238, u32{255});
-        put(0x258, u64{0x1000000});
-        put(0x260, u32{0x100000});
-        std::ofstream(dir_ / "kernel", std::ios::binary)
-            .write(reinterpret_cast<const char*>(k.data()), static_cast<std::streamsize>(k.size()));
-        std::ofstream(dir_ / "disk", std::ios::binary).write(reinterpret_cast<const char*>(k.data()), 4096);
-    }
-    ~Kernel() { std::filesystem::remove_all(dir_); }
-    std::string path(const char* name) const { return (dir_ / name).string(); }
-    MachineConfig config() const {
-        MachineConfig c;
-        c.ram_bytes = 64 * kMiB;
-        c.kernel = path("kernel");
-        return c;
-    }
-
-private:
-    std::filesystem::path dir_;
-};
-
 struct Rig {
     Stage stage;
     ScriptEngine* engine = nullptr;
@@ -180,8 +145,7 @@ TEST_CASE("machine: configuration errors name what is wrong and what there is") 
         contains(changed([](auto& c) { c.kernel.clear(), c.firmware = "no-such-bios", c.firmware_directories = {"/some"}; }),
                  "'no-such-bios' is not in /some, "));
     CHECK(contains(changed([](auto& c) { c.kernel = "/nonexistent"; }), "/nonexistent"));
-    CHECK(contains(changed([](auto& c) { c.devices.push_back({"e1000", {}}); }),
-                   "'e1000' (known: virtio-blk-pci, isa-debug-exit,"));
+    CHECK(contains(changed([](auto& c) { c.devices.push_back({"e1000", {}}); }), "'e1000' (known: "));
     CHECK(contains(changed([](auto& c) { c.devices.push_back({"virtio-blk-pci", {}}); }), "needs the property 'drive'"));
     CHECK(contains(failure(with_disk(k, {{"drive", "d1"}})), "no drive 'd1' (there are: d0)"));
     CHECK(
@@ -245,7 +209,7 @@ TEST_CASE("machine: power off, reset and triple fault end a run that may not reb
     const auto outcome = [&](Exit exit) {
         Rig rig;
         auto config = k.config();
-        config.reboot = false;
+        config.on_reset = OnGuestReset::End;
         config.cpus = 3;
         REQUIRE(rig.build(std::move(config)).ok());
         rig.stage.script.push_back(std::move(exit));
