@@ -354,7 +354,6 @@ Result<void> Pit::apply(const PitState& state) {
     port61_value_ = state.port61 & 0xf;
     backlog_ = std::min(state.backlog, kMaxBacklog);
     schedule(tick);
-    drive(tick);
     return {};
 }
 

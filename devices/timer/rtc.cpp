@@ -318,7 +318,7 @@ Result<void> Rtc::apply(const RtcState& state) {
     std::lock_guard guard(lock_);
     s_ = state;
     last_tick_ = periodic_tick();
-    update();
+    schedule();
     return {};
 }
 
