@@ -11,8 +11,10 @@ public:
     explicit Core(std::unique_ptr<devices::CharBackend> stream) : stream_(std::move(stream)) {
         stream_->set_receiver([this](std::span<const u8> bytes) -> std::size_t {
             std::lock_guard guard(lock_);
-            // Without a taker the other side must not be blocked: the Ctrl-A keys are found on the way here.
-            return receivers_[focus_] ? receivers_[focus_](bytes) : bytes.size();
+            if (receivers_[focus_]) return receivers_[focus_](bytes);
+            // What comes before its taker waits for it. Once that has gone the stream must not be blocked: the Ctrl-A keys
+            // are found on the way here.
+            return had_receiver_[focus_] ? bytes.size() : 0;
         });
     }
     ~Core() { stream_->set_receiver({}); }
@@ -22,8 +24,12 @@ public:
     void write(std::span<const u8> bytes) { stream_->write(bytes); }
     void resume_input() { stream_->resume_input(); }
     void set_receiver(unsigned which, Receiver receiver) {
-        std::lock_guard guard(lock_);
-        receivers_[which] = std::move(receiver);
+        {
+            std::lock_guard guard(lock_);
+            had_receiver_[which] = true;
+            receivers_[which] = std::move(receiver);
+        }
+        stream_->resume_input();
     }
     void set_on_monitor(std::function<void()> f) {
         std::lock_guard guard(lock_);
@@ -44,6 +50,7 @@ private:
     std::unique_ptr<devices::CharBackend> stream_;
     std::mutex lock_;  // guards what follows; held while a receiver runs, before that receiver's own lock
     std::array<Receiver, 2> receivers_;
+    std::array<bool, 2> had_receiver_{};
     std::function<void()> on_monitor_;
     unsigned focus_ = kSerial;
 };
