@@ -85,9 +85,9 @@ TEST_CASE("the balloon's driver finds its device") {
     s.type("ls /sys/bus/virtio/drivers/virtio_balloon/\n");
     CHECK(s.wait_for("virtio0"));
     // Pages that were written and freed go back, and come back as zeros.
-    s.type("dd if=/dev/zero of=/tmp/fill bs=1M count=100; rm /tmp/fill; sleep 4; echo again-$((40 + 2))\n");
+    s.type("dd if=/dev/zero of=/tmp/fill bs=1M count=64; rm /tmp/fill; sleep 4; echo again-$((40 + 2))\n");
     CHECK(s.wait_for("again-42"));
-    s.type("dd if=/dev/zero of=/tmp/fill bs=1M count=100; cmp -n 104857600 /tmp/fill /dev/zero && echo zeros-$((40 + 2))\n");
+    s.type("dd if=/dev/zero of=/tmp/fill bs=1M count=64; cmp -n 67108864 /tmp/fill /dev/zero && echo zeros-$((40 + 2))\n");
     CHECK(s.wait_for("zeros-42"));
     power_off(s);
 }
