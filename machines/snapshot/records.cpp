@@ -80,7 +80,8 @@ RecordWriter::~RecordWriter() {
 }
 
 Result<void> RecordWriter::put(const void* data, std::size_t size) {
-    if (std::fwrite(data, 1, size, file_.get()) != size) return io_error(fmt::format("cannot write '{}'", part()));
+    if (size != 0 && std::fwrite(data, 1, size, file_.get()) != size)
+        return io_error(fmt::format("cannot write '{}'", part()));
     bytes_ += size;
     return {};
 }
