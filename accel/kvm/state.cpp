@@ -61,6 +61,15 @@ Segment from_segment(const kvm_segment& k) {
     return s;
 }
 
+// What both generations of the special registers have.
+template <class In, class Out>
+void copy_common(const In& in, Out& out) {
+    out.cs = in.cs, out.ds = in.ds, out.es = in.es, out.fs = in.fs, out.gs = in.gs, out.ss = in.ss;
+    out.tr = in.tr, out.ldt = in.ldt, out.gdt = in.gdt, out.idt = in.idt;
+    out.cr0 = in.cr0, out.cr2 = in.cr2, out.cr3 = in.cr3, out.cr4 = in.cr4, out.cr8 = in.cr8;
+    out.efer = in.efer, out.apic_base = in.apic_base;
+}
+
 // MSRs that are state (SDM vol. 4, table 2-2), by member.
 struct MsrRow {
     u32 index;
@@ -175,19 +184,8 @@ void from_kvm(const kvm_sregs2& r, State& s) {
     if ((r.flags & KVM_SREGS2_FLAGS_PDPTRS_VALID) != 0) std::copy_n(r.pdptrs, s.pdpte.size(), s.pdpte.begin());
 }
 
-void narrow(const kvm_sregs2& in, kvm_sregs& out) {
-    out.cs = in.cs, out.ds = in.ds, out.es = in.es, out.fs = in.fs, out.gs = in.gs, out.ss = in.ss;
-    out.tr = in.tr, out.ldt = in.ldt, out.gdt = in.gdt, out.idt = in.idt;
-    out.cr0 = in.cr0, out.cr2 = in.cr2, out.cr3 = in.cr3, out.cr4 = in.cr4, out.cr8 = in.cr8;
-    out.efer = in.efer, out.apic_base = in.apic_base;
-}
-
-void widen(const kvm_sregs& in, kvm_sregs2& out) {
-    out.cs = in.cs, out.ds = in.ds, out.es = in.es, out.fs = in.fs, out.gs = in.gs, out.ss = in.ss;
-    out.tr = in.tr, out.ldt = in.ldt, out.gdt = in.gdt, out.idt = in.idt;
-    out.cr0 = in.cr0, out.cr2 = in.cr2, out.cr3 = in.cr3, out.cr4 = in.cr4, out.cr8 = in.cr8;
-    out.efer = in.efer, out.apic_base = in.apic_base;
-}
+void narrow(const kvm_sregs2& in, kvm_sregs& out) { copy_common(in, out); }
+void widen(const kvm_sregs& in, kvm_sregs2& out) { copy_common(in, out); }
 
 void to_xsave(const State& s, std::span<u8> image) {
     const X87& f = s.x87;
