@@ -11,6 +11,7 @@
 #include "cpu/arch_state.h"
 #include "devices/fabric/guest_memory.h"
 #include "devices/fabric/interrupts.h"
+#include "devices/fabric/system_register.h"
 
 namespace tandem::accel {
 
@@ -21,16 +22,19 @@ class Vcpu;
 class ExitHandler {
 public:
     virtual ~ExitHandler() = default;
-    // Port, MMIO, MSR and hypercall exits: performs the access and fills in the answer.
+    // Port, MMIO, MSR, system register and hypercall exits: performs the access and fills in the answer.
     virtual void handle(Vcpu& vcpu, Exit& exit) = 0;
-    // The interrupt controller's side of this vCPU, and its clock.
+    // x86: the interrupt controller's side of this vCPU.
     virtual devices::CpuInterruptController& interrupt_controller(unsigned vcpu_index) = 0;
+    // What this vCPU's counter is derived from: x86 its time-stamp counter, Arm the physical counter (CNTPCT_EL0).
     virtual u64 tsc(unsigned vcpu_index) = 0;
+    // Arm: one of this vCPU's generic timers was programmed. Also called after a state was imported.
+    virtual void timer_programmed(unsigned /*vcpu_index*/, devices::ArmTimer, const devices::TimerSetting&) {}
     // The vCPU's guest now reads tsc() + offset as its time-stamp counter. Also called after a state was imported.
     virtual void tsc_offset_changed(unsigned /*vcpu_index*/, u64 /*offset*/) {}
     // FERR#: an x87 exception that the guest wants by interrupt (CR0.NE = 0).
     virtual void fpu_error(unsigned /*vcpu_index*/) {}
-    // What CPUID tells of the machine: ticks of tsc() per second (0: not told), and the number of processors.
+    // Ticks of tsc() per second (x86: what CPUID tells, 0: nothing; Arm: CNTFRQ_EL0), and the number of processors.
     virtual u64 tsc_hz() { return 0; }
     virtual unsigned cpu_count() { return 1; }
 };

@@ -6,7 +6,7 @@ void SignalWord::raise_sipi(u8 vector) {
     u32 old = word_.load();
     u32 next = 0;
     do {
-        next = (old & 0xffu) | Sipi | static_cast<u32>(vector) << kSipiVectorShift;
+        next = (old & ~0xff00u) | Sipi | static_cast<u32>(vector) << kSipiVectorShift;
     } while (!word_.compare_exchange_weak(old, next));
     word_.notify_one();
 }

@@ -1,10 +1,11 @@
-// What other threads tell a vCPU: interrupt line, NMI, INIT, SIPI and exit requests. The part of contracts U1..U4 that every
-// engine shares.
+// What other threads tell a vCPU: interrupt lines, NMI, INIT, SIPI, power-on and exit requests. The part of contracts U1..U4
+// that every engine shares.
 #pragma once
 
 #include <atomic>
 
 #include "base/types.h"
+#include "devices/fabric/interrupts.h"
 
 namespace tandem::accel {
 
@@ -13,12 +14,20 @@ class SignalWord {
 public:
     enum Bit : u32 {
         ExitRequest = 1u << 0,
-        Interrupt = 1u << 1,  // the interrupt line is up (a level: take() leaves it)
+        Interrupt = 1u << 1,  // INTR or IRQ is up (a level, as the other lines: never taken)
         Nmi = 1u << 2,
         Init = 1u << 3,
         Sipi = 1u << 4,
+        PowerOn = 1u << 5,
+        FastInterrupt = 1u << 16,
+        VirtualInterrupt = 1u << 17,
+        VirtualFastInterrupt = 1u << 18,
     };
     static constexpr unsigned kSipiVectorShift = 8;  // bits 15:8 hold the last SIPI's vector
+    static constexpr Bit bit_of(devices::CpuLine line) {
+        constexpr Bit kBits[] = {Interrupt, FastInterrupt, VirtualInterrupt, VirtualFastInterrupt};
+        return kBits[static_cast<unsigned>(line)];
+    }
 
     void raise(u32 bits) {
         const u32 old = word_.fetch_or(bits);

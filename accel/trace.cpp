@@ -1,7 +1,16 @@
 #include "accel/trace.h"
 
+#include "base/bits.h"
+
 namespace tandem::accel {
 namespace {
+
+// ESR_ELx.ISS of a trapped MSR or MRS without the register number (Arm ARM, D17.2.37).
+u64 syndrome(const SystemRegisterExit& e) {
+    const u64 op0 = bits(e.encoding, 15, 14), op1 = bits(e.encoding, 13, 11), crn = bits(e.encoding, 10, 7);
+    const u64 crm = bits(e.encoding, 6, 3), op2 = bits(e.encoding, 2, 0);
+    return op0 << 20 | op2 << 17 | op1 << 14 | crn << 10 | crm << 1 | (e.write ? 0u : 1u);
+}
 
 struct Description {
     std::string_view reason;
@@ -9,12 +18,17 @@ struct Description {
     u64 info2 = 0;
 };
 
-// Exit reason names as KVM prints them for VMX (arch/x86/include/uapi/asm/vmx.h).
+// Exit reason names as KVM prints them: for VMX (arch/x86/include/uapi/asm/vmx.h), and for what only Arm has by exception
+// class (arch/arm64/include/asm/kvm_arm.h), where info1 is the syndrome.
 struct Describe {
     Description operator()(const PortExit& e) const { return {"IO_INSTRUCTION", io_qualification(e)}; }
     Description operator()(const MmioExit& e) const { return {"EPT_MISCONFIG", e.write ? u64{2} : u64{1}, e.address}; }
     Description operator()(const MsrExit& e) const { return {e.write ? "MSR_WRITE" : "MSR_READ"}; }
-    Description operator()(const HypercallExit&) const { return {"VMCALL"}; }
+    Description operator()(const SystemRegisterExit& e) const { return {"SYS64", syndrome(e)}; }
+    Description operator()(const HypercallExit& e) const {
+        if (e.conduit == HypercallExit::Conduit::Vmcall) return {"VMCALL"};
+        return {e.conduit == HypercallExit::Conduit::Hvc ? "HVC64" : "SMC64", e.immediate};
+    }
     Description operator()(const HaltExit&) const { return {"HLT"}; }
     Description operator()(const ShutdownExit&) const { return {"TRIPLE_FAULT"}; }
     Description operator()(const DebugExit& e) const {
@@ -38,6 +52,13 @@ struct Complete {
     std::string operator()(const MsrExit& e) const {
         return fmt::format("kvm_msr: msr_{} {:x} = 0x{:x}{}", e.write ? "write" : "read", e.index, e.data,
                            e.fault ? " (#GP)" : "");
+    }
+    std::string operator()(const SystemRegisterExit& e) const {
+        const u16 r = e.encoding;
+        constexpr std::string_view kNotes[] = {" (undefined)", "", " (trapped)"};
+        return fmt::format("kvm_sys_access: Op0({}) Op1({}) CRn({}) CRm({}) Op2({}) {} 0x{:x}{}", bits(r, 15, 14),
+                           bits(r, 13, 11), bits(r, 10, 7), bits(r, 6, 3), bits(r, 2, 0), e.write ? "write" : "read", e.data,
+                           kNotes[static_cast<unsigned>(e.answer)]);
     }
     std::string operator()(const HypercallExit& e) const {
         return fmt::format("kvm_hypercall: nr 0x{:x} a0 0x{:x} a1 0x{:x} a2 0x{:x} a3 0x{:x} result 0x{:x}", e.number,

@@ -10,7 +10,8 @@ namespace tandem::accel {
 // The exit itself: "kvm_exit: vcpu 0 reason IO_INSTRUCTION rip 0x... info1 1f00039 info2 0". info1 is the exit qualification
 // (Intel SDM vol. 3, 28.2.1, table 28-5 for I/O instructions).
 void trace_exit(unsigned vcpu, u64 pc, const Exit& exit);
-// What the access did, once its answer is known: kvm_pio, kvm_mmio, kvm_msr, kvm_hypercall lines.
+// What the access did, once its answer is known: kvm_pio, kvm_mmio, kvm_msr, kvm_sys_access, kvm_hypercall
+// lines.
 void trace_completion(const Exit& exit);
 // An external interrupt was taken: "kvm_inj_virq: vcpu 0 IRQ 0x30".
 void trace_injection(unsigned vcpu, unsigned vector);

@@ -144,9 +144,10 @@ Result<void> JitVcpu::import_state(const cpu::ArchState& in) {
     return {};
 }
 
-void JitVcpu::set_interrupt_line(bool level) {
-    if (!level) return signals_.lower(SignalWord::Interrupt);
-    signals_.raise(SignalWord::Interrupt);
+void JitVcpu::set_line(devices::CpuLine line, bool level) {
+    const auto bit = SignalWord::bit_of(line);
+    if (!level) return signals_.lower(bit);
+    signals_.raise(bit);
     if (attached_.load(std::memory_order_acquire)) translator_->request_attention();
 }
 

@@ -251,9 +251,10 @@ void KvmVcpu::request_exit() {
     kick();
 }
 
-void KvmVcpu::set_interrupt_line(bool level) {
-    if (!level) return signals_.lower(SignalWord::Interrupt);
-    signals_.raise(SignalWord::Interrupt);
+void KvmVcpu::set_line(devices::CpuLine line, bool level) {
+    const auto bit = SignalWord::bit_of(line);
+    if (!level) return signals_.lower(bit);
+    signals_.raise(bit);
     kick();
 }
 

@@ -55,7 +55,7 @@ public:
     Result<void> import_state(const cpu::ArchState& in) override;
 
     // CpuSignals
-    void set_interrupt_line(bool level) override;
+    void set_line(devices::CpuLine line, bool level) override;
     void raise_nmi() override;
     void raise_init() override;
     void raise_sipi(u8 vector) override;

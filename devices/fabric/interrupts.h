@@ -10,19 +10,33 @@
 
 namespace tandem::devices {
 
+// Level-sensitive inputs of a processor.
+enum class CpuLine : u8 {
+    Interrupt,             // x86: INTR; Arm: IRQ
+    FastInterrupt,         // Arm: FIQ
+    VirtualInterrupt,      // Arm: virtual IRQ from the controller's list registers, beside HCR_EL2.VI
+    VirtualFastInterrupt,  // Arm: virtual FIQ, beside HCR_EL2.VF
+};
+
 // From a local interrupt controller (or reset logic) to its processor. Implemented by the engine's vCPU.
-// Any thread; must not block, must not call back.
+// Any thread; must not block, must not call back. What an architecture does not have leads nowhere.
 class CpuSignals {
 public:
     virtual ~CpuSignals() = default;
-    // INTR: the controller has (or no longer has) an interrupt to deliver; wakes a halted processor.
-    virtual void set_interrupt_line(bool level) = 0;
-    virtual void raise_nmi() = 0;
-    virtual void raise_init() = 0;
-    virtual void raise_sipi(u8 vector) = 0;
+    // The controller has (or no longer has) an interrupt to deliver; wakes a halted processor.
+    virtual void set_line(CpuLine line, bool level) = 0;
+    void set_interrupt_line(bool level) { set_line(CpuLine::Interrupt, level); }
+    // x86
+    virtual void raise_nmi() {}
+    virtual void raise_init() {}
+    virtual void raise_sipi(u8 /*vector*/) {}
+    // Arm: a processor that is off goes through a cold reset and starts at `entry`, in the highest exception level it has,
+    // with `context` in X0 (PSCI 1.1, 6.4). Nobody calls it for one that is on.
+    virtual void power_on(u64 /*entry*/, u64 /*context*/) {}
 };
 
-// From a processor to its local interrupt controller. Called on the vCPU's thread.
+// From a processor to its local interrupt controller where interrupts have vectors (x86). On Arm the guest asks the
+// controller itself, and the processor sees nothing but its lines. Called on the vCPU's thread.
 class CpuInterruptController {
 public:
     virtual ~CpuInterruptController() = default;

@@ -53,7 +53,7 @@ public:
         if (index_ == 0) stage_.imported.push_back(std::get<cpu::x86::State>(in));
         return {};
     }
-    void set_interrupt_line(bool) override {}
+    void set_line(devices::CpuLine, bool) override {}
     void raise_nmi() override {}
     void raise_init() override {}
     void raise_sipi(u8) override {}

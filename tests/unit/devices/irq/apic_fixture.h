@@ -12,7 +12,9 @@
 namespace tandem::devices::test {
 
 struct FakeCpu : CpuSignals {
-    void set_interrupt_line(bool level) override { intr = level; }
+    void set_line(CpuLine line, bool level) override {
+        if (line == CpuLine::Interrupt) intr = level;
+    }
     void raise_nmi() override { ++nmis; }
     void raise_init() override { ++inits; }
     void raise_sipi(u8 vector) override { sipis.push_back(vector); }
