@@ -3,10 +3,11 @@
 
 #include <variant>
 
+#include "cpu/arm64/state.h"
 #include "cpu/x86/state.h"
 
 namespace tandem::cpu {
 
-using ArchState = std::variant<x86::State>;
+using ArchState = std::variant<x86::State, arm64::State>;
 
 }  // namespace tandem::cpu
