@@ -47,6 +47,7 @@ public:
         kPauthDb = 1u << 22,
         kLowerTrap = 1u << 23,  // some EL2 trap of EL1 system registers is on: every access asks
         kTge = 1u << 24,
+        kFpExact = 1u << 25,  // fpu::needs_exact(FPCR)
         kSysregChecks = kLowerTrap,
     };
     [[nodiscard]] bool has(u64 b) const { return (value_ & b) != 0; }
