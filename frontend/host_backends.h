@@ -20,6 +20,9 @@ Result<void> open_chardevs(const Options& options, machines::MachineConfig& conf
 Result<std::unique_ptr<devices::CharBackend>> open_serial(std::string_view description, machines::MachineConfig& config,
                                                           const devices::ConsoleEvents& events);
 
+// Opens every -drive of `options` into `config`, and adds the devices of those with if=virtio. Errors name the option.
+Result<void> open_drives(const Options& options, machines::MachineConfig& config);
+
 // Opens every -netdev and -nic of `options` into `config`, and adds the cards that -nic asks for.
 Result<void> open_networks(const Options& options, machines::MachineConfig& config);
 

@@ -29,26 +29,6 @@ namespace {
 
 enum ExitStatus { kSuccess = 0, kUsage = 1, kShutdown = 3, kInternalError = 4, kSignalBase = 128 };
 
-Result<void> open_drives(const Options& options, machines::MachineConfig& config) {
-    unsigned next = 0;
-    for (const auto& d : options.drives) {
-        const std::string id = d.id.empty() ? fmt::format("drive{}", next) : d.id;
-        ++next;
-        for (const auto& [other, backend] : config.drives) {
-            if (other == id) return invalid(fmt::format("-drive: the id '{}' is used twice", id));
-        }
-        auto backend = devices::open_raw({d.file, d.readonly, d.snapshot || options.snapshot});
-        if (!backend) return std::move(backend).error().context("-drive");
-        if (d.interface == "pflash") {
-            config.pflash.push_back(std::move(backend).value());
-            continue;
-        }
-        config.drives.emplace_back(id, std::move(backend).value());
-        if (d.interface == "virtio") config.devices.push_back({"virtio-blk-pci", {{"drive", id}}});
-    }
-    return {};
-}
-
 // Properties that -global gives to all devices of a kind.
 void apply_globals(const Options& options, machines::MachineConfig& config) {
     for (const auto& g : options.globals) {
@@ -179,7 +159,8 @@ MonitorContext monitor_context(const Options& options, machines::Machine& machin
     context.log_categories = options.log_categories;
     for (std::size_t i = 0; i < options.drives.size(); ++i) {
         const auto& d = options.drives[i];
-        context.drives.push_back(fmt::format("{}: image {}", d.id.empty() ? fmt::format("drive{}", i) : d.id, d.file));
+        context.drives.push_back(
+            fmt::format("{}: image {}", d.id.empty() ? fmt::format("drive{}", i) : d.id, d.options.file));
     }
     for (const auto& c : options.chardevs) context.chardevs.push_back(fmt::format("chardev: {}", c.head));
     return context;

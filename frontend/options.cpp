@@ -84,23 +84,16 @@ Result<void> set_memory(Options& o, std::string_view value) {
 }
 
 Result<void> add_drive(Options& o, std::string_view value) {
-    PropertyList p = parse_properties(value, false);
-    DriveSpec d;
-    d.file = p.take("file");
-    d.id = p.take("id");
-    d.interface = p.take("if", "virtio");
-    const std::string format = p.take("format", "raw");
-    TANDEM_TRY_ASSIGN(d.readonly, p.take_bool("readonly", false));
-    TANDEM_TRY_ASSIGN(d.snapshot, p.take_bool("snapshot", false));
-    if (d.file.empty()) return invalid("a drive needs file=PATH");
-    if (format != "raw") return invalid(fmt::format("format '{}' is not supported (known: raw)", format));
-    if (d.interface != "virtio" && d.interface != "none" && d.interface != "pflash") {
-        return invalid(fmt::format("if={} is not supported (known: virtio, none, pflash)", d.interface));
-    }
-    if (d.interface == "none" && d.id.empty())
-        return invalid("a drive with if=none needs id=NAME for a -device to refer to");
-    TANDEM_TRY(p.finish("-drive", "file, id, if, format, readonly, snapshot"));
-    o.drives.push_back(std::move(d));
+    TANDEM_TRY_ASSIGN(DriveSpec drive, parse_drive(parse_properties(value, false)));
+    o.drives.push_back(std::move(drive));
+    return {};
+}
+
+// -hda and the like: a path, with nothing in it that is special.
+Result<void> add_disk(Options& o, std::string_view value) {
+    DriveSpec drive;
+    drive.options.file = value;
+    o.drives.push_back(std::move(drive));
     return {};
 }
 
@@ -303,10 +296,17 @@ constexpr std::array kRows{
     OptionRow{"L", "DIRECTORY", "Where to look for firmware first.", add_directory},
     OptionRow{"debugcon", "stdio|null|file:PATH|...", "Where firmware's debug port (0x402, and 0xe9) leads.",
               set_text<&Options::debug_console>},
-    OptionRow{"drive", "file=PATH[,id=ID][,if=virtio|none|pflash][,format=raw][,readonly=on][,snapshot=on]",
+    OptionRow{"drive", "file=PATH[,id=ID][,if=virtio|none|pflash][,format=FORMAT][,PROP=VALUE...]",
               "Disk image; with if=virtio (the default) it appears as a virtio-blk device. if=pflash: firmware, then its "
-              "variables.",
+              "variables. format=raw (default), or qcow2, vdi, vmdk, ... which qemu-nbd opens; PATH may be an NBD server: "
+              "nbd:unix:PATH, nbd:HOST:PORT, nbd://HOST/NAME. readonly=on, snapshot=on, "
+              "cache=writeback|none|writethrough|directsync|unsafe, aio=threads|io_uring|native, discard=unmap|ignore, "
+              "detect-zeroes=off|on|unmap.",
               add_drive},
+    OptionRow{"hda", "FILE", "The same as -drive file=FILE, for a raw image; also -hdb, -hdc, -hdd.", add_disk},
+    OptionRow{"hdb", "FILE", "Another disk.", add_disk},
+    OptionRow{"hdc", "FILE", "Another disk.", add_disk},
+    OptionRow{"hdd", "FILE", "Another disk.", add_disk},
     OptionRow{"device", "DRIVER[,PROP=VALUE...]", "Adds a device; 'help' lists them, 'DRIVER,help' one's properties.",
               add_device},
     OptionRow{"snapshot", nullptr, "Writes of all drives go to temporary files that are gone at exit.",

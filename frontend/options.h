@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "base/types.h"
+#include "devices/fabric/backends.h"
 
 namespace tandem::frontend {
 
@@ -32,10 +33,11 @@ PropertyList parse_properties(std::string_view text, bool implied_head);
 Result<u64> parse_size(std::string_view text);
 
 struct DriveSpec {
-    std::string file, id, interface = "virtio";
-    bool readonly = false;
-    bool snapshot = false;
+    std::string id, interface = "virtio";
+    devices::DriveOptions options;
 };
+// The argument of -drive. Errors name the property.
+Result<DriveSpec> parse_drive(PropertyList properties);
 
 struct Options {
     enum class Action : u8 { Run, Help, Version, ListMachines, ListDevices, ListCpus, ListLog } action = Action::Run;

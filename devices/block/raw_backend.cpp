@@ -1,20 +1,15 @@
-// Raw images: the file itself, or a read-only file under a temporary overlay.
-#include <algorithm>
-#include <mutex>
-#include <shared_mutex>
-#include <vector>
+#include "devices/block/raw_backend.h"
 
 #include "devices/block/raw_file.h"
-#include "devices/fabric/backends.h"
+#include "devices/block/uring.h"
 
-namespace tandem::devices {
+namespace tandem::devices::block {
 namespace {
-
-using block::RawFile;
 
 class RawBackend final : public BlockBackend {
 public:
-    RawBackend(RawFile file, bool readonly) : file_(std::move(file)), readonly_(readonly) {}
+    RawBackend(RawFile file, bool readonly, std::unique_ptr<Uring> uring)
+        : file_(std::move(file)), readonly_(readonly), uring_(std::move(uring)) {}
 
     [[nodiscard]] u64 size_bytes() const override { return file_.size(); }
     [[nodiscard]] bool readonly() const override { return readonly_; }
@@ -23,6 +18,23 @@ public:
         TANDEM_TRY(check_writable());
         return file_.write(offset, in);
     }
+    Result<void> read_parts(u64 offset, std::span<const iovec> parts) override { return file_.read_parts(offset, parts); }
+    Result<void> write_parts(u64 offset, std::span<const iovec> parts) override {
+        TANDEM_TRY(check_writable());
+        return file_.write_parts(offset, parts);
+    }
+
+    bool start(BlockTransfer& t) override {
+        if (!uring_ || (t.write && readonly_) || !file_.may_transfer(t.write, t.offset, t.parts)) return false;
+        const u64 size = size_of(t.parts);
+        uring_->begin(t.write, file_.fd(), t.offset, t.parts, [this, size, t](i64 moved) {
+            if (moved == static_cast<i64>(size)) return t.done({});
+            // Less than all, or an error: once more in the way that tells why.
+            t.done(t.write ? file_.write_parts(t.offset, t.parts) : file_.read_parts(t.offset, t.parts));
+        });
+        return true;
+    }
+
     Result<void> flush() override { return readonly_ ? Result<void>{} : file_.flush(); }
     Result<void> write_zeroes(u64 offset, u64 size, bool may_unmap) override {
         TANDEM_TRY(check_writable());
@@ -45,126 +57,20 @@ private:
 
     RawFile file_;
     bool readonly_;
-};
-
-// Writes go to the overlay, in clusters copied from the base when they are first touched.
-class SnapshotBackend final : public BlockBackend {
-public:
-    SnapshotBackend(RawFile base, RawFile overlay)
-        : base_(std::move(base)), overlay_(std::move(overlay)), present_(clusters(base_.size())) {}
-
-    [[nodiscard]] u64 size_bytes() const override { return base_.size(); }
-    [[nodiscard]] bool readonly() const override { return false; }
-
-    Result<void> read(u64 offset, std::span<u8> out) override {
-        std::shared_lock guard(lock_);
-        while (!out.empty()) {
-            const Run run = run_at(offset, out.size());
-            TANDEM_TRY((run.in_overlay ? overlay_ : base_).read(offset, out.first(run.size)));
-            offset += run.size;
-            out = out.subspan(run.size);
-        }
-        return {};
-    }
-
-    Result<void> write(u64 offset, std::span<const u8> in) override {
-        TANDEM_TRY(make_present(offset, in.size()));
-        std::shared_lock guard(lock_);
-        return overlay_.write(offset, in);
-    }
-
-    // The overlay does not outlive the process, so nothing needs to reach stable storage.
-    Result<void> flush() override { return {}; }
-
-    Result<void> write_zeroes(u64 offset, u64 size, bool may_unmap) override {
-        TANDEM_TRY(make_present(offset, size));
-        std::shared_lock guard(lock_);
-        return overlay_.write_zeroes(offset, size, may_unmap);
-    }
-
-    Result<void> discard(u64 offset, u64 size) override { return write_zeroes(offset, size, true); }
-
-    [[nodiscard]] bool holds_changes() const override { return true; }
-    Result<void> read_changes(const std::function<Result<void>(u64, std::span<const u8>)>& take) override {
-        std::shared_lock guard(lock_);
-        std::vector<u8> buffer(kCluster);
-        for (u64 c = 0; c < present_.size(); ++c) {
-            if (!present_[c]) continue;
-            const u64 start = c * kCluster;
-            const auto part = std::span(buffer).first(std::min(kCluster, base_.size() - start));
-            TANDEM_TRY(overlay_.read(start, part));
-            TANDEM_TRY(take(start, part));
-        }
-        return {};
-    }
-    Result<void> drop_changes() override {
-        std::unique_lock guard(lock_);
-        present_.assign(present_.size(), false);
-        return overlay_.discard(0, overlay_.size());
-    }
-    Result<i64> modified_ns() override { return base_.modified_ns(); }
-
-private:
-    static constexpr u64 kCluster = 64 * 1024;
-    struct Run {
-        bool in_overlay;
-        u64 size;
-    };
-
-    static u64 clusters(u64 size) { return (size + kCluster - 1) / kCluster; }
-
-    // The longest run from `offset` on that lies in one of the two files. Out-of-range offsets are left to the base to
-    // refuse.
-    [[nodiscard]] Run run_at(u64 offset, u64 size) const {
-        if (offset >= base_.size() || size > base_.size() - offset) return {false, size};
-        const u64 first = offset / kCluster;
-        const bool in_overlay = present_[first];
-        u64 next = first + 1;
-        while (next * kCluster < offset + size && present_[next] == in_overlay) ++next;
-        return {in_overlay, std::min(size, next * kCluster - offset)};
-    }
-
-    Result<void> make_present(u64 offset, u64 size) {
-        if (offset >= base_.size() || size > base_.size() - offset || size == 0) return {};
-        const u64 first = offset / kCluster;
-        const u64 last = (offset + size - 1) / kCluster;
-        {
-            std::shared_lock guard(lock_);
-            const auto begin = present_.begin();
-            if (std::all_of(begin + static_cast<i64>(first), begin + static_cast<i64>(last) + 1, [](bool p) { return p; })) {
-                return {};
-            }
-        }
-        std::unique_lock guard(lock_);
-        std::vector<u8> buffer(kCluster);
-        for (u64 c = first; c <= last; ++c) {
-            if (present_[c]) continue;
-            const u64 start = c * kCluster;
-            const auto part = std::span(buffer).first(std::min(kCluster, base_.size() - start));
-            TANDEM_TRY(base_.read(start, part));
-            TANDEM_TRY(overlay_.write(start, part));
-            present_[c] = true;
-        }
-        return {};
-    }
-
-    RawFile base_;
-    RawFile overlay_;
-    std::shared_mutex lock_;  // guards present_; held shared across transfers so that a cluster does not move below one
-    std::vector<bool> present_;
+    std::unique_ptr<Uring> uring_;  // last: its thread uses the file
 };
 
 }  // namespace
 
 Result<std::unique_ptr<BlockBackend>> open_raw(const DriveOptions& options) {
-    const bool reads_only = options.readonly || options.snapshot;
-    TANDEM_TRY_ASSIGN(auto file,
-                      RawFile::open(options.file, reads_only ? RawFile::Access::ReadOnly : RawFile::Access::ReadWrite));
-    if (options.readonly || !options.snapshot) {
-        return std::unique_ptr<BlockBackend>(std::make_unique<RawBackend>(std::move(file), options.readonly));
+    const auto access = options.readonly ? RawFile::Access::ReadOnly : RawFile::Access::ReadWrite;
+    const auto caching = options.direct ? RawFile::Caching::Direct : RawFile::Caching::Host;
+    TANDEM_TRY_ASSIGN(auto file, RawFile::open(options.file, access, caching));
+    std::unique_ptr<Uring> uring;
+    if (options.io_uring) {
+        TANDEM_TRY_ASSIGN(uring, Uring::create());
     }
-    TANDEM_TRY_ASSIGN(auto overlay, RawFile::create_temporary(file.size()));
-    return std::unique_ptr<BlockBackend>(std::make_unique<SnapshotBackend>(std::move(file), std::move(overlay)));
+    return std::unique_ptr<BlockBackend>(std::make_unique<RawBackend>(std::move(file), options.readonly, std::move(uring)));
 }
 
-}  // namespace tandem::devices
+}  // namespace tandem::devices::block

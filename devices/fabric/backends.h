@@ -2,6 +2,7 @@
 #pragma once
 
 #include <poll.h>
+#include <sys/uio.h>
 
 #include <functional>
 #include <memory>
@@ -14,15 +15,33 @@
 
 namespace tandem::devices {
 
-// A disk. Calls are synchronous and may come from any thread, concurrently; the device model owns the worker threads.
+// A transfer that goes on by itself. Offset and size are whole sectors; the parts may be of any size and stay valid until
+// `done` has been called.
+struct BlockTransfer {
+    bool write = false;
+    u64 offset = 0;
+    std::vector<iovec> parts;
+    std::function<void(const Result<void>&)> done;
+};
+
+// A disk. Calls may come from any thread, concurrently; but for start() they return when the work is done, and the device
+// model owns the threads that wait.
 class BlockBackend {
 public:
     virtual ~BlockBackend() = default;
     [[nodiscard]] virtual u64 size_bytes() const = 0;
     [[nodiscard]] virtual bool readonly() const = 0;
+    // What the guest is to be told of the cache at first: whether a write that has ended is stable without a flush.
+    [[nodiscard]] virtual bool writes_through() const { return false; }
     // Whole transfers at byte offsets, multiples of 512; past the end or failed: Io, with the path and the host's reason.
     virtual Result<void> read(u64 offset, std::span<u8> out) = 0;
     virtual Result<void> write(u64 offset, std::span<const u8> in) = 0;
+    // The same over pieces of any size whose sum is a multiple of 512.
+    virtual Result<void> read_parts(u64 offset, std::span<const iovec> parts);
+    virtual Result<void> write_parts(u64 offset, std::span<const iovec> parts);
+    // Begins a transfer and answers true; `done` is then called once, on a thread of the back end's, maybe before this
+    // returns. False: the transfer is for read_parts() or write_parts(). The destructor waits for what has begun.
+    virtual bool start(BlockTransfer&) { return false; }
     // Everything written so far is on stable storage when it returns (fdatasync).
     virtual Result<void> flush() = 0;
     // The range reads as zeros afterwards. `may_unmap` allows giving its storage back. Same rules as write().
@@ -46,14 +65,26 @@ public:
     virtual Result<i64> modified_ns() { return 0; }
 };
 
+enum class DetectZeroes : u8 { Off, On, Unmap };
 struct DriveOptions {
+    // A path; or where an NBD server is: nbd:unix:PATH, nbd:HOST:PORT (each with :exportname=NAME), a URI (nbd://,
+    // nbd+unix://), or json:{...}.
     std::string file;
     bool readonly = false;
     bool snapshot = false;  // writes go to a temporary overlay that is gone at exit
+    std::string format = "raw";
+    bool direct = false;         // bypasses the host's page cache (O_DIRECT)
+    bool write_through = false;  // see BlockBackend::writes_through()
+    bool no_flush = false;       // flushes do nothing: for data that may be lost with the host
+    bool io_uring = false;       // start() works; otherwise the device's threads wait for each transfer
+    bool discard = true;         // storage is given back; otherwise discard does nothing and zeroes are written
+    DetectZeroes detect_zeroes = DetectZeroes::Off;  // writes of zeros become write_zeroes(), with Unmap ones that may unmap
 };
-// Opens a raw image. Errors name the file: missing, not readable, not a multiple of 512, locked by another user (also by a
-// second drive of the same machine).
-Result<std::unique_ptr<BlockBackend>> open_raw(const DriveOptions& options);
+// Opens a disk. Errors name the file: missing, not readable, not a multiple of 512, locked by another user (also by a second
+// drive of the same machine), of a format that nothing here reads, or with options that the host cannot give.
+Result<std::unique_ptr<BlockBackend>> open_drive(const DriveOptions& options);
+// Known values of `format`, for messages.
+std::string drive_formats();
 
 // A character stream: serial ports, consoles.
 class CharBackend {

@@ -6,7 +6,6 @@
 #include <array>
 #include <atomic>
 
-#include "base/bits.h"
 #include "devices/virtio/cursor.h"
 
 namespace tandem::devices::virtio {
@@ -19,6 +18,7 @@ constexpr u32 kMaxSegments = kQueueSize - 2;  // header and status take a descri
 constexpr u32 kMaxRangeSectors = 1u << 22;    // 2 GiB for one discard or write-zeroes range
 constexpr u32 kMaxRanges = 32;
 constexpr std::size_t kIdBytes = 20;
+constexpr unsigned kMinThreads = 2, kMaxThreads = 8;  // that wait for the host
 
 // 5.2.3
 enum Feature : u64 {
@@ -63,9 +63,11 @@ public:
     Block(GuestMemory& memory, std::unique_ptr<BlockBackend> disk, const BlockOptions& options)
         : VirtioDevice(memory,
                        {options.name, kDeviceId, features_of(*disk, options), std::vector<u16>(options.queues, kQueueSize)}),
-          disk_(std::move(disk)),
           serial_(options.serial),
-          pool_(std::min<unsigned>(4, 1u + options.queues), options.queues, [this](u16 q) { serve(q); }) {
+          writeback_(!disk->writes_through()),
+          disk_(std::move(disk)),
+          pool_(std::clamp<unsigned>(options.queues, kMinThreads, kMaxThreads), options.queues,
+                [this](u16 q) { serve(q); }) {
         const u32 granularity = options.logical_block_size / kSector;
         const std::array<ConfigRow, 14> rows{{
             {0, 8, disk_->size_bytes() / kSector},
@@ -105,7 +107,7 @@ public:
 
 protected:
     void queue_ready(u16 index) override { pool_.ring(index); }
-    void reset_config() override { writeback_ = true; }
+    void reset_config() override { writeback_ = !disk_->writes_through(); }
     [[nodiscard]] std::vector<u8> capture_config() const override { return {static_cast<u8>(writeback_ ? 1 : 0)}; }
     Result<void> apply_config(const std::vector<u8>& config) override {
         if (config.size() != 1) return Error{Errc::Corrupt, fmt::format("{}: saved configuration has another size", name())};
@@ -129,6 +131,13 @@ private:
         }
     }
 
+    // A request under way, and where its status byte is.
+    struct Request {
+        Chain chain;
+        Segment status;
+        u64 moved = 0;  // bytes that a successful read writes
+    };
+
     void execute(u16 queue, Chain& chain) {
         Cursor in(chain.readable);
         Header header{};
@@ -136,24 +145,27 @@ private:
         if (chain.writable.empty()) return fail(chain, "no room for the status byte");
         // The status is the last writable byte, wherever the driver put it (2.7.4).
         Segment& last = chain.writable.back();
-        const Segment status{last.gpa + last.host.size() - 1, last.host.last(1)};
+        Request request;
+        request.status = {last.gpa + last.host.size() - 1, last.host.last(1)};
         last.host = last.host.first(last.host.size() - 1);
         if (last.host.empty()) chain.writable.pop_back();
-        u64 written = 0;
-        status.host[0] = perform(header, in, chain.writable, written);
-        dma().written(status.gpa, 1);
-        complete(queue, chain, static_cast<u32>(written + 1));
+        if (header.type == In || header.type == Out) {
+            request.chain = std::move(chain);
+            return transfer(queue, header, in, std::move(request));
+        }
+        const Status status = perform(header, in, chain.writable, request.moved);
+        request.chain = std::move(chain);
+        finish(queue, request, status);
+    }
+
+    void finish(u16 queue, const Request& request, Status status) {
+        request.status.host[0] = status;
+        dma().written(request.status.gpa, 1);
+        complete(queue, request.chain, static_cast<u32>((status == Ok ? request.moved : 0) + 1));
     }
 
     Status perform(const Header& header, Cursor& in, std::span<const Segment> out, u64& written) {
         switch (header.type) {
-            case In: return transfer(header.sector, Cursor(out), false, written);
-            case Out: {
-                u64 ignored = 0;
-                const Status status = transfer(header.sector, in, true, ignored);
-                // A write-through cache means that a completed write is stable (5.2.6.2).
-                return status == Ok && stable_writes() ? outcome(disk_->flush()) : status;
-            }
             case FlushCache: return outcome(disk_->flush());
             case GetId: return get_id(Cursor(out), written);
             case DiscardRanges:
@@ -162,9 +174,47 @@ private:
         }
     }
 
+    // `data`: what follows the header in the readable part.
+    void transfer(u16 queue, const Header& header, Cursor data, Request request) {
+        const bool write = header.type == Out;
+        BlockTransfer t;
+        t.write = write;
+        t.offset = header.sector * kSector;
+        u64 total = 0;
+        const auto add = [&](const Segment& s) {
+            t.parts.push_back({s.host.data(), s.host.size()});
+            total += s.host.size();
+        };
+        if (write) {
+            for (Segment s = data.take(~u64{0}); !s.host.empty(); s = data.take(~u64{0})) add(s);
+        } else {
+            for (const Segment& s : request.chain.writable) add(s);
+            request.moved = total;
+        }
+        if (total % kSector != 0 || !in_range(header.sector, total) || (write && disk_->readonly())) {
+            return finish(queue, request, IoError);
+        }
+        if (total == 0) return finish(queue, request, Ok);
+        const bool stable = write && stable_writes();
+        auto shared = std::make_shared<Request>(std::move(request));
+        t.done = [this, queue, shared, write](const Result<void>& result) {
+            if (!write) tell_written(shared->chain.writable);
+            finish(queue, *shared, outcome(result));
+        };
+        if (!stable && disk_->start(t)) return;
+        Result<void> result = write ? disk_->write_parts(t.offset, t.parts) : disk_->read_parts(t.offset, t.parts);
+        // A write-through cache means that a completed write is stable (5.2.6.2).
+        if (stable && result.ok()) result = disk_->flush();
+        t.done(result);
+    }
+
+    void tell_written(std::span<const Segment> segments) {
+        for (const Segment& s : segments) dma().written(s.gpa, s.host.size());
+    }
+
     [[nodiscard]] bool stable_writes() const {
         const u64 features = driver_features();
-        return (features & ConfigWce) != 0 ? !writeback_.load() : (features & Flush) == 0;
+        return (features & ConfigWce) != 0 ? !writeback_.load() : (features & Flush) == 0 || disk_->writes_through();
     }
 
     Status outcome(const Result<void>& result) {
@@ -176,46 +226,6 @@ private:
     [[nodiscard]] bool in_range(u64 sector, u64 bytes) const {
         const u64 size = disk_->size_bytes();
         return sector <= size / kSector && bytes <= size - sector * kSector;
-    }
-
-    Status transfer(u64 sector, Cursor data, bool to_disk, u64& done) {
-        const u64 total = data.left();
-        if (total % kSector != 0 || !in_range(sector, total) || (to_disk && disk_->readonly())) return IoError;
-        u64 offset = sector * kSector;
-        std::vector<u8> bounce;
-        for (u64 left = total; left > 0;) {
-            Cursor ahead = data;
-            const Segment piece = ahead.take(left);
-            const u64 whole = align_down(piece.host.size(), kSector);
-            u64 n = whole;
-            Status status = Ok;
-            if (whole > 0) {
-                const Segment direct = data.take(whole);
-                status = outcome(to_disk ? disk_->write(offset, direct.host) : disk_->read(offset, direct.host));
-                if (!to_disk) dma().written(direct.gpa, whole);
-            } else {
-                // A sector that is spread over several segments.
-                bounce.resize(kSector);
-                n = kSector;
-                status = to_disk ? bounce_write(offset, bounce, data) : bounce_read(offset, bounce, data);
-            }
-            if (status != Ok) return status;
-            offset += n;
-            left -= n;
-            done += n;
-        }
-        return Ok;
-    }
-
-    Status bounce_write(u64 offset, std::vector<u8>& sector, Cursor& data) {
-        (void)data.copy_out(sector.data(), sector.size());
-        return outcome(disk_->write(offset, sector));
-    }
-
-    Status bounce_read(u64 offset, std::vector<u8>& sector, Cursor& data) {
-        const Status status = outcome(disk_->read(offset, sector));
-        if (status == Ok) (void)data.copy_in(dma(), sector);
-        return status;
     }
 
     Status get_id(Cursor out, u64& written) {
@@ -246,12 +256,12 @@ private:
         return Ok;
     }
 
-    std::unique_ptr<BlockBackend> disk_;
     std::string serial_;
     std::array<u8, kConfigBytes> config_{};
-    std::atomic<bool> writeback_{true};
+    std::atomic<bool> writeback_;
     log::RateLimit complaints_;
-    WorkerPool pool_;  // last: its threads stop before anything else goes away
+    std::unique_ptr<BlockBackend> disk_;  // waits for what it has begun, which ends in the members above
+    WorkerPool pool_;                     // last: its threads stop before anything else goes away
 };
 
 }  // namespace

@@ -39,11 +39,12 @@ Result<T> in_device(Result<T> result, const VirtioRequest& r) {
     return result;
 }
 
-constexpr std::array<PropertyRow, 4> kBlockProperties{{
+constexpr std::array<PropertyRow, 5> kBlockProperties{{
     {"drive", "id of the -drive it shows (required)"},
     {"serial", "up to 20 characters that the guest reads as the disk's serial number"},
-    {"num-queues", "request queues, 1 to 16 (default 1)"},
+    {"num-queues", "request queues, 1 to 16 (default: one for each processor)"},
     {"logical_block_size", "512 (default) or 4096"},
+    {"bootindex", "place in the order in which firmware tries devices, from 0"},
 }};
 
 Created create_block(const VirtioRequest& r) {
@@ -51,7 +52,8 @@ Created create_block(const VirtioRequest& r) {
     TANDEM_TRY_ASSIGN(const std::string id, back_end(r, "drive"));
     options.name = fmt::format("{} '{}'", r.device.driver, id);
     options.serial = r.properties.text("serial").value_or("");
-    TANDEM_TRY_ASSIGN(const u64 queues, r.properties.number("num-queues", 1, 1, virtio::kMaxBlockQueues));
+    const u64 usual_queues = std::min<u64>(r.config.cpus, virtio::kMaxBlockQueues);
+    TANDEM_TRY_ASSIGN(const u64 queues, r.properties.number("num-queues", usual_queues, 1, virtio::kMaxBlockQueues));
     TANDEM_TRY_ASSIGN(const u64 block_size, r.properties.number("logical_block_size", 512, 512, 4096));
     options.queues = static_cast<u16>(queues);
     options.logical_block_size = static_cast<u32>(block_size);

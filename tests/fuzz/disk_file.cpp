@@ -25,7 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
     options.file = path;
     options.readonly = (shape & 1) != 0;
     options.snapshot = (shape & 2) != 0;
-    auto disk = open_raw(options);
+    auto disk = open_drive(options);
     if (disk.ok() && (*disk)->size_bytes() != static_cast<u64>(length)) __builtin_trap();
     while (disk.ok() && !in.at_end()) {
         const u8 action = in.byte();

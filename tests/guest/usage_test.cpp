@@ -100,7 +100,14 @@ TEST_CASE("wrong options are refused with one line that names them") {
              {{"-chardev", "socket,id=a,path=/x,colour=red"}, "colour"},
              {{"-chardev", "socket,id=a,path=/nonexistent/socket"}, "/nonexistent/socket"},
              {{"-drive", "format=raw"}, "file="},
-             {{"-drive", "file=x,format=vdi"}, "vdi"},
+             {{"-drive", "file=x,format=tape"}, "tape"},
+             {{"-drive", "file=x,cache=maybe"}, "maybe"},
+             {{"-drive", "file=x,aio=telegraph"}, "telegraph"},
+             {{"-drive", "file=x,aio=native"}, "cache=none"},
+             {{"-drive", "file=x,discard=ignore,detect-zeroes=unmap"}, "discard=unmap"},
+             {{"-drive", "file=nbd:nowhere"}, "nbd:nowhere"},
+             {{"-drive", "file=nbd:unix:/nonexistent/socket"}, "/nonexistent/socket"},
+             {{"-drive", "file=json:{\"driver\":\"ssh\"}"}, "ssh"},
              {{"-D", "/nonexistent/log"}, "/nonexistent/log"},
          }) {
         check_refused(c);

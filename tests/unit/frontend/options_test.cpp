@@ -57,7 +57,7 @@ TEST_CASE("options: groups from a file") {
     auto options = parse({"-readconfig", file.path().c_str()});
     REQUIRE(options.ok());
     REQUIRE(options->drives.size() == 1);
-    CHECK(options->drives[0].file == "a,b.img");
+    CHECK(options->drives[0].options.file == "a,b.img");
     CHECK(options->drives[0].id == "d0");
     CHECK(options->machine == "q35");
     const TextFile bad("file = x\n");

@@ -120,7 +120,7 @@ bool contains(const std::string& text, std::string_view part) { return text.find
 
 MachineConfig with_disk(const Kernel& k, std::vector<std::pair<std::string, std::string>> properties) {
     MachineConfig c = k.config();
-    auto disk = devices::open_raw({k.path("disk"), true, false});
+    auto disk = devices::open_drive({k.path("disk"), true, false});
     REQUIRE(disk.ok());
     c.drives.emplace_back("d0", std::move(disk).value());
     c.devices.push_back({"virtio-blk-pci", std::move(properties)});

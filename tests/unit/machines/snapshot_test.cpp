@@ -37,7 +37,7 @@ public:
         REQUIRE(model.ok());
         config.cpu = *model;
         if (wish.drive) {
-            auto disk = devices::open_raw({files.path("disk"), false, wish.overlay});
+            auto disk = devices::open_drive({files.path("disk"), false, wish.overlay});
             REQUIRE(disk.ok());
             config.drives.emplace_back("d0", std::move(disk).value());
             config.devices.push_back({"virtio-blk-pci", {{"drive", "d0"}}});

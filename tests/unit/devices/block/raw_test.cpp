@@ -53,7 +53,7 @@ std::vector<u8> pattern(std::size_t size, u8 seed) {
 }
 
 std::unique_ptr<BlockBackend> must_open(const DriveOptions& options) {
-    auto r = open_raw(options);
+    auto r = open_drive(options);
     INFO((r.ok() ? "" : r.error().message));
     REQUIRE(r.ok());
     return std::move(r).value();
@@ -89,29 +89,29 @@ TEST_CASE("raw image: bounds, sector multiples and growth are refused") {
 }
 
 TEST_CASE("raw image: errors name the file") {
-    CHECK(open_raw({"/nonexistent/disk.img", false, false}).error().message.find("/nonexistent/disk.img") !=
+    CHECK(open_drive({"/nonexistent/disk.img", false, false}).error().message.find("/nonexistent/disk.img") !=
           std::string::npos);
     TempFile odd(1000);
-    auto r = open_raw({odd.path(), false, false});
+    auto r = open_drive({odd.path(), false, false});
     REQUIRE_FALSE(r.ok());
     CHECK(r.error().message.find(odd.path()) != std::string::npos);
     CHECK(r.error().message.find("multiple of 512") != std::string::npos);
     TempFile empty(0);
-    CHECK_FALSE(open_raw({empty.path(), true, false}).ok());
-    CHECK_FALSE(open_raw({"/tmp", true, false}).ok());
+    CHECK_FALSE(open_drive({empty.path(), true, false}).ok());
+    CHECK_FALSE(open_drive({"/tmp", true, false}).ok());
 }
 
 TEST_CASE("raw image: a writer is alone, readers share, in one process too") {
     TempFile file(4096);
     {
         auto writer = must_open({file.path(), false, false});
-        CHECK(open_raw({file.path(), false, false}).error().code == Errc::Busy);
-        CHECK(open_raw({file.path(), true, false}).error().code == Errc::Busy);
-        CHECK(open_raw({file.path(), false, true}).error().code == Errc::Busy);
+        CHECK(open_drive({file.path(), false, false}).error().code == Errc::Busy);
+        CHECK(open_drive({file.path(), true, false}).error().code == Errc::Busy);
+        CHECK(open_drive({file.path(), false, true}).error().code == Errc::Busy);
     }
     auto reader = must_open({file.path(), true, false});
     auto second = must_open({file.path(), false, true});
-    CHECK(open_raw({file.path(), false, false}).error().code == Errc::Busy);
+    CHECK(open_drive({file.path(), false, false}).error().code == Errc::Busy);
 }
 
 TEST_CASE("raw image: read-only refuses writes") {
@@ -139,10 +139,10 @@ TEST_CASE("raw image: a file truncated underneath is an error, not data and not 
 }
 
 TEST_CASE("raw image: what cannot hold a disk or a snapshot is refused with its reason") {
-    CHECK_FALSE(open_raw({"/dev/full", false, false}).ok());
+    CHECK_FALSE(open_drive({"/dev/full", false, false}).ok());
     TempFile file(4096);
     ::setenv("TMPDIR", "/nonexistent", 1);
-    auto r = open_raw({file.path(), false, true});
+    auto r = open_drive({file.path(), false, true});
     ::unsetenv("TMPDIR");
     REQUIRE_FALSE(r.ok());
     CHECK(r.error().message.find("/nonexistent") != std::string::npos);
