@@ -65,13 +65,27 @@ bool current_instruction(TranslateState& t, Instruction& insn) {
     return decode({bytes.data(), size}, Mode::Bits64, insn) == DecodeStatus::Ok;
 }
 
+// The linear address of a 64-bit instruction's memory operand, as its registers stand before it.
+u64 operand_address(const State& s, const Instruction& insn) {
+    const MemoryOperand& m = insn.mem;
+    u64 va = static_cast<u64>(m.disp);
+    if (m.rip_relative) va += s.rip + insn.length;
+    if (m.base != MemoryOperand::kNoReg) va += s.gpr[m.base];
+    if (m.index != MemoryOperand::kNoReg) va += s.gpr[m.index] * m.scale;
+    if (insn.address_size == 4) va &= 0xffffffff;
+    return m.segment == FS || m.segment == GS ? va + s.seg[m.segment].base : va;
+}
+
 // Whether the instruction at s.rip reaches `va` through its stack pointer or an operand in SS: in 64-bit mode its fault is
 // #SS instead of #GP.
 bool is_stack_access(TranslateState& t, u64 va) {
     Instruction insn;
     if (!current_instruction(t, insn)) return false;
     for (unsigned i = 0; i < insn.operand_count; ++i) {
-        if (insn.op[i].kind == OperandKind::Mem && insn.mem.segment == SS) return true;
+        if (insn.op[i].kind != OperandKind::Mem) continue;
+        if (insn.mem.segment == SS) return true;
+        // PUSH and CALL read their operand before they write to the stack.
+        if (insn.opcode != Opcode::POP && va == operand_address(t.s, insn)) return false;
     }
     const u64 distance = va - t.s.gpr[RSP] + 64;
     switch (insn.opcode) {

@@ -2,6 +2,8 @@
 // All functions: the vCPU's own thread only.
 #pragma once
 
+#include <array>
+
 #include "base/types.h"
 #include "jit/guest/frame.h"
 
@@ -28,6 +30,12 @@ template <class T>
 bool store(void* state, u64 va, unsigned mmu, const T& value) {
     return store_bytes(state, va, mmu, &value, sizeof(T));
 }
+
+// Compare and swap of 16 bytes at va (a multiple of 16) as one atomic access: host memory by the host's own instruction,
+// also on pages with translated code; on a device's page atomic against other locked accesses. `seen` receives what was
+// there; memory becomes `desired` when that equals `expected`, and counts as written either way.
+bool compare_and_swap_16(void* state, u64 va, unsigned mmu, const std::array<u64, 2>& expected,
+                         const std::array<u64, 2>& desired, std::array<u64, 2>& seen);
 
 // The longest run from va, up to `want` bytes and never past its page, that is plain host memory and allows `access`:
 // its host pointer and length. Null when the page is MMIO, holds translated code (for writes), or the access faults;

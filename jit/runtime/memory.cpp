@@ -2,6 +2,7 @@
 #include "jit/guest/memory.h"
 
 #include <algorithm>
+#include <array>
 #include <bitset>
 #include <cstring>
 
@@ -70,6 +71,21 @@ u64 host_atomic(u8* host, unsigned size, Op op, u64 a, u64 b) {
         case 4: return host_atomic<u32>(host, op, a, b);
         default: return host_atomic<u64>(host, op, a, b);
     }
+}
+
+// `expected` becomes what was there.
+void host_compare_and_swap_16(u8* host, std::array<u64, 2>& expected, const std::array<u64, 2>& desired) {
+#if defined(__x86_64__)
+    asm volatile("lock cmpxchg16b %[memory]"
+                 : [memory] "+m"(*reinterpret_cast<u128*>(host)), "+a"(expected[0]), "+d"(expected[1])
+                 : "b"(desired[0]), "c"(desired[1])
+                 : "memory", "cc");
+#else
+    u128 old = static_cast<u128>(expected[1]) << 64 | expected[0];
+    const u128 wanted = static_cast<u128>(desired[1]) << 64 | desired[0];
+    __atomic_compare_exchange_n(reinterpret_cast<u128*>(host), &old, wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    expected = {static_cast<u64>(old), static_cast<u64>(old >> 64)};
+#endif
 }
 
 // Page crossings and the bus: not atomic against plain accesses, only against each other.
@@ -182,6 +198,25 @@ bool probe(void* state, u64 va, unsigned mmu, Access access, unsigned size) {
     Vcpu::Place place;
     if (!v.resolve(va, mmu, access, place)) return false;
     return size <= room || v.resolve(va + room, mmu, access, place);
+}
+
+bool compare_and_swap_16(void* state, u64 va, unsigned mmu, const std::array<u64, 2>& expected,
+                         const std::array<u64, 2>& desired, std::array<u64, 2>& seen) {
+    Vcpu& v = Vcpu::of(state);
+    constexpr unsigned kSize = 16;
+    Vcpu::Place place;
+    if (!v.resolve(va, mmu, Access::Write, place)) return false;
+    if (place.host == nullptr) {
+        std::lock_guard guard(v.core().atomics_lock());
+        if (!v.read(va, mmu, Access::Write, seen.data(), kSize)) return false;
+        return v.write(va, mmu, seen == expected ? desired.data() : seen.data(), kSize);
+    }
+    const Vcpu::WriteVerdict verdict = v.judge_write(place, kSize);
+    if (verdict == Vcpu::WriteVerdict::Defer) return v.fail(LeaveReason::Interpret);
+    seen = expected;
+    host_compare_and_swap_16(place.host, seen, desired);
+    if (verdict == Vcpu::WriteVerdict::Code) v.core().written(place.phys, kSize);
+    return true;
 }
 
 ir::LeaveReason leave_status(const void* state) { return Vcpu::of(state).leave_status(); }

@@ -8,6 +8,7 @@
 %define FIRST (PAGES + 0x23000)
 %define SECOND (PAGES + 0x24000)
 %define ROUNDS 20000
+%define PAIRS 500
 %define STARTUP 0x7000               ; where the second processor begins
 
 main64:
@@ -35,6 +36,8 @@ main64:
     CHECK_EQ "locked increments of two processors", qword [counter], 2 * ROUNDS
     CHECK_EQ "exchange-and-adds of two processors", qword [added], 6 * ROUNDS
     CHECK_EQ "compare-and-exchanges of two processors", qword [exchanged], 2 * ROUNDS
+
+    CHECK_EQ "compare-and-exchanges of 16 bytes of code", qword [pair], 2 * PAIRS
 
     ; 2. Each rewrites a function of its own, both on one page.
     mov rdi, AREA + 0x100
@@ -107,7 +110,26 @@ count:
     jnz .retry
     dec ecx
     jnz .again
+    mov r8d, PAIRS
+.pair:
+    call number                      ; so that the bytes are translated code when they are written
+    mov rdx, [pair + 8]
+    mov rcx, rdx
+    lea rbx, [rax + 1]
+    lock cmpxchg16b [pair]
+    jnz .pair
+    dec r8d
+    jnz .pair
     ret
+
+    align 16
+    times 14 nop
+number:                              ; returns what its operand counts
+    db 0x48, 0xb8                    ; mov rax, imm64
+pair:
+    dq 0
+    ret
+    times 7 nop
 
 ; A function at rdi that returns ebx + n, made and called for n = 0, 1, 2 ...
 rewrite:

@@ -101,24 +101,6 @@ constexpr auto kCrc32c = [] {
     return table;
 }();
 
-bool compare_and_swap_16(u8* host, std::array<u64, 2>& expected, const std::array<u64, 2>& desired) {
-#if defined(__x86_64__)
-    bool equal = false;
-    asm volatile("lock cmpxchg16b %[memory]"
-                 : "=@ccz"(equal), [memory] "+m"(*reinterpret_cast<u128*>(host)), "+a"(expected[0]), "+d"(expected[1])
-                 : "b"(desired[0]), "c"(desired[1])
-                 : "memory");
-    return equal;
-#else
-    u128 old = static_cast<u128>(expected[1]) << 64 | expected[0];
-    const u128 wanted = static_cast<u128>(desired[1]) << 64 | desired[0];
-    const bool equal =
-        __atomic_compare_exchange_n(reinterpret_cast<u128*>(host), &old, wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-    expected = {static_cast<u64>(old), static_cast<u64>(old >> 64)};
-    return equal;
-#endif
-}
-
 }  // namespace
 
 LeaveReason retry_unless(TranslateState*, u8 done) { return done != 0 ? LeaveReason::None : LeaveReason::Lookup; }
@@ -162,21 +144,11 @@ LeaveReason divide_signed(TranslateState* t, u64 divisor, u32 size) {
 LeaveReason cmpxchg16b(TranslateState* t, u64 va, u32 mmu) {
     if ((va & 15) != 0) return raise(*t, kGP);
     State& s = t->s;
-    std::array<u64, 2> seen{s.gpr[RAX], s.gpr[RDX]};
-    const std::array<u64, 2> expected = seen;
+    const std::array<u64, 2> expected{s.gpr[RAX], s.gpr[RDX]};
     const std::array<u64, 2> desired{s.gpr[RBX], s.gpr[RCX]};
-    u64 length = 0;
-    u8* host = jit::direct_span(t, va, mmu, jit::Access::Write, 16, length);
-    bool equal = false;
-    if (host != nullptr && length == 16) {
-        equal = compare_and_swap_16(host, seen, desired);
-    } else {
-        if (!jit::probe(t, va, mmu, jit::Access::Write, 16) || !jit::load_bytes(t, va, mmu, seen.data(), 16)) {
-            return jit::leave_status(t);
-        }
-        equal = seen == expected;
-        if (!jit::store_bytes(t, va, mmu, equal ? desired.data() : seen.data(), 16)) return jit::leave_status(t);
-    }
+    std::array<u64, 2> seen{};
+    if (!jit::compare_and_swap_16(t, va, mmu, expected, desired, seen)) return jit::leave_status(t);
+    const bool equal = seen == expected;
     if (!equal) {
         s.gpr[RAX] = seen[0];
         s.gpr[RDX] = seen[1];
