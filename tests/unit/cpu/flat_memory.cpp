@@ -55,6 +55,14 @@ bool probe(void* state, u64 va, unsigned mmu, Access access, unsigned size) {
     return for_pages(state, va, mmu, access, size, [](const u8*, unsigned, unsigned) {});
 }
 
+bool compare_and_swap_16(void* state, u64 va, unsigned mmu, const std::array<u64, 2>& expected,
+                         const std::array<u64, 2>& desired, std::array<u64, 2>& seen) {
+    return for_pages(state, va, mmu, Access::Write, 16, [&](u8* host, unsigned, unsigned) {
+        std::memcpy(seen.data(), host, 16);
+        if (seen == expected) std::memcpy(host, desired.data(), 16);
+    });
+}
+
 ir::LeaveReason leave_status(const void*) { return ir::LeaveReason::Exception; }
 
 u8* direct_span(void* state, u64 va, unsigned mmu, Access access, u64 want, u64& length) {
