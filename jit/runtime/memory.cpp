@@ -132,15 +132,25 @@ bool for_runs(const std::bitset<32>& bytes, F access) {
     return true;
 }
 
+// The guest's check of the addresses of all bytes comes before any page is looked at.
+bool check_addresses(Vcpu& v, u64 va, const std::bitset<32>& bytes) {
+    return for_runs(bytes, [&](unsigned at, unsigned size) {
+        return v.core().guest().check_crossing(v.state(), va + at, size) || v.fail(LeaveReason::Exception);
+    });
+}
+
 bool masked_load(Vcpu& v, u64 va, const Spec& s, u8* value) {
-    return for_runs(masked_bytes(s, &v.header().scratch[kScratchMask]),
-                    [&](unsigned at, unsigned size) { return v.read(va + at, s.mmu(), Access::Read, value + at, size); });
+    const auto bytes = masked_bytes(s, &v.header().scratch[kScratchMask]);
+    return check_addresses(v, va, bytes) && for_runs(bytes, [&](unsigned at, unsigned size) {
+               return v.read(va + at, s.mmu(), Access::Read, value + at, size);
+           });
 }
 
 // Every page is checked before the first byte is written.
 bool masked_store(Vcpu& v, u64 va, const Spec& s, const u8* value) {
     const auto bytes = masked_bytes(s, &v.header().scratch[kScratchMask]);
-    return for_runs(bytes,
+    return check_addresses(v, va, bytes) &&
+           for_runs(bytes,
                     [&](unsigned at, unsigned size) { return probe(v.state(), va + at, s.mmu(), Access::Write, size); }) &&
            for_runs(bytes, [&](unsigned at, unsigned size) { return v.write(va + at, s.mmu(), value + at, size); });
 }

@@ -198,25 +198,29 @@ using Half = std::span<const u64, 2>;
 
 u64 element(Half v, unsigned i, bool single) { return single ? static_cast<u32>(v[i / 2] >> (32 * (i % 2))) : v[i]; }
 
-// DPPS and DPPD: products, then sums by pairs; a stage with an unmasked exception is the last.
-u32 dot_flags(Half a, Half b, SimdCheck check, u32 control) {
+// DPPS and DPPD: products, then sums by pairs, in all halves at once; a stage with an unmasked exception is the last.
+// `a` and `b` hold `halves` 128-bit halves.
+u32 dot_flags(std::span<const u64> a, std::span<const u64> b, unsigned halves, SimdCheck check, u32 control) {
     const bool single = check.is_single();
     const unsigned count = single ? 4 : 2;
+    const unsigned total = count * halves;
     const u32 unmasked = ~(control >> 7) & mxcsr::Flags;
-    std::array<u64, 4> terms{};
-    u32 flags = 0;
-    std::array<Pair, 4> products;
-    unsigned used = 0;
-    for (unsigned i = 0; i < count; ++i) {
-        if (bit(check.imm(), 4 + i)) products[used++] = {SimdArith::Mul, element(a, i, single), element(b, i, single)};
+    const auto used = [&](unsigned i) { return bit(check.imm(), 4 + i % count); };
+    const auto element_of = [&](std::span<const u64> v, unsigned i) {
+        return element(v.subspan(2 * (i / count)).first<2>(), i % count, single);
+    };
+    std::array<u64, 8> terms{};
+    std::array<Pair, 8> pairs;
+    unsigned n = 0;
+    for (unsigned i = 0; i < total; ++i) {
+        if (used(i)) pairs[n++] = {SimdArith::Mul, element_of(a, i), element_of(b, i)};
     }
-    flags |= evaluate_all(std::span(products).first(used), single, control);
-    for (unsigned i = 0, k = 0; i < count; ++i) terms[i] = bit(check.imm(), 4 + i) ? products[k++].a : 0;
-    for (unsigned n = count; n > 1 && (flags & unmasked) == 0; n /= 2) {
-        std::array<Pair, 2> sums;
-        for (unsigned i = 0; i < n / 2; ++i) sums[i] = {SimdArith::Add, terms[2 * i], terms[2 * i + 1]};
-        flags |= evaluate_all(std::span(sums).first(n / 2), single, control);
-        for (unsigned i = 0; i < n / 2; ++i) terms[i] = sums[i].a;
+    u32 flags = evaluate_all(std::span(pairs).first(n), single, control);
+    for (unsigned i = 0, k = 0; i < total; ++i) terms[i] = used(i) ? pairs[k++].a : 0;
+    for (unsigned left = total; left > halves && (flags & unmasked) == 0; left /= 2) {
+        for (unsigned i = 0; i < left / 2; ++i) pairs[i] = {SimdArith::Add, terms[2 * i], terms[2 * i + 1]};
+        flags |= evaluate_all(std::span(pairs).first(left / 2), single, control);
+        for (unsigned i = 0; i < left / 2; ++i) terms[i] = pairs[i].a;
     }
     return flags;
 }
@@ -283,17 +287,13 @@ unsigned split(Half a, Half b, Half c, SimdCheck check, u32 control, std::span<P
 u32 simd_flags(const TranslateState& t, SimdCheck check, u32 control) {
     const auto half = [&t](unsigned operand, unsigned which) { return Half(&t.simd_operand[operand][2 * which], 2); };
     const unsigned halves = check.wide() ? 2 : 1;
+    if (check.arith() == SimdArith::Dot) return dot_flags(t.simd_operand[0], t.simd_operand[1], halves, check, control);
     std::array<Pair, 8> pairs;
     unsigned count = 0;
-    u32 dots = 0;
     for (unsigned h = 0; h < halves; ++h) {
-        if (check.arith() == SimdArith::Dot) {
-            dots |= dot_flags(half(0, h), half(1, h), check, control);
-        } else {
-            count += split(half(0, h), half(1, h), half(2, h), check, control, std::span<Pair, 4>(&pairs[count], 4));
-        }
+        count += split(half(0, h), half(1, h), half(2, h), check, control, std::span<Pair, 4>(&pairs[count], 4));
     }
-    return dots | evaluate_all(std::span(pairs).first(count), check.is_single(), control);
+    return evaluate_all(std::span(pairs).first(count), check.is_single(), control);
 }
 
 }  // namespace tandem::cpu::x86

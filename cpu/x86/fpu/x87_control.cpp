@@ -47,9 +47,6 @@ struct Environment {
     void pack(u8* out) const {
         for (unsigned i = 0; i < 7; ++i) std::memcpy(out + i * width, &field[i], width);
     }
-    void unpack(const u8* in) {
-        for (unsigned i = 0; i < 7; ++i) std::memcpy(&field[i], in + i * width, width);
-    }
 };
 
 bool pointers_are_linear(const State& s) { return !protected_mode(s) || vm86(s); }
@@ -179,15 +176,25 @@ LeaveReason x87_store_status(TranslateState* t, u32 spec, u64 va) {
     return fpu.store(va, &t->s.x87.fsw, sizeof(u16)) ? LeaveReason::None : fpu.fault();
 }
 
+namespace {
+
+// Field by field, as processors do: which of an image's pages faults first is the guest's to see.
+bool load_fields(X87Unit& fpu, u64 va, Environment& e) {
+    for (unsigned i = 0; i < e.field.size(); ++i) {
+        if (!fpu.load(va + i * e.width, &e.field[i], e.width)) return false;
+    }
+    return true;
+}
+
+}  // namespace
+
 LeaveReason x87_load_environment(TranslateState* t, u32 spec, u64 va) {
     X87Unit fpu(*t, spec);
     if (const LeaveReason r = x87_wait(t); r != LeaveReason::None) return r;
     const bool wide = fpu.spec().wide();
     Environment e;
     e.width = wide ? 4 : 2;
-    std::array<u8, 28> image{};
-    if (!fpu.load(va, image.data(), e.bytes())) return fpu.fault();
-    e.unpack(image.data());
+    if (!load_fields(fpu, va, e)) return fpu.fault();
     load_environment_image(t->s, e, wide);
     return LeaveReason::None;
 }
@@ -209,18 +216,19 @@ LeaveReason x87_restore(TranslateState* t, u32 spec, u64 va) {
     const bool wide = fpu.spec().wide();
     Environment e;
     e.width = wide ? 4 : 2;
-    std::array<u8, 28 + 8 * kRegisterBytes> image{};
-    if (!fpu.load(va, image.data(), e.bytes() + 8 * kRegisterBytes)) return fpu.fault();
-    e.unpack(image.data());
+    if (!load_fields(fpu, va, e)) return fpu.fault();
+    std::array<X87Reg, 8> registers{};
+    for (u64 at = va + e.bytes(); X87Reg & r : registers) {
+        if (!jit::load_bytes(t, at, fpu.spec().mmu(), &r.significand, sizeof r.significand) ||
+            !jit::load_bytes(t, at + sizeof r.significand, fpu.spec().mmu(), &r.sign_exponent, sizeof r.sign_exponent)) {
+            return jit::leave_status(t);
+        }
+        at += kRegisterBytes;
+    }
     load_environment_image(t->s, e, wide);
     X87& x = t->s.x87;
     const unsigned top = (x.fsw >> 11) & 7u;
-    for (unsigned i = 0; i < 8; ++i) {
-        const u8* from = &image[e.bytes() + i * kRegisterBytes];
-        X87Reg& to = x.reg[(top + i) & 7];
-        std::memcpy(&to.significand, from, sizeof to.significand);
-        std::memcpy(&to.sign_exponent, from + sizeof to.significand, sizeof to.sign_exponent);
-    }
+    for (unsigned i = 0; i < 8; ++i) x.reg[(top + i) & 7] = registers[i];
     return LeaveReason::None;
 }
 

@@ -202,6 +202,18 @@ TEST_CASE("#XM leaves the destination as it was, and is #UD without CR4.OSXMMEXC
     CHECK(p.execute(divss) == kUD);
 }
 
+TEST_CASE("VDPPS: an invalid product of one half stops the underflow of the other from being seen") {
+    Processor p;
+    const u32 unmasked = mxcsr::Default & ~((mxcsr::IE | mxcsr::UE) << 7);
+    p.state().cr4 |= cr4::OSXSAVE;
+    p.state().xcr0 = 7;
+    p.state().mxcsr = unmasked;
+    p.state().vec[1].lane = {0x0da24260'0da24260, 0x0da24260'0da24260, 0x7f800001, 0};
+    p.state().vec[2].lane = p.state().vec[1].lane;
+    CHECK(p.execute({0xc4, 0xe3, 0x75, 0x40, 0xc2, 0xff}) == kXM);
+    CHECK(p.state().mxcsr == (unmasked | mxcsr::IE));
+}
+
 TEST_CASE("MASKMOVDQU touches the selected bytes only") {
     Processor p;
     const std::vector<u8> maskmovdqu = {0x66, 0x0f, 0xf7, 0xc1};
