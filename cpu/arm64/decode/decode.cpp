@@ -5,6 +5,7 @@
 #include "base/bits.h"
 #include "cpu/arm64/decode/predicates.h"
 #include "cpu/arm64/decode/rows.h"
+#include "cpu/arm64/decode/simd_predicates.h"
 #include "cpu/arm64/lift/functions.h"
 
 namespace tandem::cpu::arm64 {
