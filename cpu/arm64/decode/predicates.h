@@ -13,6 +13,8 @@ inline bool valid_logical_immediate(u32 word) {
 }
 // Shift amount in bits 15:10 below the register's width.
 inline bool valid_shift_amount(u32 word) { return bit(word, 31) || !bit(word, 15); }
+// The same, and the shift is not ROR.
+inline bool valid_add_shift(u32 word) { return valid_shift_amount(word) && (word >> 22 & 3) != 3; }
 // Extended-register form: the left shift is at most 4.
 inline bool valid_extend_amount(u32 word) { return (word >> 10 & 7) <= 4; }
 // Register-offset addressing: the extension is UXTW, LSL, SXTW or SXTX.

@@ -48,4 +48,7 @@ void spin_wait(TranslateState* t);
 // be taken, else Lookup with pc at `next`.
 LeaveReason continue_at(TranslateState* t, u64 next);
 
+// After PSTATE.DAIF was cleared: None unless an interrupt is to be taken, else Lookup with pc at `next`.
+LeaveReason take_interrupts(TranslateState* t, u64 next);
+
 }  // namespace tandem::cpu::arm64

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <array>
-#include <optional>
 
 #include "base/types.h"
 
@@ -68,13 +67,14 @@ public:
     // The system counter (CNTPCT_EL0) and its frequency in Hz.
     virtual u64 counter() = 0;
     [[nodiscard]] virtual u64 counter_hz() = 0;
-    // CNTx_CTL, CNTx_CVAL or CNTVOFF changed. The timer's condition is met at `deadline` counts of counter() (0: met now);
-    // nullopt: disabled, or masked. `line` is the level of its output now.
-    virtual void timer_changed(Timer timer, std::optional<u64> deadline, bool line) = 0;
+    // CNTx_CTL, CNTx_CVAL or CNTVOFF_EL2 changed: the timer's condition is met while counter() - offset >= compare,
+    // unsigned. Its interrupt is up while it is also enabled (ENABLE and not IMASK).
+    virtual void timer_changed(Timer timer, bool enabled, u64 compare, u64 offset) = 0;
 
-    // HVC or SMC that the machine answers itself (PSCI, SMCCC). `registers` are x0..x17 in and x0..x3 out. False: the
-    // machine has nothing on that conduit, the instruction does what the manual says without it.
-    virtual bool hypercall(Conduit conduit, std::array<u64, 18>& registers) = 0;
+    // HVC or SMC that the machine answers itself (PSCI, SMCCC). `registers` are x0..x17 in and x0..x3 out; State::activity
+    // is what the machine makes of it (PoweredOff, Halted). False: the machine has nothing on that conduit, the instruction
+    // does what the manual says without it.
+    virtual bool hypercall(Conduit conduit, u16 immediate, std::array<u64, 18>& registers) = 0;
 
     // TLB maintenance by this PE for all others. Returns when it is on its way; complete_tlb_invalidates() (a DSB) waits
     // until no other PE uses what was invalidated.

@@ -121,7 +121,7 @@ LeaveReason zero_block(TranslateState* t, u64 va);
 
 // --- Translation
 // Guest::translate. Records the abort.
-bool translate(TranslateState& t, u64 va, jit::Access access, unsigned mmu, jit::Translation& out);
+bool translate(TranslateState& t, u64 va, jit::Access access, unsigned index, jit::Translation& out);
 void alignment_fault(TranslateState& t, u64 va, jit::Access access);
 
 // --- Self-hosted debug

@@ -1,0 +1,129 @@
+// The processor models and their identification registers, which say what this implementation does (DDI 0487, D19.2).
+#include "cpu/arm64/model.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <span>
+
+#include "base/bits.h"
+
+namespace tandem::cpu::arm64 {
+namespace {
+
+using F = Feature;
+
+constexpr auto kA57 = std::to_array<F>({F::Base, F::AdvSimd, F::CRC32, F::AES, F::PMULL, F::SHA1, F::SHA256});
+constexpr auto kNeoverseN1 =
+    std::to_array<F>({F::Base, F::AdvSimd, F::CRC32, F::AES,   F::PMULL,   F::SHA1,  F::SHA256, F::LSE, F::RDM,
+                      F::PAN,  F::PAN2,    F::LOR,   F::VHE,   F::VMID16,  F::HPDS,  F::HAFDBS, F::UAO, F::DPB,
+                      F::FP16, F::RAS,     F::XNX,   F::TTCNP, F::DotProd, F::LRCPC, F::SSBS2,  F::CSV3});
+
+struct ModelRow {
+    std::string_view name;
+    u64 midr;
+    unsigned physical_bits;
+    std::span<const Feature> features;  // empty: everything
+};
+constexpr ModelRow kModels[] = {
+    {"cortex-a57", 0x411fd070, 44, kA57},
+    {"cortex-a72", 0x410fd083, 44, kA57},
+    {"neoverse-n1", 0x414fd0c1, 48, kNeoverseN1},
+    {"max", 0x000f0510, 48, {}},
+};
+
+// A field of an identification register: its value where the model has the feature.
+struct IdField {
+    u64 IdRegisters::* reg;
+    u8 shift;
+    Feature feature;
+    u8 value;
+};
+using R = IdRegisters;
+constexpr IdField kFields[] = {
+    {&R::id_aa64isar0_el1, 4, F::AES, 1},        {&R::id_aa64isar0_el1, 4, F::PMULL, 2},
+    {&R::id_aa64isar0_el1, 8, F::SHA1, 1},       {&R::id_aa64isar0_el1, 12, F::SHA256, 1},
+    {&R::id_aa64isar0_el1, 12, F::SHA512, 2},    {&R::id_aa64isar0_el1, 16, F::CRC32, 1},
+    {&R::id_aa64isar0_el1, 20, F::LSE, 2},       {&R::id_aa64isar0_el1, 28, F::RDM, 1},
+    {&R::id_aa64isar0_el1, 32, F::SHA3, 1},      {&R::id_aa64isar0_el1, 44, F::DotProd, 1},
+    {&R::id_aa64isar0_el1, 48, F::FHM, 1},       {&R::id_aa64isar0_el1, 52, F::FlagM, 1},
+    {&R::id_aa64isar0_el1, 52, F::FlagM2, 2},    {&R::id_aa64isar0_el1, 56, F::TLBIOS, 1},
+    {&R::id_aa64isar0_el1, 56, F::TLBIRANGE, 2}, {&R::id_aa64isar1_el1, 0, F::DPB, 1},
+    {&R::id_aa64isar1_el1, 8, F::PAuth, 1},      {&R::id_aa64isar1_el1, 12, F::JSCVT, 1},
+    {&R::id_aa64isar1_el1, 16, F::FCMA, 1},      {&R::id_aa64isar1_el1, 20, F::LRCPC, 1},
+    {&R::id_aa64isar1_el1, 20, F::LRCPC2, 2},    {&R::id_aa64isar1_el1, 28, F::PAuth, 1},
+    {&R::id_aa64isar1_el1, 32, F::FRINTTS, 1},   {&R::id_aa64isar1_el1, 36, F::SB, 1},
+    {&R::id_aa64isar1_el1, 40, F::SPECRES, 1},   {&R::id_aa64pfr0_el1, 16, F::FP16, 1},
+    {&R::id_aa64pfr0_el1, 20, F::FP16, 1},       {&R::id_aa64pfr0_el1, 28, F::RAS, 1},
+    {&R::id_aa64pfr0_el1, 48, F::DIT, 1},        {&R::id_aa64pfr0_el1, 60, F::CSV3, 1},
+    {&R::id_aa64pfr1_el1, 0, F::BTI, 1},         {&R::id_aa64pfr1_el1, 4, F::SSBS2, 2},
+    {&R::id_aa64mmfr1_el1, 0, F::HAFDBS, 2},     {&R::id_aa64mmfr1_el1, 4, F::VMID16, 2},
+    {&R::id_aa64mmfr1_el1, 8, F::VHE, 1},        {&R::id_aa64mmfr1_el1, 12, F::HPDS, 1},
+    {&R::id_aa64mmfr1_el1, 16, F::LOR, 1},       {&R::id_aa64mmfr1_el1, 20, F::PAN, 1},
+    {&R::id_aa64mmfr1_el1, 20, F::PAN2, 2},      {&R::id_aa64mmfr1_el1, 28, F::XNX, 1},
+    {&R::id_aa64mmfr2_el1, 0, F::TTCNP, 1},      {&R::id_aa64mmfr2_el1, 4, F::UAO, 1},
+    {&R::id_aa64mmfr2_el1, 32, F::LSE2, 1},
+};
+
+u64 parange(unsigned physical_bits) { return physical_bits >= 48 ? 5 : physical_bits >= 44 ? 4 : 2; }
+
+// What every model has: AArch64 only at EL0 to EL2, all three granules, six breakpoints and four watchpoints.
+IdRegisters common(const ModelRow& m) {
+    IdRegisters id;
+    id.midr_el1 = m.midr;
+    id.ctr_el0 = 0x8444c004 | 1u << 29;  // 64-byte lines, IDC = 0, DIC = 1: no instruction cache maintenance needed
+    id.clidr_el1 = 0x0a200023;
+    id.ccsidr_el1 = {0x701fe00a, 0x201fe012, 0x70ffe07a, 0, 0, 0};
+    id.id_aa64pfr0_el1 = 0x11;
+    id.id_aa64dfr0_el1 = 0x10305006 | u64{1} << 28;
+    id.id_aa64mmfr0_el1 = parange(m.physical_bits) | 2u << 4 | 1u << 20;  // ASIDBits 16; TGran16 yes; TGran64, TGran4: 0
+    for (const unsigned stage2 : {32u, 36u, 40u}) id.id_aa64mmfr0_el1 |= u64{stage2 == 32 ? 2u : 2u} << stage2;
+    return id;
+}
+
+constexpr u8 kEl2Shift = 8, kGicShift = 24;
+
+}  // namespace
+
+std::string_view to_string(Feature feature) {
+    static constexpr std::string_view kNames[] = {
+#define TANDEM_ARM64_FEATURE(name, text) text,
+#include "cpu/arm64/features.inc"
+#undef TANDEM_ARM64_FEATURE
+    };
+    return kNames[static_cast<std::size_t>(feature)];
+}
+
+Result<CpuModel> CpuModel::named(std::string_view name) {
+    std::string known;
+    for (const ModelRow& row : kModels) {
+        known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
+        if (row.name != name) continue;
+        CpuModel model;
+        model.name_ = row.name;
+        model.physical_bits_ = row.physical_bits;
+        if (row.features.empty()) model.features_.set();
+        for (const Feature f : row.features) model.features_.set(static_cast<std::size_t>(f));
+        // Counters are not offered.
+        model.features_.reset(static_cast<std::size_t>(F::PMUv3));
+        model.id_ = common(row);
+        for (const IdField& f : kFields) {
+            if (!model.has(f.feature)) continue;
+            u64& reg = model.id_.*f.reg;
+            reg = with_bits(reg, f.shift + 3u, f.shift, f.value);
+        }
+        return model;
+    }
+    return Error{Errc::NotFound, fmt::format("unknown processor model '{}' (known: {})", name, known)};
+}
+
+void CpuModel::set_el2(bool present) {
+    el2_ = present;
+    id_.id_aa64pfr0_el1 = with_bits(id_.id_aa64pfr0_el1, kEl2Shift + 3u, kEl2Shift, present ? 1 : 0);
+}
+
+void CpuModel::set_gic_registers(bool present) {
+    id_.id_aa64pfr0_el1 = with_bits(id_.id_aa64pfr0_el1, kGicShift + 3u, kGicShift, present ? 1 : 0);
+}
+
+}  // namespace tandem::cpu::arm64

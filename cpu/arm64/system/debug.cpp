@@ -1,0 +1,107 @@
+// Self-hosted debug: software step, hardware breakpoints and watchpoints (DDI 0487, D2), and branch targets (D8.4.6).
+#include <algorithm>
+
+#include "base/bits.h"
+#include "cpu/arm64/system/system.h"
+
+namespace tandem::cpu::arm64 {
+namespace {
+
+constexpr u32 kDebugIfsc = 0x22;  // DFSC and IFSC of every debug exception
+
+unsigned debug_target(const TranslateState& t) {
+    constexpr u64 kTde = 1u << 8;
+    const bool to_el2 = el2_enabled(t) && ((effective_hcr(t) & hcr::TGE) != 0 || (t.s.sys.mdcr_el2 & kTde) != 0);
+    return to_el2 || t.s.el() == 2 ? 2 : 1;
+}
+
+Ec from_lower(const TranslateState& t, unsigned target, Ec lower, Ec same) { return t.s.el() < target ? lower : same; }
+
+// SSC, HMC and PxC of a control register against the current level (table D2-12, non-secure state).
+bool level_matches(const TranslateState& t, u64 control) {
+    const u64 pac = bits(control, 2, 1);
+    const bool hmc = bit(control, 13);
+    const u64 ssc = bits(control, 15, 14);
+    switch (t.s.el()) {
+        case 0: return (pac & 2) != 0;
+        case 1: return (pac & 1) != 0;
+        default: return hmc && (ssc == 0 || ssc == 1 || ssc == 3);
+    }
+}
+
+// Context and VMID conditions of a linked or context-aware breakpoint (BT in bits 23:20).
+bool context_matches(const TranslateState& t, u64 type, u64 value) {
+    const Sysregs& sys = t.s.sys;
+    const bool wants_vmid = (type & 8) != 0;
+    const bool wants_context = (type & 2) != 0;
+    if (wants_context && static_cast<u32>(value) != static_cast<u32>(sys.contextidr_el1)) return false;
+    if (wants_vmid && (t.s.el() == 2 || bits(value, 47, 32) != bits(sys.vttbr_el2, 63, 48))) return false;
+    return wants_vmid || wants_context;
+}
+
+bool linked_matches(const TranslateState& t, u64 control) {
+    const u64 n = bits(control, 19, 16);
+    const u64 other = t.s.sys.dbgbcr_el1[n];
+    const u64 type = bits(other, 23, 20);
+    return (other & 1) != 0 && (type & 1) != 0 && context_matches(t, type, t.s.sys.dbgbvr_el1[n]);
+}
+
+bool breakpoint_hits(const TranslateState& t, unsigned n) {
+    const u64 control = t.s.sys.dbgbcr_el1[n];
+    const u64 value = t.s.sys.dbgbvr_el1[n];
+    if ((control & 1) == 0 || !level_matches(t, control)) return false;
+    const u64 type = bits(control, 23, 20);
+    if ((type & ~u64{1}) == 0) {
+        if ((value & mask(49) & ~u64{3}) != (t.s.pc & mask(49))) return false;
+        return type == 0 || linked_matches(t, control);
+    }
+    return (type & 1) == 0 && context_matches(t, type, value);
+}
+
+bool watchpoint_hits(const TranslateState& t, unsigned n, u64 va, u32 size, bool write) {
+    const u64 control = t.s.sys.dbgwcr_el1[n];
+    const u64 value = t.s.sys.dbgwvr_el1[n];
+    if ((control & 1) == 0 || !level_matches(t, control)) return false;
+    const u64 lsc = bits(control, 4, 3);
+    if ((lsc & (write ? 2 : 1)) == 0) return false;
+    if (bit(control, 20) && !linked_matches(t, control)) return false;
+    const u64 address = va & mask(49);
+    const unsigned address_mask = static_cast<unsigned>(bits(control, 28, 24));
+    if (address_mask != 0) {
+        const u64 base = align_down(value & mask(49), u64{1} << address_mask);
+        return address < base + (u64{1} << address_mask) && address + size > base;
+    }
+    const u64 base = value & mask(49) & ~u64{3};
+    for (unsigned byte = 0; byte < 8; ++byte) {
+        if (bit(control, 5 + byte) && base + byte >= address && base + byte < address + size) return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+LeaveReason software_step(TranslateState* t) {
+    const unsigned target = debug_target(*t);
+    return raise(*t, from_lower(*t, target, Ec::StepLower, Ec::Step), kDebugIfsc, target);
+}
+
+LeaveReason hardware_breakpoint(TranslateState* t) {
+    for (unsigned n = 0; n < kMaxBreakpoints; ++n) {
+        if (!breakpoint_hits(*t, n)) continue;
+        const unsigned target = debug_target(*t);
+        return raise(*t, from_lower(*t, target, Ec::BreakpointLower, Ec::Breakpoint), kDebugIfsc, target);
+    }
+    return LeaveReason::None;
+}
+
+LeaveReason watch_access(TranslateState* t, u64 va, u32 size, u32 write) {
+    for (unsigned n = 0; n < kMaxWatchpoints; ++n) {
+        if (!watchpoint_hits(*t, n, va, size, write != 0)) continue;
+        const unsigned target = debug_target(*t);
+        const Ec ec = from_lower(*t, target, Ec::WatchpointLower, Ec::Watchpoint);
+        return raise_at(*t, ec, kDebugIfsc | (write != 0 ? 1u << 6 : 0), target, va);
+    }
+    return LeaveReason::None;
+}
+
+}  // namespace tandem::cpu::arm64

@@ -1,0 +1,171 @@
+// The SYS space: cache and TLB maintenance, address translation (DDI 0487, C5.3 to C5.5).
+#include <algorithm>
+#include <array>
+
+#include "base/bits.h"
+#include "cpu/arm64/system/mmu.h"
+
+namespace tandem::cpu::arm64 {
+namespace {
+
+constexpr SysregName name_of(u32 word) { return {static_cast<u16>(word >> 5)}; }
+
+u32 trap_syndrome(u32 word) {
+    const SysregName n = name_of(word);
+    return n.op0() << 20 | n.op2() << 17 | n.op1() << 14 | n.crn() << 10 | (word & 31) << 5 | n.crm() << 1;
+}
+
+LeaveReason trap(TranslateState& t, u32 word, unsigned target) {
+    return raise(t, Ec::SysregTrap, trap_syndrome(word), target);
+}
+
+bool hcr_traps(const TranslateState& t, u64 bits) { return t.s.el() < 2 && (effective_hcr(t) & bits) != 0; }
+
+// A maintenance operation by address checks that the address is mapped (readable at EL0).
+LeaveReason check_address(TranslateState& t, u64 va, jit::Access access) {
+    const u64 line = align_down(va, 64);
+    return jit::probe(&t, line, ModeBits::of(t).data_mmu(), access, 1) ? LeaveReason::None : jit::leave_status(&t);
+}
+
+// IC and DC (CRn 7). Translated code is coherent by itself, and so are the host's caches.
+LeaveReason cache_maintenance(TranslateState& t, u32 word, SysregName n, u64 va) {
+    const unsigned el = t.s.el();
+    const bool instruction = n.crm() == 1 || n.crm() == 5;
+    if (n.op1() == 3) {
+        if (el == 0 && (current_sctlr(t) & sctlr::UCI) == 0) return trap(t, word, default_target(t));
+        const bool unification = n.crm() == 5 || n.crm() == 11;
+        if (hcr_traps(t, unification ? hcr::TPU : hcr::TPC)) return trap(t, word, 2);
+        return check_address(t, va, jit::Access::Read);
+    }
+    if (el == 0) return raise(t, Ec::Unknown, 0);
+    if (instruction) return hcr_traps(t, hcr::TPU) ? trap(t, word, 2) : LeaveReason::None;
+    if (n.op2() == 2) return hcr_traps(t, hcr::TSW) ? trap(t, word, 2) : LeaveReason::None;
+    if (hcr_traps(t, hcr::TPC)) return trap(t, word, 2);
+    return check_address(t, va, jit::Access::Write);  // DC IVAC
+}
+
+struct AddressTranslation {
+    SysregName name;
+    unsigned mmu;
+    jit::Access access;
+    bool both_stages;
+    bool pan;
+};
+constexpr AddressTranslation kTranslations[] = {
+    {SysregName::of(1, 0, 7, 8, 0), kMmuEl1, jit::Access::Read, false, false},
+    {SysregName::of(1, 0, 7, 8, 1), kMmuEl1, jit::Access::Write, false, false},
+    {SysregName::of(1, 0, 7, 8, 2), kMmuEl0, jit::Access::Read, false, false},
+    {SysregName::of(1, 0, 7, 8, 3), kMmuEl0, jit::Access::Write, false, false},
+    {SysregName::of(1, 0, 7, 9, 0), kMmuEl1, jit::Access::Read, false, true},
+    {SysregName::of(1, 0, 7, 9, 1), kMmuEl1, jit::Access::Write, false, true},
+    {SysregName::of(1, 4, 7, 8, 0), kMmuEl2, jit::Access::Read, false, false},
+    {SysregName::of(1, 4, 7, 8, 1), kMmuEl2, jit::Access::Write, false, false},
+    {SysregName::of(1, 4, 7, 8, 4), kMmuEl1, jit::Access::Read, true, false},
+    {SysregName::of(1, 4, 7, 8, 5), kMmuEl1, jit::Access::Write, true, false},
+    {SysregName::of(1, 4, 7, 8, 6), kMmuEl0, jit::Access::Read, true, false},
+    {SysregName::of(1, 4, 7, 8, 7), kMmuEl0, jit::Access::Write, true, false},
+};
+
+LeaveReason translate_address(TranslateState& t, SysregName n, u64 va) {
+    const auto* row = std::find_if(std::begin(kTranslations), std::end(kTranslations),
+                                   [n](const AddressTranslation& a) { return a.name == n; });
+    const unsigned el = t.s.el();
+    if (row == std::end(kTranslations) || el == 0 || (n.op1() == 4 && el != 2)) return raise(t, Ec::Unknown, 0);
+    if (row->pan && !t.model->has(Feature::PAN2)) return raise(t, Ec::Unknown, 0);
+    WalkRequest r{va, row->access, row->mmu};
+    r.stage1_only = !row->both_stages;
+    r.update = false;
+    constexpr u64 kHost = hcr::E2H | hcr::TGE;
+    if (el == 2 && n.op1() == 0 && (effective_hcr(t) & kHost) == kHost) r.mmu = r.mmu == kMmuEl0 ? kMmuEl20 : kMmuEl2;
+    if (row->pan && (t.s.pstate & pstate::kPan) != 0) r.mmu = r.mmu == kMmuEl2 ? kMmuEl2Pan : kMmuEl1Pan;
+    Mapping m;
+    Fault f;
+    constexpr u64 kRes1 = 1u << 11;
+    if (walk(t, r, m, f)) {
+        t.s.sys.par_el1 =
+            u64{m.attributes} << 56 | (m.address & mask(48) & ~mask(12)) | kRes1 | u64{1} << 9 | u64{m.shareability} << 7;
+        return LeaveReason::None;
+    }
+    if (f.stage2 && f.walk && el == 1) {
+        raise_at(t, Ec::DataAbortLower, f.status() | 1u << 8 | 1u << 7 | 1u << 6, 2, va);
+        t.s.pending.has_hpfar = true;
+        t.s.pending.hpfar = bits(f.ipa, 47, 12) << 4;
+        return LeaveReason::Exception;
+    }
+    t.s.sys.par_el1 = 1 | u64{f.status()} << 1 | (f.walk ? 1u << 8 : 0) | (f.stage2 ? 1u << 9 : 0) | kRes1;
+    return LeaveReason::None;
+}
+
+// The address of TLBI VA*: bits 55:12 in the argument, sign-extended from bit 55.
+u64 tlbi_address(u64 argument) { return static_cast<u64>(sign_extend(argument << 12, 56)); }
+
+LeaveReason tlb_maintenance(TranslateState& t, u32 word, SysregName n, u64 argument) {
+    const unsigned el = t.s.el();
+    const unsigned crm = n.crm();
+    const bool outer = crm == 1 || crm == 5;
+    const bool range = crm == 2 || crm == 5 || crm == 6;
+    const bool stage2_only = n.op1() == 4 && (crm == 0 || crm == 4);
+    if (el == 0 || (n.op1() == 4 && el != 2) || (n.op1() != 0 && n.op1() != 4)) return raise(t, Ec::Unknown, 0);
+    if (outer && !t.model->has(Feature::TLBIOS)) return raise(t, Ec::Unknown, 0);
+    if (range && !stage2_only && !t.model->has(Feature::TLBIRANGE)) return raise(t, Ec::Unknown, 0);
+    if (el == 1 && hcr_traps(t, hcr::TTLB)) return trap(t, word, 2);
+    const bool shared = crm == 3 || crm == 2 || crm == 1 || crm == 5 || crm == 0;
+    const bool broadcast = shared || (el == 1 && (effective_hcr(t) & hcr::FB) != 0);
+    const unsigned op2 = n.op2();
+    if (range || stage2_only) {
+        invalidate_all(t, broadcast);
+    } else if (n.op1() == 0 && op2 == 2) {
+        invalidate_non_global(t, broadcast);
+    } else if (op2 == 1 || op2 == 3 || op2 == 5 || op2 == 7) {
+        invalidate_page(t, tlbi_address(argument), broadcast);
+    } else {
+        invalidate_all(t, broadcast);
+    }
+    return LeaveReason::None;
+}
+
+bool is_cache_instruction(SysregName n) {
+    constexpr std::array<u16, 12> kKnown{
+        SysregName::of(1, 0, 7, 1, 0).value,  SysregName::of(1, 0, 7, 5, 0).value,  SysregName::of(1, 3, 7, 5, 1).value,
+        SysregName::of(1, 0, 7, 6, 1).value,  SysregName::of(1, 0, 7, 6, 2).value,  SysregName::of(1, 0, 7, 10, 2).value,
+        SysregName::of(1, 0, 7, 14, 2).value, SysregName::of(1, 3, 7, 10, 1).value, SysregName::of(1, 3, 7, 11, 1).value,
+        SysregName::of(1, 3, 7, 14, 1).value, SysregName::of(1, 3, 7, 12, 1).value, SysregName::of(1, 3, 7, 13, 1).value};
+    return std::find(kKnown.begin(), kKnown.end(), n.value) != kKnown.end();
+}
+
+}  // namespace
+
+LeaveReason system_instruction(TranslateState* t, u32 word, u64 value) {
+    const SysregName n = name_of(word);
+    if (n.crn() == 8) return tlb_maintenance(*t, word, n, value);
+    if (n.crn() != 7) return raise(*t, Ec::Unknown, 0);
+    if (n.crm() == 8 || n.crm() == 9) return translate_address(*t, n, value);
+    const bool restriction = n.op1() == 3 && n.crm() == 3 && n.op2() >= 4 && n.op2() != 6;  // CFP, DVP, CPP RCTX
+    if (restriction && t->model->has(Feature::SPECRES))
+        return t->s.el() == 0 ? trap(*t, word, default_target(*t)) : LeaveReason::None;
+    if (!is_cache_instruction(n)) return raise(*t, Ec::Unknown, 0);
+    if ((n.crm() == 12 || n.crm() == 13) && !t->model->has(Feature::DPB)) return raise(*t, Ec::Unknown, 0);
+    return cache_maintenance(*t, word, n, value);
+}
+
+LeaveReason zero_block(TranslateState* t, u64 va) {
+    constexpr u32 kWord = 0xd50b7420;
+    if (t->s.el() == 0 && (current_sctlr(*t) & sctlr::DZE) == 0) return trap(*t, kWord, default_target(*t));
+    if (hcr_traps(*t, hcr::TDZ)) return trap(*t, kWord, 2);
+    const unsigned mmu = ModeBits::of(*t).data_mmu();
+    const unsigned size = 4u << (t->model->id().dczid_el0 & 15);
+    if (!jit::probe(t, va, mmu, jit::Access::Write, 1)) return jit::leave_status(t);
+    const u64 block = align_down(va, size);
+    u64 length = 0;
+    if (u8* host = jit::direct_span(t, block, mmu, jit::Access::Write, size, length); host != nullptr && length == size) {
+        std::fill_n(host, size, u8{0});
+        return LeaveReason::None;
+    }
+    const std::array<u8, 16> zeros{};
+    for (unsigned at = 0; at < size; at += zeros.size()) {
+        if (!jit::store_bytes(t, block + at, mmu, zeros.data(), zeros.size())) return jit::leave_status(t);
+    }
+    return LeaveReason::None;
+}
+
+}  // namespace tandem::cpu::arm64

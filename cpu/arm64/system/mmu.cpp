@@ -1,0 +1,153 @@
+// Guest::translate: the walk, and the aborts that come of it (DDI 0487, D8.15 and the ISS encodings of ESR_ELx).
+#include "cpu/arm64/system/mmu.h"
+
+#include "base/log.h"
+#include "cpu/arm64/decode/rows.h"
+
+namespace tandem::cpu::arm64 {
+namespace {
+
+using jit::Access;
+
+constexpr u32 kS1Ptw = 1u << 7;
+constexpr u32 kWnr = 1u << 6;
+
+// ISV and what it makes valid, for a single-register load or store without write-back (ESR_EL2 of stage 2 faults).
+u32 access_syndrome(u32 word) {
+    const unsigned size = word >> 30;
+    const unsigned opc = word >> 22 & 3;
+    const bool simd = bit(word, 26);
+    const unsigned form = word >> 10 & 3;
+    const bool unsigned_offset = (word & 0x3b000000) == 0x39000000;
+    const bool unscaled = (word & 0x3b200000) == 0x38000000 && (form == 0 || form == 2);
+    const bool register_offset = (word & 0x3b200c00) == 0x38200800;
+    const bool ordered = (word & 0x3f808000) == 0x08808000 && (word & 0x00200000) == 0;
+    u32 iss = 1u << 24 | size << 22 | (word & 31) << 16;
+    if (ordered) return iss | (size == 3 ? 1u << 15 : 0) | 1u << 14;
+    if (simd || !(unsigned_offset || unscaled || register_offset)) return 0;
+    const bool sign = opc >= 2;
+    const bool wide = sign ? opc == 2 : size == 3;
+    if (sign) iss |= 1u << 21;
+    return iss | (wide ? 1u << 15 : 0);
+}
+
+// A load and store in one (LSE atomics): WnR says that a read alone would have been allowed.
+bool is_read_modify_write(u32 word) {
+    const bool atomic = (word & 0x3b200c00) == 0x38200000;
+    const bool compare_swap = (word & 0x3fa07c00) == 0x08a07c00 || (word & 0xbfa07c00) == 0x08207c00;
+    return (atomic && !bit(word, 26)) || compare_swap;
+}
+
+bool read_faults(TranslateState& t, u64 va, unsigned mmu, const Fault& like) {
+    WalkRequest r{va, Access::Read, mmu};
+    r.update = false;
+    Mapping m;
+    Fault f;
+    return !walk(t, r, m, f) && f.code == like.code && f.stage2 == like.stage2;
+}
+
+void record_abort(TranslateState& t, u64 va, Access access, unsigned mmu, const Fault& f) {
+    const unsigned target = f.stage2 || mmu >= kMmuEl2 ? 2 : default_target(t);
+    const bool lower = t.s.el() < target;
+    u32 iss = f.status() | (f.walk ? kS1Ptw : 0);
+    Ec ec = lower ? Ec::InstructionAbortLower : Ec::InstructionAbort;
+    if (access != Access::Execute) {
+        ec = lower ? Ec::DataAbortLower : Ec::DataAbort;
+        u32 word = 0;
+        const bool known = current_word(t, word);
+        const bool both = known && access == Access::Write && is_read_modify_write(word);
+        if (access == Access::Write && !(both && read_faults(t, va, mmu, f))) iss |= kWnr;
+        if (f.stage2 && !f.walk && known) iss |= access_syndrome(word);
+    }
+    raise_at(t, ec, iss, target, va);
+    if (f.stage2) {
+        t.s.pending.has_hpfar = true;
+        t.s.pending.hpfar = bits(f.ipa, 47, 12) << 4;
+    }
+    log::trace(log::Mmu, "mmu: abort at {:#x}, status {:#x}, pc {:#x}, stage {}", va, f.status(), t.s.pc, f.stage2 ? 2 : 1);
+}
+
+}  // namespace
+
+bool current_word(TranslateState& t, u32& word) {
+    WalkRequest r{t.s.pc, Access::Execute, regime_mmu(t, ModeBits::of(t).fetch_mmu())};
+    r.update = false;
+    Mapping m;
+    Fault f;
+    if (!walk(t, r, m, f)) return false;
+    word = static_cast<u32>(jit::phys_load(&t, m.address, 4));
+    return true;
+}
+
+bool translate(TranslateState& t, u64 va, Access access, unsigned index, jit::Translation& out) {
+    if (access == Access::Execute && (va & 3) != 0) {
+        raise_pc_alignment(&t);
+        return false;
+    }
+    const unsigned mmu = regime_mmu(t, index);
+    Mapping m;
+    Fault fault;
+    if (!walk(t, {va, access, mmu}, m, fault)) {
+        record_abort(t, va, access, mmu, fault);
+        return false;
+    }
+    out.phys = m.address;
+    out.page_size = m.page_size;
+    out.read = m.read;
+    out.write = m.write;
+    out.execute = m.execute;
+    out.global = m.global;
+    if (m.guarded) t.guarded_pages = true;
+    if (va >> 56 != 0 && va >> 56 != 0xff) t.tagged_addresses = true;
+    return true;
+}
+
+void alignment_fault(TranslateState& t, u64 va, Access access) {
+    const unsigned target = default_target(t);
+    const Ec ec = t.s.el() < target ? Ec::DataAbortLower : Ec::DataAbort;
+    raise_at(t, ec, static_cast<u32>(FaultCode::Alignment) | (access == Access::Write ? kWnr : 0), target, va);
+}
+
+LeaveReason branch_target(TranslateState* t, u32 word) {
+    WalkRequest r{t->s.pc, Access::Execute, regime_mmu(*t, ModeBits::of(*t).fetch_mmu())};
+    r.update = false;
+    Mapping m;
+    Fault f;
+    if (!walk(*t, r, m, f) || !m.guarded) return LeaveReason::None;
+    const auto type = static_cast<u32>(bits(t->s.pstate, 11, 10));
+    constexpr u32 kHint = 0xd503201f;
+    const bool hint = (word & 0xfffff01f) == kHint;
+    const unsigned number = word >> 5 & 127;
+    bool compatible = (word & 0xffe0001f) == 0xd4200000 || (word & 0xffe0001f) == 0xd4400000;  // BRK, HLT
+    if (hint && (number & ~6u) == 32) {
+        const bool call = (number & 2) != 0;
+        const bool jump = (number & 4) != 0;
+        compatible = type == 1 ? call || jump : type == 2 ? call : jump;
+    } else if (hint && (number == 25 || number == 27)) {
+        const u64 strict = t->s.el() == 0 ? sctlr::BT0 : sctlr::BT1;
+        compatible = type != 3 || (current_sctlr(*t) & strict) == 0;
+    }
+    return compatible ? LeaveReason::None : raise(*t, Ec::BranchTarget, type);
+}
+
+// --- TLB maintenance
+
+void invalidate_all(TranslateState& t, bool broadcast) {
+    jit::tlb_flush(&t, false);
+    t.tagged_addresses = false;
+    if (broadcast) t.platform->broadcast_tlb_invalidate({true, false, 0});
+}
+
+void invalidate_non_global(TranslateState& t, bool broadcast) {
+    jit::tlb_flush(&t, true);
+    if (broadcast) t.platform->broadcast_tlb_invalidate({true, true, 0});
+}
+
+void invalidate_page(TranslateState& t, u64 va, bool broadcast) {
+    // An entry of a tagged address is found under its tag only.
+    if (t.tagged_addresses) return invalidate_all(t, broadcast);
+    jit::tlb_flush_page(&t, va);
+    if (broadcast) t.platform->broadcast_tlb_invalidate({false, false, va});
+}
+
+}  // namespace tandem::cpu::arm64

@@ -1,0 +1,61 @@
+// Address translation without recording anything: what Guest::translate, AT instructions and fault syndromes are made of
+// (DDI 0487, D8 "The AArch64 Virtual Memory System Architecture").
+#pragma once
+
+#include "cpu/arm64/mode.h"
+#include "cpu/arm64/system/system.h"
+
+namespace tandem::cpu::arm64 {
+
+// Fault status codes (ESR_ELx.DFSC) without the level.
+enum class FaultCode : u8 { AddressSize = 0x00, Translation = 0x04, AccessFlag = 0x08, Permission = 0x0c, Alignment = 0x21 };
+
+struct Fault {
+    FaultCode code = FaultCode::Translation;
+    u8 level = 0;
+    bool stage2 = false;
+    bool walk = false;  // stage 2, on an access to a stage 1 table
+    u64 ipa = 0;        // of a stage 2 fault
+    [[nodiscard]] u32 status() const { return static_cast<u32>(code) | (code == FaultCode::Alignment ? 0 : level); }
+};
+
+struct Mapping {
+    u64 address = 0;
+    u64 page_size = jit::kPageSize;
+    bool read = true;
+    bool write = true;
+    bool execute = true;
+    bool global = true;
+    bool guarded = false;
+    u8 attributes = 0xff;  // as in MAIR_ELx
+    u8 shareability = 0;   // as in PAR_EL1.SH
+};
+
+// What a translation is for.
+struct WalkRequest {
+    u64 va = 0;
+    jit::Access access = jit::Access::Read;
+    unsigned mmu = kMmuEl1;
+    bool stage1_only = false;  // AT S1E*: the result is an intermediate physical address
+    bool check = true;         // false: permissions are reported in the mapping, not enforced
+    bool update = true;        // hardware access flag and dirty state
+};
+
+// What a translator's MMU index stands for at the current level.
+inline unsigned regime_mmu(const TranslateState& t, unsigned index) {
+    return host_mode(t) && index < kHostMmuBias ? index + kHostMmuBias : index;
+}
+
+// False: `fault` says why.
+bool walk(TranslateState& t, const WalkRequest& request, Mapping& out, Fault& fault);
+
+// The instruction word at s.pc, read without side effects; false when that faults.
+bool current_word(TranslateState& t, u32& word);
+
+// TLB maintenance of this PE's soft TLB and, for the Inner and Outer Shareable forms, the others'. `va` as the address in
+// TLBI's argument.
+void invalidate_all(TranslateState& t, bool broadcast);
+void invalidate_non_global(TranslateState& t, bool broadcast);
+void invalidate_page(TranslateState& t, u64 va, bool broadcast);
+
+}  // namespace tandem::cpu::arm64
