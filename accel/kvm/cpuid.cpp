@@ -65,7 +65,7 @@ private:
     void add_leaf(u32 leaf) {
         switch (leaf) {
             case 4: return add_subleaves(leaf, 8);
-            case 7: return add_subleaves(leaf, 3);
+            case 7:
             case 0xb: return add_subleaves(leaf, 3);
             case 0xd: return add_subleaves(leaf, 63);
             default: return add(leaf, 0, 0);

@@ -7,8 +7,6 @@
 namespace tandem::cpu::x86 {
 namespace {
 
-using jit::ir::int_type;
-using jit::ir::size_of;
 
 void lift_add(Lifter& l) {
     const Value addend = l.read(1);

@@ -7,8 +7,6 @@ namespace tandem::cpu::x86 {
 namespace {
 
 using jit::ir::int_type;
-using jit::ir::MemFlags;
-using jit::ir::size_of;
 
 void lift_mov(Lifter& l) { l.write(0, l.read(1)); }
 
