@@ -183,7 +183,7 @@ void lift_crc32(Lifter& l) {
     l.set_x(l.rd(), l.call(HelperId::crc32, {l.x(l.rn(), Type::I32), data, l.imm32(bytes | (l.is(12) ? 16 : 0))}));
 }
 
-void lift_reverse(Lifter& l) {
+void lift_reverse_register(Lifter& l) {
     const Type t = l.int_type();
     const Value value = l.x(l.rn(), t);
     auto& b = l.b;
