@@ -4,7 +4,7 @@
 
 #include <optional>
 
-#include "accel/jit/jit_accelerator.h"
+#include "accel/jit/x86_jit.h"
 #include "accel/kvm/kvm_accelerator.h"
 #include "base/log.h"
 

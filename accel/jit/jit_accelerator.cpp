@@ -4,18 +4,15 @@
 
 #include <algorithm>
 
-#include "accel/jit/jit_vcpu.h"
-#include "cpu/x86/guest.h"
-
 namespace tandem::accel {
 namespace {
 
 class JitAccelerator final : public Accelerator, public jit::Bus {
 public:
-    explicit JitAccelerator(const cpu::x86::CpuModel& model) : model_(model), guest_(cpu::x86::create_guest(model_)) {}
+    explicit JitAccelerator(std::unique_ptr<JitBinding> binding) : binding_(std::move(binding)) {}
 
     Result<void> start(const jit::Options& options) {
-        TANDEM_TRY_ASSIGN(auto translator, jit::create_translator(*guest_, *this, options));
+        TANDEM_TRY_ASSIGN(auto translator, jit::create_translator(binding_->guest(), *this, options));
         translator_ = std::move(translator);
         return {};
     }
@@ -34,7 +31,7 @@ public:
         if (std::find(created_.begin(), created_.end(), index) != created_.end()) {
             return Error{Errc::Busy, fmt::format("vCPU {} exists already", index)};
         }
-        auto vcpu = std::make_unique<JitVcpu>(index, handler, model_);
+        auto vcpu = binding_->make_vcpu(index, handler);
         TANDEM_TRY_ASSIGN(auto translator, translator_->create_vcpu(vcpu.get()));
         vcpu->attach(std::move(translator));
         created_.push_back(index);
@@ -52,8 +49,7 @@ public:
 
 private:
     const Capabilities capabilities_{"jit", true, false};
-    const cpu::x86::CpuModel model_;
-    std::unique_ptr<jit::Guest> guest_;
+    const std::unique_ptr<JitBinding> binding_;
     std::unique_ptr<jit::Translator> translator_;
     std::vector<unsigned> created_;
 };
@@ -82,8 +78,9 @@ std::string JitAccelerator::statistics() const {
 
 }  // namespace
 
-Result<std::unique_ptr<Accelerator>> create_jit_accelerator(const cpu::x86::CpuModel& model, const jit::Options& options) {
-    auto accelerator = std::make_unique<JitAccelerator>(model);
+Result<std::unique_ptr<Accelerator>> create_jit_accelerator(std::unique_ptr<JitBinding> binding,
+                                                            const jit::Options& options) {
+    auto accelerator = std::make_unique<JitAccelerator>(std::move(binding));
     TANDEM_TRY(accelerator->start(options));
     return std::unique_ptr<Accelerator>(std::move(accelerator));
 }

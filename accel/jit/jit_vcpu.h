@@ -1,77 +1,42 @@
-// One x86 vCPU on the translator.
+// One vCPU on the translator, as far as it is the same for every guest architecture: an architecture's binding derives from
+// it.
 #pragma once
 
+#include <atomic>
 #include <memory>
 
-#include "accel/accelerator.h"
-#include "accel/signals.h"
-#include "cpu/x86/model.h"
-#include "cpu/x86/platform.h"
-#include "cpu/x86/translate_state.h"
+#include "accel/vcpu_base.h"
 #include "jit/runtime/translator.h"
 
 namespace tandem::accel {
 
-class JitVcpu final : public Vcpu, public cpu::x86::Platform {
+class JitVcpu : public VcpuBase {
 public:
-    // All references must outlive the vCPU. attach() completes construction.
-    JitVcpu(unsigned index, ExitHandler& handler, const cpu::x86::CpuModel& model);
+    Exit run() final { return loop(false); }
+    Exit step() final { return loop(true); }
+
+    // Completes construction: the translator was made for this vCPU as its owner.
     void attach(std::unique_ptr<jit::VcpuTranslator> translator);
 
-    // Vcpu
-    [[nodiscard]] unsigned index() const override { return index_; }
-    Exit run() override;
-    Exit step() override;
-    void request_exit() override;
-    void wait_for_event() override;
-    [[nodiscard]] u64 exit_pc() const override { return state_->s.rip; }
-    Result<void> export_state(cpu::ArchState& out) override;
-    Result<void> import_state(const cpu::ArchState& in) override;
-
-    // CpuSignals
-    void set_line(devices::CpuLine line, bool level) override;
-    void raise_nmi() override;
-    void raise_init() override;
-    void raise_sipi(u8 vector) override;
-
-    // cpu::x86::Platform
-    u32 port_in(u16 port, unsigned size, cpu::x86::PortForm form) override;
-    void port_out(u16 port, u32 value, unsigned size, cpu::x86::PortForm form) override;
-    bool msr_read(u32 msr, u64& value) override;
-    bool msr_write(u32 msr, u64 value) override;
-    bool apic_base_write(u64 value) override;
-    u8 cr8_read() override;
-    void cr8_write(u8 value) override;
-    bool interrupt_pending() override;
-    int acknowledge_interrupt() override;
-    bool take_nmi() override;
-    u64 tsc() override;
-    void tsc_offset_changed(u64 offset) override;
-    void fpu_error() override;
-    u32 apic_id() override { return index_; }
-    u32 cpu_count() override { return handler_.cpu_count(); }
-    u32 tsc_khz() override { return static_cast<u32>(handler_.tsc_hz() / 1000); }
-    void cpuid_answered(u32 leaf, u32 subleaf, const cpu::x86::CpuidResult& result) override;
-    u64 hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3) override;
-    void shutdown(u64 rip) override;
-
+    // The translator's bus.
     u64 mmio_read(u64 gpa, unsigned size);
     void mmio_write(u64 gpa, u64 value, unsigned size);
 
-private:
-    void take_init_and_sipi();
-    [[nodiscard]] bool asleep() const;
-    Exit finish(Exit exit);
-    Exit halt();
-    void dispatch_now(Exit& exit);
+protected:
+    JitVcpu(unsigned index, ExitHandler& handler) : VcpuBase(index, handler) {}
 
-    const unsigned index_;
-    ExitHandler& handler_;
-    const cpu::x86::CpuModel& model_;
-    devices::CpuInterruptController& controller_;
+    // Constructs the processor in the translator's zeroed state, in its power-on state.
+    virtual void construct(void* state) = 0;
+
+    // Has the machine perform an access of the instruction that is executing, under the host's floating-point control.
+    void dispatch_now(Exit& exit);
+    [[nodiscard]] jit::VcpuTranslator& translator() { return *translator_; }
+
+private:
+    Result<std::optional<Exit>> enter(bool stepping) final;
+    void prod() final;
+
     std::unique_ptr<jit::VcpuTranslator> translator_;
-    cpu::x86::TranslateState* state_ = nullptr;
-    SignalWord signals_;
     std::atomic<bool> attached_{false};
 };
 

@@ -66,7 +66,7 @@ public:
             log::info("KVM on this host does not offer all of CPU model '{}': the guest's CPUID lacks {}", model_.name(),
                       fmt::join(cpuid.left_out, ", "));
         }
-        auto vcpu = std::make_unique<KvmVcpu>(index, handler, shared_);
+        auto vcpu = std::make_unique<KvmVcpu>(index, handler, shared_, model_.signature());
         TANDEM_TRY(vcpu->open(cpuid.entries));
         created_.push_back(index);
         return std::unique_ptr<Vcpu>(std::move(vcpu));

@@ -11,6 +11,7 @@
 #include "accel/kvm/state.h"
 #include "accel/run_loop.h"
 #include "accel/trace.h"
+#include "accel/x86_events.h"
 
 namespace tandem::accel::kvm {
 namespace {
@@ -18,7 +19,6 @@ namespace {
 using cpu::x86::Activity;
 using cpu::x86::State;
 
-constexpr u32 kWakeups = SignalWord::ExitRequest | SignalWord::Nmi | SignalWord::Init | SignalWord::Sipi;
 constexpr int kKickSignal = SIGUSR1;
 constexpr u64 kInterruptFlag = 0x200;
 
@@ -58,8 +58,8 @@ Result<void> RunPage::map(const Fd& vcpu, int size) {
     return {};
 }
 
-KvmVcpu::KvmVcpu(unsigned index, ExitHandler& handler, Shared& shared)
-    : index_(index), handler_(handler), controller_(handler.interrupt_controller(index)), shared_(shared) {}
+KvmVcpu::KvmVcpu(unsigned index, ExitHandler& handler, Shared& shared, u32 signature)
+    : VcpuBase(index, handler), controller_(handler.interrupt_controller(index)), shared_(shared), signature_(signature) {}
 
 Result<void> KvmVcpu::open(std::span<const kvm_cpuid_entry2> cpuid) {
     TANDEM_TRY_ASSIGN(const int fd, TANDEM_KVM(shared_.vm, KVM_CREATE_VCPU, static_cast<unsigned long>(index_)));
@@ -72,7 +72,7 @@ Result<void> KvmVcpu::open(std::span<const kvm_cpuid_entry2> cpuid) {
     TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_CPUID2, list));
     if (shared_.system.sync_regs) page_->kvm_valid_regs = KVM_SYNC_X86_REGS;
     State s;
-    cpu::x86::reset(s, index_ == 0);
+    cpu::x86::reset(s, index_ == 0, signature_);
     return store(s);
 }
 
@@ -86,20 +86,16 @@ Exit KvmVcpu::run_guest(bool stepping) {
     if (auto set = set_signal_mask(blocked.outside()); !set) return failed(set.error());
     if (auto set = set_debug(stepping); !set) return failed(set.error());
     if (auto set = sync_tsc(); !set) return failed(set.error());
-    for (;;) {
-        if (!stepping && (signals_.take(SignalWord::ExitRequest) & SignalWord::ExitRequest) != 0) return RequestedExit{};
-        if (auto taken = take_init_and_sipi(); !taken) return failed(taken.error());
-        if (activity_ == Activity::Shutdown) return finish(ShutdownExit{exit_pc()});
-        if (asleep()) return halt();
-        activity_ = Activity::Running;
-        if (auto entered = enter(stepping); !entered) return failed(entered.error());
-        if (std::optional<Exit> exit = take_exit()) return std::move(*exit);
-        if (stepping && (signals_.peek() & SignalWord::ExitRequest) != 0) return finish(RequestedExit{});
-    }
+    return loop(stepping);
 }
 
-// One KVM_RUN.
-Result<void> KvmVcpu::enter(bool stepping) {
+Result<std::optional<Exit>> KvmVcpu::enter(bool stepping) {
+    activity_ = Activity::Running;
+    TANDEM_TRY(enter_kernel(stepping));
+    return take_exit();
+}
+
+Result<void> KvmVcpu::enter_kernel(bool stepping) {
     page_->cr8 = controller_.cr8();
     if (!stepping) TANDEM_TRY(inject());
     thread_.store(static_cast<int>(::syscall(SYS_gettid)));
@@ -189,31 +185,7 @@ bool KvmVcpu::interrupts_enabled() const {
     return page_->if_flag != 0;
 }
 
-bool KvmVcpu::asleep() const {
-    const u32 signals = signals_.peek();
-    switch (activity_) {
-        case Activity::Halted:
-            if ((signals & SignalWord::Nmi) != 0) return false;
-            return !interrupts_enabled() || !controller_.interrupt_pending();
-        case Activity::WaitForSipi: return true;
-        default: return false;
-    }
-}
-
-void KvmVcpu::wait_for_event() {
-    u32 wake = kWakeups;
-    if (activity_ == Activity::Halted && interrupts_enabled()) wake |= SignalWord::Interrupt;
-    signals_.wait(wake);
-}
-
-// A request that came while the vCPU was leaving anyway is answered by this exit (contract U3).
-Exit KvmVcpu::finish(Exit exit) {
-    signals_.lower(SignalWord::ExitRequest);
-    return exit;
-}
-
-Exit KvmVcpu::halt() { return HaltExit{(signals_.take(SignalWord::ExitRequest) & SignalWord::ExitRequest) != 0}; }
-Exit KvmVcpu::failed(const Error& error) { return finish(InternalErrorExit{error.message}); }
+Rest KvmVcpu::rest() const { return x86_rest(activity_, interrupts_enabled(), signals_, controller_); }
 
 // --- Signals between threads
 
@@ -233,7 +205,7 @@ Result<void> KvmVcpu::set_signal_mask(const sigset_t& outside) {
 }
 
 // Who turns thread_ negative sends the signal, and the vCPU then waits for it: none is lost, none arrives late.
-void KvmVcpu::kick() {
+void KvmVcpu::prod() {
     int thread = thread_.load();
     if (thread <= 0 || !thread_.compare_exchange_strong(thread, -thread)) return;
     shared_.kicks.fetch_add(1, std::memory_order_relaxed);
@@ -246,51 +218,15 @@ void KvmVcpu::await_kick() {
     }
 }
 
-void KvmVcpu::request_exit() {
-    signals_.raise(SignalWord::ExitRequest);
-    kick();
-}
-
-void KvmVcpu::set_line(devices::CpuLine line, bool level) {
-    const auto bit = SignalWord::bit_of(line);
-    if (!level) return signals_.lower(bit);
-    signals_.raise(bit);
-    kick();
-}
-
-void KvmVcpu::raise_nmi() {
-    signals_.raise(SignalWord::Nmi);
-    kick();
-}
-
-void KvmVcpu::raise_init() {
-    signals_.raise(SignalWord::Init);
-    kick();
-}
-
-void KvmVcpu::raise_sipi(u8 vector) {
-    signals_.raise_sipi(vector);
-    kick();
-}
-
-// INIT and SIPI between instructions (SDM vol. 3, 8.4.4 and table 9-1).
-Result<void> KvmVcpu::take_init_and_sipi() {
-    if ((signals_.peek() & (SignalWord::Init | SignalWord::Sipi)) == 0) return {};
-    if ((signals_.take(SignalWord::Init) & SignalWord::Init) != 0) {
+Result<void> KvmVcpu::take_events() {
+    const auto change = [this](const std::function<void(State&)>& f) -> Result<Activity> {
         TANDEM_TRY(complete());
         TANDEM_TRY_ASSIGN(State s, fetch());
-        cpu::x86::init(s, index_ == 0);
+        f(s);
         TANDEM_TRY(store(s));
-    }
-    const u32 sipi = signals_.take(SignalWord::Sipi);
-    if ((sipi & SignalWord::Sipi) == 0 || activity_ != Activity::WaitForSipi) return {};
-    TANDEM_TRY_ASSIGN(State s, fetch());
-    auto& cs = s.seg[cpu::x86::CS];
-    cs.selector = static_cast<u16>(sipi & 0xff00);
-    cs.base = u64{cs.selector} << 4;
-    s.rip = 0;
-    s.activity = Activity::Running;
-    return store(s);
+        return activity_;
+    };
+    return x86_take_init_and_sipi(signals_, activity_, index_ == 0, signature_, change);
 }
 
 }  // namespace tandem::accel::kvm

@@ -8,7 +8,7 @@
 
 #include "accel/accelerator.h"
 #include "accel/kvm/kernel.h"
-#include "accel/signals.h"
+#include "accel/vcpu_base.h"
 #include "cpu/x86/state.h"
 
 namespace tandem::accel::kvm {
@@ -38,32 +38,30 @@ struct Shared {
     std::atomic<u64> exits{0}, kicks{0};
 };
 
-class KvmVcpu final : public Vcpu {
+class KvmVcpu final : public VcpuBase {
 public:
     // All references must outlive the vCPU. open() completes construction.
-    KvmVcpu(unsigned index, ExitHandler& handler, Shared& shared);
+    // `signature`: what EDX holds after a reset or INIT.
+    KvmVcpu(unsigned index, ExitHandler& handler, Shared& shared, u32 signature);
     Result<void> open(std::span<const kvm_cpuid_entry2> cpuid);
 
     // Vcpu
-    [[nodiscard]] unsigned index() const override { return index_; }
     Exit run() override;
     Exit step() override;
-    void request_exit() override;
-    void wait_for_event() override;
     [[nodiscard]] u64 exit_pc() const override;
     Result<void> export_state(cpu::ArchState& out) override;
     Result<void> import_state(const cpu::ArchState& in) override;
 
-    // CpuSignals
-    void set_line(devices::CpuLine line, bool level) override;
-    void raise_nmi() override;
-    void raise_init() override;
-    void raise_sipi(u8 vector) override;
-
 private:
-    // Runs until an exit that is the caller's. `stepping`: one instruction, no interrupt delivered first.
+    // VcpuBase
+    Result<std::optional<Exit>> enter(bool stepping) override;
+    void prod() override;
+    [[nodiscard]] Rest rest() const override;
+    Result<void> take_events() override;
+
     Exit run_guest(bool stepping);
-    Result<void> enter(bool stepping);
+    // One KVM_RUN.
+    Result<void> enter_kernel(bool stepping);
     std::optional<Exit> take_exit();
     std::optional<Exit> take_io();
     std::optional<Exit> take_mmio();
@@ -72,21 +70,15 @@ private:
     Exit take_debug();
     Exit take_internal_error();
     Exit take_system_event();
-    Exit failed(const Error& error);
 
     Result<void> set_signal_mask(const sigset_t& outside);
-    void kick();
     void await_kick();
     Result<void> inject();
     void sync_cr8();
     Result<void> sync_tsc();
-    Result<void> take_init_and_sipi();
     // Lets KVM finish the access that the last exit belongs to (contract U5).
     Result<void> complete();
-    [[nodiscard]] bool asleep() const;
     [[nodiscard]] bool interrupts_enabled() const;
-    Exit finish(Exit exit);
-    Exit halt();
 
     Result<cpu::x86::State> fetch();
     Result<void> store(const cpu::x86::State& s);
@@ -94,10 +86,9 @@ private:
     Result<void> fetch_msrs(cpu::x86::State& s);
     Result<void> set_debug(bool stepping);
 
-    const unsigned index_;
-    ExitHandler& handler_;
     devices::CpuInterruptController& controller_;
     Shared& shared_;
+    const u32 signature_;
     Fd fd_;
     RunPage page_;
 
@@ -111,9 +102,7 @@ private:
     u64 tsc_base_ = 0;    // the one that KVM has
 
     // Any thread
-    SignalWord signals_;
-    std::atomic<int> thread_{0};       // of the vCPU, while KVM_RUN may be entered; else 0
-    std::atomic<bool> kicked_{false};  // a signal is on its way to it
+    std::atomic<int> thread_{0};  // of the vCPU, while KVM_RUN may be entered; else 0
 };
 
 }  // namespace tandem::accel::kvm

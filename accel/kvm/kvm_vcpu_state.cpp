@@ -3,6 +3,7 @@
 
 #include "accel/kvm/kvm_vcpu.h"
 #include "accel/kvm/state.h"
+#include "cpu/x86/fpu/xsave.h"
 
 namespace tandem::accel::kvm {
 
@@ -77,7 +78,7 @@ Result<State> KvmVcpu::fetch() {
     } else {
         TANDEM_TRY_ASSIGN([[maybe_unused]] const int d, TANDEM_KVM(fd_, KVM_GET_XSAVE, image.data()));
     }
-    from_xsave(image, s);
+    cpu::x86::read_xsave_area(image, s);
     kvm_debugregs debug{};
     TANDEM_TRY_ASSIGN([[maybe_unused]] const int e, TANDEM_KVM(fd_, KVM_GET_DEBUGREGS, &debug));
     from_kvm(debug, s);
@@ -105,7 +106,7 @@ Result<void> KvmVcpu::store(const State& s) {
     xcrs.xcrs[0].value = s.xcr0;
     TANDEM_TRY_ASSIGN([[maybe_unused]] const int b, TANDEM_KVM(fd_, KVM_SET_XCRS, &xcrs));
     std::vector<u8> image(static_cast<std::size_t>(shared_.system.xsave_size));
-    to_xsave(s, image);
+    cpu::x86::write_xsave_area(s, s.xcr0, image);
     TANDEM_TRY_ASSIGN([[maybe_unused]] const int c, TANDEM_KVM(fd_, KVM_SET_XSAVE, image.data()));
     TANDEM_TRY(store_msrs(s));
     kvm_regs regs{};

@@ -1,10 +1,8 @@
 #include "accel/kvm/state.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/bits.h"
-#include "cpu/x86/fpu/xsave.h"
 
 namespace tandem::accel::kvm {
 namespace {
@@ -98,42 +96,6 @@ constexpr MsrRow kMsrs[] = {
 constexpr u32 kMtrrVariable = 0x200, kMtrrDefType = 0x2ff;
 constexpr u32 kMtrrFixed[] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
 
-// FXSAVE's layout (SDM vol. 1, table 10-2; 64-bit format).
-constexpr std::size_t kFcw = 0, kFsw = 2, kFtw = 4, kFop = 6, kFip = 8, kFdp = 16, kMxcsr = 24, kSt = 32, kXmm = 160,
-                      kXstateBv = 512;
-
-template <class T>
-void put(std::span<u8> image, std::size_t at, T value) {
-    std::memcpy(image.data() + at, &value, sizeof value);
-}
-template <class T>
-void get(std::span<const u8> image, std::size_t at, T& value) {
-    std::memcpy(&value, image.data() + at, sizeof value);
-}
-
-// Where a component's bytes lie in the state: register `i` of `count`, `bytes` from byte `from` of its storage.
-enum Component : unsigned { kYmmHigh = 2, kOpmask = 5, kZmmHigh = 6, kHigh16Zmm = 7, kPkru = 9 };
-
-template <class S, class F>
-void each_part(unsigned component, S& s, F f) {
-    const auto part = [&](unsigned first, unsigned count, unsigned from, unsigned bytes) {
-        for (unsigned i = 0; i < count; ++i) {
-            f(i * bytes, reinterpret_cast<std::conditional_t<std::is_const_v<S>, const u8, u8>*>(&s.vec[first + i]) + from,
-              bytes);
-        }
-    };
-    using Byte = std::conditional_t<std::is_const_v<S>, const u8, u8>;
-    switch (component) {
-        case kYmmHigh: part(0, 16, 16, 16); break;
-        case kOpmask: f(0u, reinterpret_cast<Byte*>(s.opmask.data()), 64u); break;
-        case kZmmHigh: part(0, 16, 32, 32); break;
-        case kHigh16Zmm: part(16, 16, 0, 64); break;
-        case kPkru: f(0u, reinterpret_cast<Byte*>(&s.pkru), 4u); break;
-        default: break;
-    }
-}
-constexpr unsigned kComponents[] = {kYmmHigh, kOpmask, kZmmHigh, kHigh16Zmm, kPkru};
-
 }  // namespace
 
 void to_kvm(const State& s, kvm_regs& r) {
@@ -186,73 +148,6 @@ void from_kvm(const kvm_sregs2& r, State& s) {
 
 void narrow(const kvm_sregs2& in, kvm_sregs& out) { copy_common(in, out); }
 void widen(const kvm_sregs& in, kvm_sregs2& out) { copy_common(in, out); }
-
-void to_xsave(const State& s, std::span<u8> image) {
-    const X87& f = s.x87;
-    put(image, kFcw, f.fcw);
-    put(image, kFsw, f.fsw);
-    put(image, kFtw, f.valid);
-    put(image, kFop, f.fop);
-    put(image, kFip, f.fip);
-    put(image, kFdp, f.fdp);
-    put(image, kMxcsr, s.mxcsr);
-    const unsigned top = bits(f.fsw, 13, 11) & 7;
-    for (unsigned i = 0; i < 8; ++i) {
-        put(image, kSt + 16 * i, f.reg[(top + i) & 7].significand);
-        put(image, kSt + 16 * i + 8, f.reg[(top + i) & 7].sign_exponent);
-    }
-    for (unsigned i = 0; i < 16; ++i) std::memcpy(image.data() + kXmm + 16 * i, s.vec[i].lane.data(), 16);
-    u64 present = 3;
-    for (const unsigned c : kComponents) {
-        const XsavePlace place = xsave_place(c);
-        if (place.size == 0 || place.offset + place.size > image.size()) continue;
-        present |= u64{1} << c;
-        each_part(c, s, [&](unsigned at, const u8* from, unsigned bytes) {
-            std::memcpy(image.data() + place.offset + at, from, bytes);
-        });
-    }
-    put(image, kXstateBv, present & s.xcr0);
-}
-
-void from_xsave(std::span<const u8> image, State& s) {
-    u64 present = 0;
-    get(image, kXstateBv, present);
-    X87& f = s.x87;
-    if ((present & 1) != 0) {
-        get(image, kFcw, f.fcw);
-        get(image, kFsw, f.fsw);
-        get(image, kFtw, f.valid);
-        get(image, kFop, f.fop);
-        get(image, kFip, f.fip);
-        get(image, kFdp, f.fdp);
-        const unsigned top = bits(f.fsw, 13, 11) & 7;
-        for (unsigned i = 0; i < 8; ++i) {
-            get(image, kSt + 16 * i, f.reg[(top + i) & 7].significand);
-            get(image, kSt + 16 * i + 8, f.reg[(top + i) & 7].sign_exponent);
-        }
-    } else {
-        f = X87{};
-    }
-    get(image, kMxcsr, s.mxcsr);  // valid whatever XSTATE_BV says (SDM vol. 1, 13.5.2)
-    for (unsigned i = 0; i < 16; ++i) {
-        if ((present & 2) != 0) {
-            std::memcpy(s.vec[i].lane.data(), image.data() + kXmm + 16 * i, 16);
-        } else {
-            s.vec[i].lane[0] = s.vec[i].lane[1] = 0;
-        }
-    }
-    for (const unsigned c : kComponents) {
-        const XsavePlace place = xsave_place(c);
-        const bool there = bit(present, c) && place.size != 0 && place.offset + place.size <= image.size();
-        each_part(c, s, [&](unsigned at, u8* to, unsigned bytes) {
-            if (there) {
-                std::memcpy(to, image.data() + place.offset + at, bytes);
-            } else {
-                std::memset(to, 0, bytes);
-            }
-        });
-    }
-}
 
 void to_kvm(const State& s, kvm_debugregs& r) {
     std::copy(s.dr.begin(), s.dr.end(), r.db);

@@ -20,11 +20,6 @@ void from_kvm(const kvm_sregs2& r, cpu::x86::State& s);
 void narrow(const kvm_sregs2& in, kvm_sregs& out);
 void widen(const kvm_sregs& in, kvm_sregs2& out);
 
-// x87, SSE and what XSAVE adds, in XSAVE's standard format (SDM vol. 1, 13.4). `image` has as many bytes as KVM states for
-// KVM_GET_XSAVE2; components beyond it are not transferred.
-void to_xsave(const cpu::x86::State& s, std::span<u8> image);
-void from_xsave(std::span<const u8> image, cpu::x86::State& s);
-
 void to_kvm(const cpu::x86::State& s, kvm_debugregs& r);
 void from_kvm(const kvm_debugregs& r, cpu::x86::State& s);
 

@@ -48,4 +48,13 @@ void init(State& s, bool bsp, u32 signature) {
     s.cr0 = cache | 0x10;
 }
 
+void start_up(State& s, u8 vector) {
+    if (s.activity != Activity::WaitForSipi) return;
+    Segment& cs = s.seg[CS];
+    cs.selector = static_cast<u16>(vector << 8);
+    cs.base = u64{cs.selector} << 4;
+    s.rip = 0;
+    s.activity = Activity::Running;
+}
+
 }  // namespace tandem::cpu::x86

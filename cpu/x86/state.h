@@ -214,5 +214,7 @@ constexpr u32 kPProSignature = 0x600;
 void reset(State& state, bool bsp, u32 signature = kPProSignature);
 // INIT keeps x87, SSE and MTRR state and most MSRs (same table).
 void init(State& state, bool bsp, u32 signature = kPProSignature);
+// SIPI: a processor that waits for it starts in real mode at vector * 4 KiB (SDM volume 3, 8.4.4); any other ignores it.
+void start_up(State& state, u8 vector);
 
 }  // namespace tandem::cpu::x86

@@ -210,7 +210,7 @@ private:
         for (const auto& vcpu : vcpus_) {
             const bool bsp = vcpu->index() == 0;
             x86::State state;
-            x86::reset(state, bsp);
+            x86::reset(state, bsp, cpu_ ? cpu_->signature() : x86::kPProSignature);
             if (bsp && image_) image_->set_entry_state(state);
             state.msr.apic_base = board_->lapics[vcpu->index()]->apic_base();
             TANDEM_TRY(vcpu->import_state(state));

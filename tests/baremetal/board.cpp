@@ -12,7 +12,7 @@
 #include <mutex>
 #include <thread>
 
-#include "accel/jit/jit_accelerator.h"
+#include "accel/jit/x86_jit.h"
 #include "accel/run_loop.h"
 
 namespace tandem::tests {

@@ -10,7 +10,7 @@
 #include <variant>
 #include <vector>
 
-#include "accel/jit/jit_accelerator.h"
+#include "accel/jit/x86_jit.h"
 #include "accel/kvm/kvm_accelerator.h"
 #include "accel/run_loop.h"
 

@@ -143,6 +143,31 @@ TEST_CASE("state is complete after an exit: a port read has reached its register
     CHECK((c.state().gpr[cpu::x86::RAX] & 0xff) == 0x5a);
 }
 
+TEST_CASE("a processor that waits for SIPI sleeps through an NMI and starts where the SIPI says", "[U2]") {
+    FOR_EACH_ENGINE;
+    CAPTURE(static_cast<int>(engine));
+    Bench b(engine, {0xe4, 0x10, 0xf4});  // in al, 0x10; hlt
+    cpu::x86::State s = b.state();
+    s.activity = cpu::x86::Activity::WaitForSipi;
+    REQUIRE(b.vcpu->import_state(s).ok());
+    b.vcpu->raise_nmi();
+    CHECK(halted(b.vcpu->run()));
+    std::atomic<bool> awake{false};
+    std::thread sleeper([&] {
+        b.vcpu->wait_for_event();
+        awake = true;
+    });
+    std::this_thread::sleep_for(20ms);
+    CHECK_FALSE(awake);
+    b.vcpu->raise_sipi(kCode >> 12);
+    sleeper.join();
+    CHECK(awake);
+    s = b.state();
+    CHECK(s.activity == cpu::x86::Activity::Running);
+    CHECK(s.seg[cpu::x86::CS].base == kCode);
+    CHECK(s.rip == 0);
+}
+
 TEST_CASE("signals, masks and timers of the embedding process are left alone", "[U6]") {
     struct Snapshot {
         std::array<struct sigaction, 64> actions{};

@@ -284,4 +284,41 @@ u32 xsave_area_size(u64 components, bool compacted) {
     return size;
 }
 
+void write_xsave_area(const State& s, u64 components, std::span<u8> area) {
+    LegacyRegion legacy;
+    legacy.put_x87(s.x87, true);
+    legacy.put_mxcsr(s.mxcsr);
+    legacy.put_xmm(s, 16);
+    Header header;
+    header.xstate_bv = kX87 | kSse;
+    std::memset(area.data(), 0, area.size());
+    std::memcpy(area.data(), legacy.byte.data(), kHeader);
+    for (const Component& c : kComponents) {
+        if (c.place.offset + c.place.size > area.size()) continue;
+        header.xstate_bv |= u64{1} << c.number;
+        save(c, s, area.data() + c.place.offset, true);
+    }
+    header.xstate_bv &= components;
+    std::memcpy(area.data() + kHeader, &header, sizeof header);
+}
+
+void read_xsave_area(std::span<const u8> area, State& s) {
+    static constexpr LegacyRegion kInitial{};
+    LegacyRegion legacy;
+    Header header;
+    std::memcpy(legacy.byte.data(), area.data(), kHeader);
+    std::memcpy(&header, area.data() + kHeader, sizeof header);
+    if ((header.xstate_bv & kX87) != 0) {
+        legacy.get_x87(s.x87, true);
+    } else {
+        s.x87 = X87{};
+    }
+    s.mxcsr = legacy.mxcsr();  // valid whatever XSTATE_BV says (SDM volume 1, 13.5.2)
+    ((header.xstate_bv & kSse) != 0 ? legacy : kInitial).get_xmm(s, 16);
+    for (const Component& c : kComponents) {
+        const bool there = bit(header.xstate_bv, c.number) && c.place.offset + c.place.size <= area.size();
+        restore(c, s, there ? area.data() + c.place.offset : kZeroes.data(), true);
+    }
+}
+
 }  // namespace tandem::cpu::x86

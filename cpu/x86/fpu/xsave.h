@@ -1,6 +1,8 @@
 // FXSAVE, FXRSTOR and the XSAVE family (SDM volume 1, 10.5 and chapter 13). #UD and #NM by CR0 and CR4 are the lifter's.
 #pragma once
 
+#include <span>
+
 #include "base/bits.h"
 #include "cpu/x86/system/system.h"
 #include "cpu/x86/translate_state.h"
@@ -41,5 +43,11 @@ struct XsavePlace {
 XsavePlace xsave_place(unsigned component);
 // Bytes of an area that holds `components`, header included.
 u32 xsave_area_size(u64 components, bool compacted);
+
+// A processor's x87, SSE and extended state as an area in the standard format (SDM volume 1, 13.4), all of its registers
+// whatever its mode, for whoever exchanges state in that form. `area`: at least 576 bytes; components beyond its end are
+// left out, and are in their initial state after a read. `components`: what XSTATE_BV may name.
+void write_xsave_area(const State& s, u64 components, std::span<u8> area);
+void read_xsave_area(std::span<const u8> area, State& s);
 
 }  // namespace tandem::cpu::x86

@@ -217,20 +217,4 @@ bool poll_interrupts(TranslateState& t) {
     return false;
 }
 
-void deliver_init(TranslateState& t, bool bsp) {
-    export_flags(t);
-    init(t.s, bsp, t.model->signature());
-    import_flags(t);
-    t.s.debug_trap = 0;
-    jit::tlb_flush(&t, false);
-}
-
-void deliver_sipi(TranslateState& t, u8 vector) {
-    State& s = t.s;
-    if (s.activity != Activity::WaitForSipi) return;
-    set_real_segment(s.seg[CS], static_cast<u16>(vector << 8));
-    s.rip = 0;
-    s.activity = Activity::Running;
-}
-
 }  // namespace tandem::cpu::x86

@@ -74,10 +74,6 @@ LeaveReason software_interrupt(TranslateState* t, u32 vector, u32 kind, u64 next
 LeaveReason deliver_exception(TranslateState& t);
 bool poll_interrupts(TranslateState& t);
 
-// INIT and SIPI as the APIC delivers them, for the engine. SIPI is ignored unless the processor waits for it.
-void deliver_init(TranslateState& t, bool bsp);
-void deliver_sipi(TranslateState& t, u8 vector);
-
 // --- Paging
 // --------------------------------------------------------------------------------------------------------------------
 

@@ -390,16 +390,16 @@ TEST_CASE("INIT and SIPI", "[system][int]") {
     SystemCpu cpu(SystemCpu::Mode::Long);
     cpu.s().msr.lstar = 0x1234;
     cpu.s().mxcsr = 0x1fa0;
-    deliver_sipi(cpu.t(), 0x12);
+    start_up(cpu.s(), 0x12);
     CHECK(cpu.s().rip == 0x100);  // not waiting: ignored
-    deliver_init(cpu.t(), false);
+    init(cpu.s(), false);
     CHECK(cpu.s().activity == Activity::WaitForSipi);
     CHECK(cpu.s().cr0 == 0x10);
     CHECK(cpu.s().msr.efer == 0);
     CHECK(cpu.s().msr.lstar == 0x1234);
     CHECK(cpu.s().mxcsr == 0x1fa0);
     CHECK_FALSE(poll_interrupts(cpu.t()));
-    deliver_sipi(cpu.t(), 0x9a);
+    start_up(cpu.s(), 0x9a);
     CHECK(cpu.s().activity == Activity::Running);
     CHECK(cpu.s().seg[CS].selector == 0x9a00);
     CHECK(cpu.s().seg[CS].base == 0x9a000);

@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 #include <thread>
 
-#include "accel/jit/jit_accelerator.h"
+#include "accel/jit/x86_jit.h"
 #include "devices/char/backends.h"
 #include "frontend/monitor/console.h"
 #include "frontend/monitor/expression.h"

@@ -5,7 +5,7 @@
 #include <random>
 #include <set>
 
-#include "accel/jit/jit_accelerator.h"
+#include "accel/jit/x86_jit.h"
 #include "devices/char/backends.h"
 #include "devices/fabric/state.h"
 #include "machines/snapshot/snapshot.h"

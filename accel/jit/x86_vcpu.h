@@ -1,0 +1,52 @@
+// One x86 vCPU on the translator.
+#pragma once
+
+#include "accel/jit/jit_vcpu.h"
+#include "cpu/x86/model.h"
+#include "cpu/x86/platform.h"
+#include "cpu/x86/translate_state.h"
+
+namespace tandem::accel {
+
+class X86JitVcpu final : public JitVcpu, public cpu::x86::Platform {
+public:
+    // All references must outlive the vCPU. attach() completes construction.
+    X86JitVcpu(unsigned index, ExitHandler& handler, const cpu::x86::CpuModel& model);
+
+    // Vcpu
+    [[nodiscard]] u64 exit_pc() const override { return state_->s.rip; }
+    Result<void> export_state(cpu::ArchState& out) override;
+    Result<void> import_state(const cpu::ArchState& in) override;
+
+    // cpu::x86::Platform
+    u32 port_in(u16 port, unsigned size, cpu::x86::PortForm form) override;
+    void port_out(u16 port, u32 value, unsigned size, cpu::x86::PortForm form) override;
+    bool msr_read(u32 msr, u64& value) override;
+    bool msr_write(u32 msr, u64 value) override;
+    bool apic_base_write(u64 value) override;
+    u8 cr8_read() override;
+    void cr8_write(u8 value) override;
+    bool interrupt_pending() override;
+    int acknowledge_interrupt() override;
+    bool take_nmi() override;
+    u64 tsc() override;
+    void tsc_offset_changed(u64 offset) override;
+    void fpu_error() override;
+    u32 apic_id() override { return index_; }
+    u32 cpu_count() override { return handler_.cpu_count(); }
+    u32 tsc_khz() override { return static_cast<u32>(handler_.tsc_hz() / 1000); }
+    void cpuid_answered(u32 leaf, u32 subleaf, const cpu::x86::CpuidResult& result) override;
+    u64 hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3) override;
+    void shutdown(u64 rip) override;
+
+private:
+    void construct(void* state) override;
+    [[nodiscard]] Rest rest() const override;
+    Result<void> take_events() override;
+
+    const cpu::x86::CpuModel& model_;
+    devices::CpuInterruptController& controller_;
+    cpu::x86::TranslateState* state_ = nullptr;
+};
+
+}  // namespace tandem::accel

@@ -1,0 +1,65 @@
+// What every engine's vCPU does alike: takes signals from other threads, sleeps, and answers requests to leave the guest
+// (contracts U1 to U4). An engine adds how to enter guest code; an architecture adds what its processor does with signals.
+#pragma once
+
+#include <optional>
+
+#include "accel/accelerator.h"
+#include "accel/signals.h"
+
+namespace tandem::accel {
+
+// What a processor is doing between two instructions.
+struct Rest {
+    enum class Kind : u8 { Running, Asleep, Shutdown } kind = Kind::Running;
+    u32 wake = 0;  // the signals that may end a sleep; looked at when they arrive
+};
+
+class VcpuBase : public Vcpu {
+public:
+    // Vcpu
+    [[nodiscard]] unsigned index() const final { return index_; }
+    void request_exit() final { signal(SignalWord::ExitRequest); }
+    void wait_for_event() final { signals_.wait(rest().wake | SignalWord::ExitRequest); }
+
+    // CpuSignals
+    void set_line(devices::CpuLine line, bool level) final;
+    void raise_nmi() final { signal(SignalWord::Nmi); }
+    void raise_init() final { signal(SignalWord::Init); }
+    void raise_sipi(u8 vector) final;
+
+protected:
+    // `handler` must outlive the vCPU.
+    VcpuBase(unsigned index, ExitHandler& handler) : index_(index), handler_(handler) {}
+
+    // run() and step() of an engine, between whatever it does around them. vCPU thread.
+    Exit loop(bool stepping);
+
+    // --- The engine. vCPU thread, except for prod().
+
+    // Goes into guest code once; with `stepping` for exactly one instruction, without delivering interrupts first. Nothing:
+    // go on. An exit that is the caller's comes from finish() or halt().
+    virtual Result<std::optional<Exit>> enter(bool stepping) = 0;
+    // Signals have changed: makes the vCPU leave guest code, where it is in it, or not enter it. Any thread,
+    // async-signal-safe.
+    virtual void prod() = 0;
+
+    // --- The architecture. vCPU thread.
+
+    [[nodiscard]] virtual Rest rest() const = 0;
+    // Applies signals that change the processor's state as a whole (x86: INIT and SIPI; Arm: power-on), once they may be taken.
+    virtual Result<void> take_events() = 0;
+
+    // A request that came while the vCPU was leaving anyway is answered by this exit (contract U3).
+    Exit finish(Exit exit);
+    Exit halt();
+    Exit failed(const Error& error) { return finish(InternalErrorExit{error.message}); }
+    // Raises `bits` of the signal word and has the vCPU look at it. Any thread.
+    void signal(u32 bits);
+
+    const unsigned index_;
+    ExitHandler& handler_;
+    SignalWord signals_;
+};
+
+}  // namespace tandem::accel
