@@ -83,6 +83,14 @@ public:
     virtual Result<void> map_memory(devices::GuestMemory& memory) = 0;
     // Contract I5: vCPUs are created once per index; a second creation is Errc::Busy.
     virtual Result<std::unique_ptr<Vcpu>> create_vcpu(unsigned index, ExitHandler& handler) = 0;
+    // Something other than this engine's vCPUs and the devices has written guest memory: drops what was derived from it.
+    // While no vCPU runs.
+    virtual void memory_changed() {}
+    // Moves the machine to another engine, by the name that -accel has for it. While no vCPU runs. Errors: InvalidArgument
+    // for an unknown one; Unsupported where this machine or the other engine cannot, and the machine stays where it is.
+    virtual Result<void> change_engine(std::string_view /*name*/) {
+        return Error{Errc::Unsupported, "this machine stays on the engine that it was started with"};
+    }
     // Engine statistics for people, one "name value" per line.
     [[nodiscard]] virtual std::string statistics() const = 0;
 };

@@ -32,4 +32,10 @@ Result<void> x86_take_init_and_sipi(SignalWord& signals, Activity activity, bool
     return {};
 }
 
+void x86_show_signals(const SignalWord& signals, State& state) {
+    state.nmi_pending = state.nmi_pending || (signals.peek() & SignalWord::Nmi) != 0;
+}
+
+void x86_drop_signals(SignalWord& signals) { (void)signals.take(SignalWord::Init | SignalWord::Sipi | SignalWord::Nmi); }
+
 }  // namespace tandem::accel

@@ -19,4 +19,9 @@ using X86Change = std::function<Result<cpu::x86::Activity>(const std::function<v
 Result<void> x86_take_init_and_sipi(SignalWord& signals, cpu::x86::Activity activity, bool bootstrap, u32 signature,
                                     const X86Change& change);
 
+// A state that is shown to the outside holds what has arrived and waits; one that is replaced from outside has nothing
+// waiting.
+void x86_show_signals(const SignalWord& signals, cpu::x86::State& state);
+void x86_drop_signals(SignalWord& signals);
+
 }  // namespace tandem::accel

@@ -6,6 +6,7 @@
 
 #include "accel/jit/x86_jit.h"
 #include "accel/kvm/kvm_accelerator.h"
+#include "accel/switch/switch_accelerator.h"
 #include "base/log.h"
 
 namespace tandem::frontend {
@@ -22,8 +23,24 @@ Result<jit::Tier> parse_tier(std::string_view name) {
     return invalid(fmt::format("unknown tier '{}' (known: interp, baseline, llvm, auto)", name));
 }
 
-Result<Engine> create_jit(PropertyList p, const cpu::x86::CpuModel& model, const Options& options) {
+using Model = cpu::x86::CpuModel;
+
+accel::EngineChoice jit_choice(const Model& model, const jit::Options& options) {
+    return {"jit", [=] { return accel::create_jit_accelerator(model, options); }};
+}
+accel::EngineChoice kvm_choice(const Model& model) {
+    return {"kvm", [=] { return accel::create_kvm_accelerator(model); }};
+}
+
+jit::Options default_jit(const Options& options) {
     jit::Options jit;
+    jit.log_address_low = options.filter_low;
+    jit.log_address_high = options.filter_high;
+    return jit;
+}
+
+Result<Engine> create_jit(PropertyList p, const Model& model, const Options& options) {
+    jit::Options jit = default_jit(options);
     TANDEM_TRY_ASSIGN(jit.tier, parse_tier(p.take("tier", "auto")));
     TANDEM_TRY_ASSIGN(const u64 baseline, p.take_number("baseline-threshold", jit.baseline_threshold));
     TANDEM_TRY_ASSIGN(const u64 llvm, p.take_number("llvm-threshold", jit.llvm_threshold));
@@ -38,17 +55,19 @@ Result<Engine> create_jit(PropertyList p, const cpu::x86::CpuModel& model, const
     jit.baseline_threshold = static_cast<u32>(baseline);
     jit.llvm_threshold = static_cast<u32>(llvm);
     jit.max_block_insns = static_cast<u32>(max_block);
-    jit.log_address_low = options.filter_low;
-    jit.log_address_high = options.filter_high;
-    TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_jit_accelerator(model, jit));
+    TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_switch_accelerator({jit_choice(model, jit), kvm_choice(model)}, {}));
     return engine;
 }
 
-Result<Engine> create_kvm(PropertyList p, const cpu::x86::CpuModel& model, const Options&) {
+Result<Engine> create_kvm(PropertyList p, const Model& model, const Options& options) {
     Engine engine;
+    accel::SwitchOptions exchange;
     TANDEM_TRY_ASSIGN(engine.print_statistics, p.take_bool("stats", false));
-    TANDEM_TRY(p.finish("kvm", "stats"));
-    TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_kvm_accelerator(model));
+    TANDEM_TRY_ASSIGN(const bool hand_off, p.take_bool("handoff", true));
+    TANDEM_TRY(p.finish("kvm", "handoff, stats"));
+    if (hand_off) exchange.helper = 1;
+    TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_switch_accelerator(
+                                              {kvm_choice(model), jit_choice(model, default_jit(options))}, exchange));
     return engine;
 }
 

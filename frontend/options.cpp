@@ -280,7 +280,8 @@ constexpr std::array kRows{
     OptionRow{"machine", "TYPE[,accel=NAME]", "Board to emulate; 'help' lists them.", set_machine},
     OptionRow{
         "accel", "NAME[,PROP=VALUE...]",
-        "Engine: kvm, or jit (also called tcg) with tier=interp|baseline|llvm|auto, baseline-threshold=N, "
+        "Engine: kvm with handoff=on|off (the translator executes what KVM cannot), or jit (also called tcg) with "
+        "tier=interp|baseline|llvm|auto, baseline-threshold=N, "
         "llvm-threshold=N, cache=SIZE, max-block=N, verify=on|off; either with stats=on|off. A second -accel stands in "
         "where the host lacks the first.",
         set_accel},

@@ -20,6 +20,7 @@ public:
     [[nodiscard]] const Capabilities& capabilities() const override { return capabilities_; }
 
     Result<void> map_memory(devices::GuestMemory& memory) override {
+        memory_ = &memory;
         for (const auto& range : memory.ranges()) {
             TANDEM_TRY(translator_->add_slot({range.gpa, range.size, range.host, range.readonly}));
         }
@@ -38,6 +39,10 @@ public:
         return std::unique_ptr<Vcpu>(std::move(vcpu));
     }
 
+    void memory_changed() override {
+        for (const auto& range : memory_->ranges()) translator_->memory_written(range.gpa, range.size);
+    }
+
     [[nodiscard]] std::string statistics() const override;
 
     u64 mmio_read(void* owner, u64 gpa, unsigned size) override {
@@ -51,6 +56,7 @@ private:
     const Capabilities capabilities_{"jit", true, false};
     const std::unique_ptr<JitBinding> binding_;
     std::unique_ptr<jit::Translator> translator_;
+    const devices::GuestMemory* memory_ = nullptr;
     std::vector<unsigned> created_;
 };
 

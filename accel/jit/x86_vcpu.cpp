@@ -31,7 +31,7 @@ void X86JitVcpu::construct(void* state) {
 
 Rest X86JitVcpu::rest() const {
     const State& s = state_->s;
-    return x86_rest(s.activity, (s.rflags & cpu::x86::eflags::IF) != 0, signals_, controller_);
+    return x86_rest(s.activity, (s.rflags & cpu::x86::eflags::IF) != 0, signals(), controller_);
 }
 
 Result<void> X86JitVcpu::take_events() {
@@ -42,24 +42,34 @@ Result<void> X86JitVcpu::take_events() {
         translator().state_replaced();
         return state_->s.activity;
     };
-    return x86_take_init_and_sipi(signals_, state_->s.activity, index_ == 0, model_.signature(), change);
+    return x86_take_init_and_sipi(signals(), state_->s.activity, index_ == 0, model_.signature(), change);
 }
 
 // INIT, SIPI and NMI that have arrived are part of the state, wherever they wait.
 Result<void> X86JitVcpu::export_state(cpu::ArchState& out) {
     TANDEM_TRY(take_events());
-    cpu::x86::export_flags(*state_);
-    cpu::x86::mxcsr_from_frame(*state_);
-    State& copy = out.emplace<State>(state_->s);
-    copy.nmi_pending = copy.nmi_pending || (signals_.peek() & SignalWord::Nmi) != 0;
+    TANDEM_TRY(fetch_state(out));
+    x86_show_signals(signals(), std::get<State>(out));
     return {};
 }
 
 Result<void> X86JitVcpu::import_state(const cpu::ArchState& in) {
+    TANDEM_TRY(store_state(in));
+    x86_drop_signals(signals());
+    return {};
+}
+
+Result<void> X86JitVcpu::fetch_state(cpu::ArchState& out) {
+    cpu::x86::export_flags(*state_);
+    cpu::x86::mxcsr_from_frame(*state_);
+    out = state_->s;
+    return {};
+}
+
+Result<void> X86JitVcpu::store_state(const cpu::ArchState& in) {
     const auto* s = std::get_if<State>(&in);
     if (s == nullptr) return invalid("state of another architecture");
     state_->s = *s;
-    (void)signals_.take(SignalWord::Init | SignalWord::Sipi | SignalWord::Nmi);
     cpu::x86::mxcsr_to_frame(*state_);
     cpu::x86::import_flags(*state_);
     translator().state_replaced();
@@ -108,7 +118,7 @@ int X86JitVcpu::acknowledge_interrupt() {
     return vector;
 }
 
-bool X86JitVcpu::take_nmi() { return (signals_.take(SignalWord::Nmi) & SignalWord::Nmi) != 0; }
+bool X86JitVcpu::take_nmi() { return (signals().take(SignalWord::Nmi) & SignalWord::Nmi) != 0; }
 u64 X86JitVcpu::tsc() { return handler_.tsc(index_); }
 
 void X86JitVcpu::tsc_offset_changed(u64 offset) {

@@ -17,6 +17,8 @@ public:
     [[nodiscard]] u64 exit_pc() const override { return state_->s.rip; }
     Result<void> export_state(cpu::ArchState& out) override;
     Result<void> import_state(const cpu::ArchState& in) override;
+    Result<void> fetch_state(cpu::ArchState& out) override;
+    Result<void> store_state(const cpu::ArchState& in) override;
 
     // cpu::x86::Platform
     u32 port_in(u16 port, unsigned size, cpu::x86::PortForm form) override;

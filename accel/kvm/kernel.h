@@ -53,6 +53,7 @@ struct System {
     bool exception_payload = false;
     bool tsc_offset = false;              // KVM_VCPU_TSC_CTRL
     bool step_blocks_interrupts = false;  // KVM_GUESTDBG_BLOCKIRQ
+    bool exits_on_failure = false;        // KVM_CAP_EXIT_ON_EMULATION_FAILURE
     int xsave_size = 0;
     std::vector<u32> msrs;  // that KVM saves and restores
     std::vector<kvm_cpuid_entry2> cpuid;

@@ -31,6 +31,8 @@ public:
         TANDEM_TRY(enable(KVM_CAP_X86_USER_SPACE_MSR,
                           KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER));
         if (shared_.system.exception_payload) TANDEM_TRY(enable(KVM_CAP_EXCEPTION_PAYLOAD, 1));
+        // User code gets #UD otherwise for what KVM cannot emulate.
+        if (shared_.system.exits_on_failure) TANDEM_TRY(enable(KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1));
         TANDEM_TRY(filter_msrs());
         // VMX keeps a task-state segment and a page table of its own in guest-physical memory for real mode (api.rst 4.26,
         // 4.83): below the firmware, where no board has memory.

@@ -106,6 +106,7 @@ Exit KvmVcpu::take_internal_error() {
     if (error.suberror != KVM_INTERNAL_ERROR_EMULATION) {
         return finish(InternalErrorExit{fmt::format("KVM reports internal error {} at {:#x}", error.suberror, exit_pc())});
     }
+    failed_ = true;
     const auto& failure = page_->emulation_failure;
     std::string bytes;
     const bool known = failure.ndata > 0 && (failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) != 0;

@@ -99,8 +99,10 @@ Result<void> KvmVcpu::enter_kernel(bool stepping) {
     page_->cr8 = controller_.cr8();
     if (!stepping) TANDEM_TRY(inject());
     thread_.store(static_cast<int>(::syscall(SYS_gettid)));
-    const bool leave = !stepping && (signals_.peek() & (SignalWord::ExitRequest | SignalWord::Init)) != 0;
+    const bool leave = !stepping && (signals().peek() & (SignalWord::ExitRequest | SignalWord::Init)) != 0;
     page_->immediate_exit = leave;
+    known_.reset();
+    failed_ = false;
     const int answer = ::ioctl(fd_.get(), KVM_RUN, 0);
     const int error = answer < 0 ? errno : 0;
     if (thread_.exchange(0) < 0) await_kick();
@@ -122,7 +124,7 @@ Result<void> KvmVcpu::enter_kernel(bool stepping) {
 
 // NMI and external interrupt, as far as the vCPU takes them now; else asks for the window.
 Result<void> KvmVcpu::inject() {
-    if ((signals_.take(SignalWord::Nmi) & SignalWord::Nmi) != 0) {
+    if ((signals().take(SignalWord::Nmi) & SignalWord::Nmi) != 0) {
         TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_NMI));
     }
     if (ready_for_interrupt_ && controller_.interrupt_pending()) {
@@ -185,7 +187,7 @@ bool KvmVcpu::interrupts_enabled() const {
     return page_->if_flag != 0;
 }
 
-Rest KvmVcpu::rest() const { return x86_rest(activity_, interrupts_enabled(), signals_, controller_); }
+Rest KvmVcpu::rest() const { return x86_rest(activity_, interrupts_enabled(), signals(), controller_); }
 
 // --- Signals between threads
 
@@ -226,7 +228,7 @@ Result<void> KvmVcpu::take_events() {
         TANDEM_TRY(store(s));
         return activity_;
     };
-    return x86_take_init_and_sipi(signals_, activity_, index_ == 0, signature_, change);
+    return x86_take_init_and_sipi(signals(), activity_, index_ == 0, signature_, change);
 }
 
 }  // namespace tandem::accel::kvm

@@ -51,6 +51,8 @@ public:
     [[nodiscard]] u64 exit_pc() const override;
     Result<void> export_state(cpu::ArchState& out) override;
     Result<void> import_state(const cpu::ArchState& in) override;
+    Result<void> fetch_state(cpu::ArchState& out) override;
+    Result<void> store_state(const cpu::ArchState& in) override;
 
 private:
     // VcpuBase
@@ -82,6 +84,8 @@ private:
 
     Result<cpu::x86::State> fetch();
     Result<void> store(const cpu::x86::State& s);
+    Result<void> store_special(const cpu::x86::State& s);
+    Result<void> store_extended(const cpu::x86::State& s);
     Result<void> store_msrs(const cpu::x86::State& s);
     Result<void> fetch_msrs(cpu::x86::State& s);
     Result<void> set_debug(bool stepping);
@@ -96,7 +100,9 @@ private:
     cpu::x86::Activity activity_ = cpu::x86::Activity::Running;
     bool ready_for_interrupt_ = false;  // KVM would take one now
     bool access_open_ = false;          // the last exit's access is completed by the next KVM_RUN
+    bool failed_ = false;               // the last exit is an emulation failure
     bool stepping_ = false;
+    std::optional<cpu::x86::State> known_;  // what the kernel has: set by fetch(), until the guest runs on
     bool signal_mask_set_ = false;
     u64 tsc_offset_ = 0;  // the guest's own
     u64 tsc_base_ = 0;    // the one that KVM has

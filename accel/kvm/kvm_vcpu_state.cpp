@@ -3,6 +3,7 @@
 
 #include "accel/kvm/kvm_vcpu.h"
 #include "accel/kvm/state.h"
+#include "accel/x86_events.h"
 #include "cpu/x86/fpu/xsave.h"
 
 namespace tandem::accel::kvm {
@@ -33,6 +34,7 @@ u64 KvmVcpu::exit_pc() const {
 Result<void> KvmVcpu::complete() {
     if (!access_open_) return {};
     page_->immediate_exit = 1;
+    known_.reset();
     const int answer = ::ioctl(fd_.get(), KVM_RUN, 0);
     const int error = answer < 0 ? errno : 0;
     page_->immediate_exit = 0;
@@ -43,16 +45,31 @@ Result<void> KvmVcpu::complete() {
 }
 
 Result<void> KvmVcpu::export_state(cpu::ArchState& out) {
+    TANDEM_TRY(take_events());
+    TANDEM_TRY(fetch_state(out));
+    x86_show_signals(signals(), std::get<State>(out));
+    return {};
+}
+
+Result<void> KvmVcpu::import_state(const cpu::ArchState& in) {
+    TANDEM_TRY(store_state(in));
+    x86_drop_signals(signals());
+    return {};
+}
+
+Result<void> KvmVcpu::fetch_state(cpu::ArchState& out) {
     TANDEM_TRY(complete());
     TANDEM_TRY_ASSIGN(out, fetch());
     return {};
 }
 
-Result<void> KvmVcpu::import_state(const cpu::ArchState& in) {
+Result<void> KvmVcpu::store_state(const cpu::ArchState& in) {
     const auto* s = std::get_if<State>(&in);
     if (s == nullptr) return invalid("state of another architecture");
     TANDEM_TRY(complete());
-    return store(*s);
+    TANDEM_TRY(store(*s));
+    handler_.tsc_offset_changed(index_, s->msr.tsc_offset);
+    return {};
 }
 
 Result<State> KvmVcpu::fetch() {
@@ -86,44 +103,86 @@ Result<State> KvmVcpu::fetch() {
     TANDEM_TRY_ASSIGN([[maybe_unused]] const int f, TANDEM_KVM(fd_, KVM_GET_VCPU_EVENTS, &events));
     from_kvm(events, s);
     TANDEM_TRY(fetch_msrs(s));
-    s.nmi_pending = s.nmi_pending || (signals_.peek() & SignalWord::Nmi) != 0;
     s.activity = activity_;
+    known_ = s;
+    // KVM queues #UD where it fails to emulate at CPL 0; the instruction is another engine's to judge.
+    constexpr u8 kInvalidOpcode = 6;
+    if (failed_ && s.pending.valid && s.pending.vector == kInvalidOpcode) s.pending = {};
     return s;
 }
 
-Result<void> KvmVcpu::store(const State& s) {
+namespace {
+
+// What goes into the kernel by one call each.
+bool same_special(const State& a, const State& b) {
+    return a.seg == b.seg && a.ldtr == b.ldtr && a.tr == b.tr && a.gdtr == b.gdtr && a.idtr == b.idtr && a.cr0 == b.cr0 &&
+           a.cr2 == b.cr2 && a.cr3 == b.cr3 && a.cr4 == b.cr4 && a.msr.efer == b.msr.efer &&
+           a.msr.apic_base == b.msr.apic_base && a.pdpte == b.pdpte;
+}
+bool same_extended(const State& a, const State& b) {
+    return a.x87 == b.x87 && a.vec == b.vec && a.opmask == b.opmask && a.mxcsr == b.mxcsr && a.pkru == b.pkru;
+}
+bool same_debug(const State& a, const State& b) { return a.dr == b.dr && a.dr6 == b.dr6 && a.dr7 == b.dr7; }
+bool same_events(const State& a, const State& b) {
+    return a.nmi_blocked == b.nmi_blocked && a.nmi_pending == b.nmi_pending && a.sti_shadow == b.sti_shadow &&
+           a.mov_ss_shadow == b.mov_ss_shadow && a.pending == b.pending && a.debug_trap == b.debug_trap;
+}
+
+}  // namespace
+
+Result<void> KvmVcpu::store_special(const State& s) {
     kvm_sregs2 sregs{};
     to_kvm(s, controller_.cr8(), sregs);
     if (shared_.system.sregs2) {
-        TANDEM_TRY_ASSIGN([[maybe_unused]] const int a, TANDEM_KVM(fd_, KVM_SET_SREGS2, &sregs));
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_SREGS2, &sregs));
     } else {
         kvm_sregs old{};
         narrow(sregs, old);
-        TANDEM_TRY_ASSIGN([[maybe_unused]] const int a, TANDEM_KVM(fd_, KVM_SET_SREGS, &old));
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_SREGS, &old));
     }
-    kvm_xcrs xcrs{};
-    xcrs.nr_xcrs = 1;
-    xcrs.xcrs[0].value = s.xcr0;
-    TANDEM_TRY_ASSIGN([[maybe_unused]] const int b, TANDEM_KVM(fd_, KVM_SET_XCRS, &xcrs));
+    return {};
+}
+
+Result<void> KvmVcpu::store_extended(const State& s) {
     std::vector<u8> image(static_cast<std::size_t>(shared_.system.xsave_size));
-    cpu::x86::write_xsave_area(s, s.xcr0, image);
-    TANDEM_TRY_ASSIGN([[maybe_unused]] const int c, TANDEM_KVM(fd_, KVM_SET_XSAVE, image.data()));
-    TANDEM_TRY(store_msrs(s));
+    // SSE's registers are there without XSAVE too (SDM vol. 1, 13.1).
+    constexpr u64 kLegacy = 3;
+    cpu::x86::write_xsave_area(s, s.xcr0 | kLegacy, image);
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_XSAVE, image.data()));
+    return {};
+}
+
+// Writes what differs from what the kernel has, as far as that is known.
+Result<void> KvmVcpu::store(const State& s) {
+    const std::optional<State> old = std::exchange(known_, {});
+    if (!old || !same_special(*old, s)) TANDEM_TRY(store_special(s));
+    if (!old || old->xcr0 != s.xcr0) {
+        kvm_xcrs xcrs{};
+        xcrs.nr_xcrs = 1;
+        xcrs.xcrs[0].value = s.xcr0;
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_XCRS, &xcrs));
+    }
+    if (!old || old->xcr0 != s.xcr0 || !same_extended(*old, s)) TANDEM_TRY(store_extended(s));
+    if (!old || old->msr != s.msr) TANDEM_TRY(store_msrs(s));
     kvm_regs regs{};
     to_kvm(s, regs);
     TANDEM_TRY_ASSIGN([[maybe_unused]] const int d, TANDEM_KVM(fd_, KVM_SET_REGS, &regs));
     page_->s.regs.regs = regs;
-    kvm_debugregs debug{};
-    to_kvm(s, debug);
-    TANDEM_TRY_ASSIGN([[maybe_unused]] const int e, TANDEM_KVM(fd_, KVM_SET_DEBUGREGS, &debug));
-    kvm_vcpu_events events{};
-    to_kvm(s, shared_.system.exception_payload, events);
-    TANDEM_TRY_ASSIGN([[maybe_unused]] const int f, TANDEM_KVM(fd_, KVM_SET_VCPU_EVENTS, &events));
+    if (!old || !same_debug(*old, s)) {
+        kvm_debugregs debug{};
+        to_kvm(s, debug);
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_DEBUGREGS, &debug));
+    }
+    if (!old || !same_events(*old, s)) {
+        kvm_vcpu_events events{};
+        to_kvm(s, shared_.system.exception_payload, events);
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_VCPU_EVENTS, &events));
+    }
     activity_ = s.activity;
     constexpr u64 kInterruptFlag = 0x200;
     ready_for_interrupt_ = (s.rflags & kInterruptFlag) != 0 && !s.sti_shadow && !s.mov_ss_shadow && !s.pending.valid;
+    if (!old || tsc_offset_ != s.msr.tsc_offset) tsc_base_ = 0;  // sync_tsc() writes the sum anew
     tsc_offset_ = s.msr.tsc_offset;
-    tsc_base_ = 0;  // sync_tsc() writes the sum anew
     return {};
 }
 

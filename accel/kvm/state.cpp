@@ -168,8 +168,21 @@ void to_kvm(const State& s, bool payload, kvm_vcpu_events& e) {
     e.nmi.pending = s.nmi_pending;
     e.interrupt.shadow =
         static_cast<u8>((s.mov_ss_shadow ? KVM_X86_SHADOW_INT_MOV_SS : 0) | (s.sti_shadow ? KVM_X86_SHADOW_INT_STI : 0));
-    if (!s.pending.valid) return;
-    constexpr u8 kExceptions = 32;
+    constexpr u8 kDebug = 1, kPageFault = 14, kExceptions = 32;
+    if (!s.pending.valid) {
+        if (s.debug_trap == 0) return;
+        // A #DB trap that is due at this boundary.
+        e.exception.nr = kDebug;
+        if (payload) {
+            e.flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
+            e.exception.pending = 1;
+            e.exception_has_payload = 1;
+            e.exception_payload = s.debug_trap;
+        } else {
+            e.exception.injected = 1;
+        }
+        return;
+    }
     if (s.pending.software || s.pending.vector >= kExceptions) {
         e.interrupt.injected = 1;
         e.interrupt.soft = s.pending.software;
@@ -182,7 +195,6 @@ void to_kvm(const State& s, bool payload, kvm_vcpu_events& e) {
     e.exception.has_error_code = s.pending.has_error;
     e.exception.error_code = s.pending.error;
     if (payload) {
-        constexpr u8 kDebug = 1, kPageFault = 14;
         e.flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
         e.exception.pending = 1;
         e.exception_has_payload = s.pending.vector == kDebug || s.pending.vector == kPageFault;
@@ -198,7 +210,11 @@ void from_kvm(const kvm_vcpu_events& e, State& s) {
     s.mov_ss_shadow = (e.interrupt.shadow & KVM_X86_SHADOW_INT_MOV_SS) != 0;
     s.sti_shadow = (e.interrupt.shadow & KVM_X86_SHADOW_INT_STI) != 0;
     s.pending = {};
-    if (e.exception.injected != 0 || e.exception.pending != 0) {
+    s.debug_trap = 0;
+    constexpr u8 kDebug = 1;
+    if (e.exception.pending != 0 && e.exception.nr == kDebug && e.exception_has_payload != 0) {
+        s.debug_trap = e.exception_payload;
+    } else if (e.exception.injected != 0 || e.exception.pending != 0) {
         s.pending.valid = true;
         s.pending.vector = e.exception.nr;
         s.pending.has_error = e.exception.has_error_code != 0;

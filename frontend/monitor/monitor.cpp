@@ -56,6 +56,8 @@ std::span<const Monitor::Command> Monitor::commands() {
         Command{"system_powerdown", "", "", "Presses the power button.", &M::system_powerdown},
         Command{"nmi", "", "", "Sends a non-maskable interrupt to the chosen processor.", &M::nmi},
         Command{"cpu", "", "N", "Chooses the processor that other commands mean.", &M::choose_cpu, 1},
+        Command{"accel", "", "[NAME]", "Moves the machine to another engine (jit, kvm), or says which one it is on.",
+                &M::change_engine, 1},
         Command{"x", "", "[/FORMAT] ADDRESS", "Shows virtual memory: /COUNT, x d u o c or i, and b h w or g.", &M::examine,
                 kAny, true},
         Command{"xp", "", "[/FORMAT] ADDRESS", "Shows physical memory, in the same formats.", &M::examine_physical, kAny,

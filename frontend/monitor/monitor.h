@@ -59,6 +59,7 @@ private:
     Answer system_powerdown(Arguments&);
     Answer nmi(Arguments&);
     Answer choose_cpu(Arguments& arguments);
+    Answer change_engine(Arguments& arguments);
     Answer set_log(Arguments& arguments);
     Answer set_trace(Arguments& arguments);
     Answer savevm(Arguments& arguments);

@@ -74,6 +74,15 @@ Monitor::Answer Monitor::choose_cpu(Arguments& arguments) {
     return std::string{};
 }
 
+Monitor::Answer Monitor::change_engine(Arguments& arguments) {
+    const auto name = arguments.word();
+    return inspect([name](const machines::MachineParts& parts) -> Answer {
+        if (name.empty()) return fmt::format("{}\n", parts.accelerator.capabilities().name);
+        TANDEM_TRY(parts.accelerator.change_engine(name));
+        return std::string{};
+    });
+}
+
 Monitor::Answer Monitor::set_log(Arguments& arguments) {
     const auto list = arguments.word();
     if (list.empty()) return log::categories_help();

@@ -18,10 +18,12 @@ namespace tandem::tests {
 
 constexpr u64 kCode = 0x1000;
 
-// Answers reads of every port with 0x5a; calls `on_port` first. Keeps the last hypercall, whose result is its number.
+// Answers reads of every port with 0x5a; calls `on_port` first, or after `on_write`. Keeps the last hypercall, whose result
+// is its number.
 class Handler final : public accel::ExitHandler, devices::CpuInterruptController {
 public:
     std::function<void(accel::Vcpu&)> on_port;
+    std::function<void(const accel::PortExit&)> on_write;
     accel::HypercallExit hypercall;
 
     void handle(accel::Vcpu& vcpu, accel::Exit& exit) override {
@@ -31,6 +33,7 @@ public:
         }
         auto* port = std::get_if<accel::PortExit>(&exit);
         if (port == nullptr) return;
+        if (port->write && on_write) on_write(*port);
         if (on_port) on_port(vcpu);
         if (!port->write) port->data = 0x5a;
     }
@@ -72,10 +75,10 @@ struct Bench {
     std::unique_ptr<accel::Accelerator> accelerator;
     std::unique_ptr<accel::Vcpu> vcpu;
 
-    Bench(Engine engine, std::initializer_list<u8> code) {
+    Bench(Engine engine, std::initializer_list<u8> code) : Bench(create_engine(engine), code) {}
+    Bench(Result<std::unique_ptr<accel::Accelerator>> made, std::initializer_list<u8> code) {
         REQUIRE(memory.add("ram", 0, 1 << 20).ok());
         REQUIRE(memory.write(kCode, std::data(code), code.size()));
-        auto made = create_engine(engine);
         INFO((made ? "" : made.error().message));
         REQUIRE(made.ok());
         accelerator = std::move(made).value();

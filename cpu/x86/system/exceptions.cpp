@@ -209,7 +209,11 @@ bool deliver_next(TranslateState& t) {
 
 bool poll_interrupts(TranslateState& t) {
     State& s = t.s;
-    if (s.activity == Activity::WaitForSipi || s.activity == Activity::Shutdown || s.pending.valid) return false;
+    if (s.activity == Activity::WaitForSipi || s.activity == Activity::Shutdown) return false;
+    if (s.pending.valid) {  // only a state from outside comes with an event that is not delivered yet
+        (void)deliver_exception(t);
+        return true;
+    }
     if (deliver_next(t)) return true;
     // Who polls is about to execute. A halt whose wake-up event has gone away again ends all the same; it must not be taken
     // for asleep while it runs.

@@ -1,0 +1,86 @@
+#include "accel/switch/switch_vcpu.h"
+
+#include <algorithm>
+
+namespace tandem::accel {
+
+Result<void> SwitchVcpu::add(std::size_t engine, std::unique_ptr<Vcpu> vcpu) {
+    auto* base = dynamic_cast<VcpuBase*>(vcpu.get());
+    if (base == nullptr) return Error{Errc::Unsupported, "this engine does not exchange vCPUs with others"};
+    base->share_signals(signals_);
+    engines_[engine] = base;
+    owned_.push_back(std::move(vcpu));
+    if (current() == nullptr) current_.store(base, std::memory_order_release);
+    return {};
+}
+
+// Signals wait in the word that all engines' vCPUs share: there is nothing to move, and nothing to lose.
+Result<void> SwitchVcpu::change(std::size_t engine) {
+    VcpuBase* next = engines_[engine];
+    if (next == current()) return {};
+    TANDEM_TRY(current()->fetch_state(state_));
+    TANDEM_TRY(next->store_state(state_));
+    current_.store(next, std::memory_order_release);
+    return {};
+}
+
+void SwitchVcpu::signal(u32 bits) {
+    signals_.raise(bits);
+    if (VcpuBase* vcpu = current()) vcpu->prod();
+}
+
+void SwitchVcpu::set_line(devices::CpuLine line, bool level) {
+    const u32 bit = SignalWord::bit_of(line);
+    if (!level) return signals_.lower(bit);
+    signal(bit);
+}
+
+void SwitchVcpu::raise_sipi(u8 vector) {
+    signals_.raise_sipi(vector);
+    if (VcpuBase* vcpu = current()) vcpu->prod();
+}
+
+Exit SwitchVcpu::execute(bool stepping) {
+    for (;;) {
+        Exit exit = stepping ? current()->step() : current()->run();
+        if (std::holds_alternative<RequestedExit>(exit) || std::holds_alternative<HaltExit>(exit)) return exit;
+        if (std::holds_alternative<EmulationFailureExit>(exit) && helper_ != nullptr && helper_ != current()) {
+            auto done = hand_off(stepping);
+            if (done && !*done) continue;
+            exit = done ? std::move(**done) : Exit{InternalErrorExit{done.error().message}};
+        }
+        signals_.lower(SignalWord::ExitRequest);  // contract U3: this exit answers it
+        return exit;
+    }
+}
+
+// Each hand-off moves the state twice. Where one follows another at once the guest is in code that the engine cannot
+// execute, of which the helper then does more and more at a time.
+unsigned SwitchVcpu::instructions_to_hand_off() {
+    constexpr auto kSoon = std::chrono::microseconds(200);
+    constexpr unsigned kMost = 256;
+    const bool soon = std::chrono::steady_clock::now() - last_hand_off_ < kSoon;
+    burst_ = soon ? std::min(burst_ * 2, kMost) : 1;
+    return burst_;
+}
+
+Result<std::optional<Exit>> SwitchVcpu::hand_off(bool stepping) {
+    const unsigned count = stepping ? 1 : instructions_to_hand_off();
+    TANDEM_TRY(current()->fetch_state(state_));
+    TANDEM_TRY(helper_->store_state(state_));
+    std::optional<Exit> ending;
+    for (unsigned i = 0; i < count && !ending; ++i) {
+        if (i > 0 && signals_.peek() != 0) break;
+        Exit exit = helper_->step();
+        hand_offs_.fetch_add(1, std::memory_order_relaxed);
+        const auto* debug = std::get_if<DebugExit>(&exit);
+        const bool stepped = debug != nullptr && debug->reason == DebugExit::Reason::SingleStep;
+        if (!stepped || stepping) ending = std::move(exit);
+    }
+    TANDEM_TRY(helper_->fetch_state(state_));
+    TANDEM_TRY(current()->store_state(state_));
+    last_hand_off_ = std::chrono::steady_clock::now();
+    return ending;
+}
+
+}  // namespace tandem::accel
