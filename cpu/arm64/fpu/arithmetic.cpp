@@ -99,6 +99,21 @@ u64 fused_step(Format f, u64 a, u64 b, const Wide& constant, int scale, u64 zero
     return round_sum(f, sum, env);
 }
 
+// z + x * y of operands that are no NaN.
+u64 fused(Format f, const Unpacked& z, const Unpacked& x, const Unpacked& y, Env& env) {
+    const bool sign = x.sign != y.sign;
+    const bool infinite = x.infinity() || y.infinity();
+    if (zero_times_infinity(x, y) || (z.infinity() && infinite && z.sign != sign)) return invalid_operation(f, env);
+    if (z.infinity() || infinite) return f.infinity(z.infinity() ? z.sign : sign);
+    if (z.zero() && (x.zero() || y.zero()) && z.sign == sign) return f.zero(sign);
+    return round_sum(f, add_wide(widen_or_zero(z), product_or_zero(x, y)), env);
+}
+
+// With a NaN among the operands, of which `chosen` was made: an invalid product counts against a quiet addend.
+u64 fused_nan(Format f, const Unpacked& z, const Unpacked& x, const Unpacked& y, u64 chosen, Env& env) {
+    return z.kind == Kind::QuietNan && zero_times_infinity(x, y) ? invalid_operation(f, env) : chosen;
+}
+
 u64 square_root(u128 v) {
     u128 root = 0;
     for (int bit = 63; bit >= 0; --bit) {
@@ -159,14 +174,20 @@ u64 mul_add(Format f, u64 addend, u64 a, u64 b, Env& env) {
     const Unpacked y = unpack(f, b, env);
     u64 result = 0;
     const bool nan = process_nans(f, z, x, y, addend, a, b, result, env);
-    if (z.kind == Kind::QuietNan && zero_times_infinity(x, y)) return invalid_operation(f, env);
-    if (nan) return result;
-    const bool sign = x.sign != y.sign;
-    const bool infinite = x.infinity() || y.infinity();
-    if (zero_times_infinity(x, y) || (z.infinity() && infinite && z.sign != sign)) return invalid_operation(f, env);
-    if (z.infinity() || infinite) return f.infinity(z.infinity() ? z.sign : sign);
-    if (z.zero() && (x.zero() || y.zero()) && z.sign == sign) return f.zero(sign);
-    return round_sum(f, add_wide(widen_or_zero(z), product_or_zero(x, y)), env);
+    return nan ? fused_nan(f, z, x, y, result, env) : fused(f, z, x, y, env);
+}
+
+u64 mul_add_half(u64 addend, u64 a, u64 b, Env& env) {
+    const Unpacked z = unpack(kSingle, addend, env);
+    const Unpacked x = unpack(kHalf, a, env);
+    const Unpacked y = unpack(kHalf, b, env);
+    // Half-precision NaNs become single ones with their kind (FPConvertNaN, but for the quiet bit).
+    const auto widened = [](const Unpacked& u, u64 raw) -> u64 {
+        return u.nan() ? kSingle.infinity(u.sign) | (raw & kHalf.fraction_mask()) << 13 : 0;
+    };
+    u64 result = 0;
+    const bool nan = process_nans(kSingle, z, x, y, addend, widened(x, a), widened(y, b), result, env);
+    return nan ? fused_nan(kSingle, z, x, y, result, env) : fused(kSingle, z, x, y, env);
 }
 
 u64 recip_step(Format f, u64 a, u64 b, Env& env) {

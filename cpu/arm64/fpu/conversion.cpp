@@ -153,6 +153,21 @@ u64 round_int(Format f, u64 a, Rounding rounding, bool exact, Env& env) {
     return round(f, {x.sign, 0, r.magnitude}, Rounding::Zero, env);
 }
 
+u64 round_int_sized(Format f, u64 a, Rounding rounding, unsigned int_bits, Env& env) {
+    const Unpacked x = unpack(f, a, env);
+    if (x.zero()) return f.zero(x.sign);
+    Integral r;
+    r.overflow = !x.finite();
+    if (x.finite()) r = round_integral(x, 0, rounding);
+    if (r.overflow || r.magnitude > mask(int_bits - 1) + (x.sign ? 1 : 0)) {
+        env.raise(fpsr::IOC);
+        return f.power_of_two(true, static_cast<int>(int_bits) - 1);
+    }
+    if (r.inexact) env.raise(fpsr::IXC);
+    if (r.magnitude == 0) return f.zero(x.sign);
+    return round(f, {x.sign, 0, r.magnitude}, Rounding::Zero, env);
+}
+
 u32 recip_estimate(u32 a) { return a >> 31 == 0 ? ~0u : table_recip(a >> 23) << 23; }
 u32 rsqrt_estimate(u32 a) { return a >> 30 == 0 ? ~0u : table_rsqrt(a >> 23) << 23; }
 

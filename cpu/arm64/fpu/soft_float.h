@@ -48,6 +48,8 @@ u64 div(Format f, u64 a, u64 b, Env& env);
 u64 sqrt(Format f, u64 a, Env& env);
 // addend + a * b, rounded once.
 u64 mul_add(Format f, u64 addend, u64 a, u64 b, Env& env);
+// FPMulAddH: a single-precision addend, half-precision factors.
+u64 mul_add_half(u64 addend, u64 a, u64 b, Env& env);
 u64 max(Format f, u64 a, u64 b, Env& env);
 u64 min(Format f, u64 a, u64 b, Env& env);
 u64 max_num(Format f, u64 a, u64 b, Env& env);
@@ -79,5 +81,7 @@ u64 from_fixed(Format f, u64 a, unsigned bits, unsigned fbits, bool is_unsigned,
 u32 to_fixed_js(u64 a, bool& exact, Env& env);
 // FPRoundInt; `exact`: a changed value is inexact.
 u64 round_int(Format f, u64 a, Rounding rounding, bool exact, Env& env);
+// FPRoundIntN: to an integral value within a signed integer of `int_bits` (32, 64).
+u64 round_int_sized(Format f, u64 a, Rounding rounding, unsigned int_bits, Env& env);
 
 }  // namespace tandem::cpu::arm64::fpu

@@ -64,6 +64,13 @@ void fp_scalar_round_integral(Unit& u, u32 word) {
     set_result(u, word, fpu::round_int(f, source(u, f, rn(word)), r, opcode == 6, u.env));
 }
 
+void fp_scalar_round_sized(Unit& u, u32 word) {  // FRINT32Z, FRINT32X, FRINT64Z, FRINT64X
+    const Format f = scalar_format(word);
+    const Rounding r = bit(word, 15) ? u.env.rounding() : Rounding::Zero;
+    const unsigned int_bits = bit(word, 16) ? 64 : 32;
+    set_result(u, word, fpu::round_int_sized(f, source(u, f, rn(word)), r, int_bits, u.env));
+}
+
 u32 fp_scalar_compare(Unit& u, u32 word) {
     const Format f = scalar_format(word);
     // FCMP and FCMPE have bits 11:10 clear and may compare with zero; FCCMP has E in bit 4.

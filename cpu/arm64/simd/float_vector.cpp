@@ -109,6 +109,25 @@ void fp_fused_by_element(Unit& u, u32 word) {  // FMLA, FMLS
     });
 }
 
+void fp_fused_long(Unit& u, u32 word) {  // FMLAL, FMLAL2, FMLSL, FMLSL2, and by element
+    const bool indexed = bit(word, 24);
+    const bool upper = is_u(word);
+    const bool subtract = indexed ? bit(word, 14) : bit(word, 23);
+    const unsigned count = is_q(word) ? 4 : 2;
+    const Indexed where = indexed ? indexed_element(word, 16) : Indexed{rm(word), 0};
+    const Vector128 a = u.v(rn(word));
+    const Vector128 b = u.v(where.reg);
+    const Vector128 d = u.v(rd(word));
+    Vector128 r;
+    for (unsigned i = 0; i < count; ++i) {
+        const unsigned from = i + (upper ? count : 0);
+        const u64 x = element(a, 16, from);
+        const u64 y = element(b, 16, indexed ? where.index : from);
+        set_element(r, 32, i, fpu::mul_add_half(element(d, 32, i), subtract ? fpu::neg(fpu::kHalf, x) : x, y, u.env));
+    }
+    u.s.v[rd(word)] = r;
+}
+
 void fp_compare_zero(Unit& u, u32 word) {
     const unsigned opcode = word >> 12 & 3;  // 00 FCMGT and FCMGE, 01 FCMEQ and FCMLE, 10 FCMLT
     two_register(u, word, [&](Format f, u64 a) {
@@ -146,6 +165,11 @@ void fp_round_integral(Unit& u, u32 word) {
         default: break;
     }
     two_register(u, word, [&](Format f, u64 a) { return fpu::round_int(f, a, r, which == 5, u.env); });
+}
+void fp_round_sized(Unit& u, u32 word) {  // FRINT32Z, FRINT32X, FRINT64Z, FRINT64X
+    const Rounding r = is_u(word) ? u.env.rounding() : Rounding::Zero;
+    const unsigned int_bits = bit(word, 12) ? 64 : 32;
+    two_register(u, word, [&](Format f, u64 a) { return fpu::round_int_sized(f, a, r, int_bits, u.env); });
 }
 void fp_to_integer(Unit& u, u32 word) {
     const Rounding r = conversion_rounding(word);
