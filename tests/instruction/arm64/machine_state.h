@@ -1,0 +1,19 @@
+// What streams of A64 SIMD and floating-point instructions are compared by.
+#pragma once
+
+#include <array>
+
+#include "base/types.h"
+
+namespace tandem::instruction_test::arm64 {
+
+struct MachineState {
+    std::array<u64, 31> x{};
+    std::array<std::array<u64, 2>, 32> v{};
+    u32 nzcv = 0;  // bits 31:28
+    u32 fpcr = 0;
+    u32 fpsr = 0;
+    bool operator==(const MachineState&) const = default;
+};
+
+}  // namespace tandem::instruction_test::arm64

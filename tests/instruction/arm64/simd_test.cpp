@@ -1,0 +1,248 @@
+// SIMD and floating-point instructions: interpreter, baseline and LLVM against each other, against the exact kernels, and
+// against VIXL's simulator.
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "tests/instruction/arm64/reference.h"
+#include "tests/instruction/arm64/streams.h"
+#include "tests/instruction/arm64/subject.h"
+
+namespace tandem::instruction_test::arm64 {
+namespace {
+
+using cpu::arm64::Feature;
+using cpu::arm64::Row;
+
+// The rounds of each row; more with TANDEM_FULL.
+unsigned rounds(unsigned few) { return std::getenv("TANDEM_FULL") != nullptr ? few * 40 : few; }
+
+std::unique_ptr<Subject> subject(jit::Tier tier, bool exact, u8* data) {
+    auto made = Subject::create(tier, exact, data);
+    INFO((made ? std::string() : made.error().message));
+    REQUIRE(made.ok());
+    return std::move(*made);
+}
+
+struct Data {
+    alignas(4096) std::array<u8, Subject::kDataSize> bytes{};
+    [[nodiscard]] u64 address() const { return reinterpret_cast<u64>(bytes.data()); }
+};
+
+// VIXL 5.1 leaves these to hand-computed vectors.
+bool reference_has(const Row& row) {
+    switch (row.feature) {
+        case Feature::AES:
+        case Feature::SHA1:
+        case Feature::SHA256:
+        case Feature::SHA512:
+        case Feature::SHA3:
+        case Feature::PMULL: return false;
+        default: return true;
+    }
+}
+
+// What of VIXL 5.1 is not as the manual has it: conversions that leave bits above their result as they were, and results that
+// are written before all operands of the same register are read. False: not to be compared.
+bool avoid_reference_defects(const Row& row, u32 word, MachineState& start) {
+    const unsigned d = word & 31, n = word >> 5 & 31, m = word >> 16 & 31;
+    const auto named = [&](std::string_view part) { return row.name.find(part) != std::string_view::npos; };
+    if (named("CVTF") || named("FCVTN ") || row.name == "FCVTN") {
+        if (d == n) return false;
+        start.v[d] = {};
+    }
+    if (named("FCMLA (by element)") && (word >> 22 & 3) == 1) return false;  // leaves elements out
+    if (named("by element") || row.name == "PMULL") return d != n && d != m && d != (m & 15);
+    return true;
+}
+
+std::string difference(const MachineState& a, const MachineState& b, bool with_status) {
+    std::string text;
+    char line[160];
+    for (unsigned i = 0; i < 31; ++i) {
+        if (a.x[i] == b.x[i]) continue;
+        std::snprintf(line, sizeof line, " x%u %016llx/%016llx", i, static_cast<unsigned long long>(a.x[i]),
+                      static_cast<unsigned long long>(b.x[i]));
+        text += line;
+    }
+    for (unsigned i = 0; i < 32; ++i) {
+        if (a.v[i] == b.v[i]) continue;
+        std::snprintf(line, sizeof line, " v%u %016llx:%016llx/%016llx:%016llx", i,
+                      static_cast<unsigned long long>(a.v[i][1]), static_cast<unsigned long long>(a.v[i][0]),
+                      static_cast<unsigned long long>(b.v[i][1]), static_cast<unsigned long long>(b.v[i][0]));
+        text += line;
+    }
+    std::snprintf(line, sizeof line, " nzcv %x/%x fpsr %x/%x", a.nzcv >> 28, b.nzcv >> 28, a.fpsr, b.fpsr);
+    if (a.nzcv != b.nzcv || (with_status && a.fpsr != b.fpsr)) text += line;
+    return text;
+}
+
+// Operands of a word, for reports.
+std::string operands(const MachineState& s, u32 word) {
+    std::string text;
+    char line[160];
+    for (const unsigned reg : {word & 31, word >> 5 & 31, word >> 16 & 31, word >> 10 & 31}) {
+        std::snprintf(line, sizeof line, " v%u=%016llx:%016llx", reg, static_cast<unsigned long long>(s.v[reg][1]),
+                      static_cast<unsigned long long>(s.v[reg][0]));
+        text += line;
+    }
+    std::snprintf(line, sizeof line, " fpcr=%08x", s.fpcr);
+    return text + line;
+}
+
+// Reports each row's first difference only, and fails in the end.
+class Report {
+public:
+    void check(const Row& row, u32 word, const MachineState& start, std::string_view what, const std::string& text) {
+        if (text.empty() || !rows_.insert(std::string(row.name) + std::string(what)).second) return;
+        char line[32];
+        std::snprintf(line, sizeof line, "%08x ", word);
+        text_ += line + std::string(row.name) + " " + std::string(what) + ":" + text + " of" + operands(start, word) + "\n";
+    }
+    ~Report() { CHECK(text_ == ""); }
+
+private:
+    std::set<std::string> rows_;
+    std::string text_;
+};
+
+}  // namespace
+
+TEST_CASE("A64 SIMD rows lift to valid IR", "[arm64][simd]") {
+    Data data;
+    const auto vcpu = subject(jit::Tier::Interp, false, data.bytes.data());
+    Random random(1);
+    const SimdRows rows = simd_rows();
+    REQUIRE(rows.data.size() > 500);
+    REQUIRE(rows.memory.size() > 50);
+    for (const auto* list : {&rows.data, &rows.memory}) {
+        for (const Row* row : *list) {
+            for (unsigned n = 0; n < 12; ++n) {
+                const u32 word = random_word(*row, random);
+                const std::string error = vcpu->verify({&word, 1});
+                if (!error.empty()) FAIL_CHECK(row->name << " " << std::hex << word << ": " << error);
+            }
+        }
+    }
+}
+
+TEST_CASE("A64 SIMD instructions agree with VIXL's simulator", "[arm64][simd]") {
+    Data data;
+    Reference reference;
+    const auto fast = subject(jit::Tier::Interp, false, data.bytes.data());
+    const auto exact = subject(jit::Tier::Interp, true, data.bytes.data());
+    Random random(2);
+    Report report;
+    for (const Row* row : simd_rows().data) {
+        if (!reference_has(*row)) continue;
+        for (unsigned n = 0; n < rounds(60); ++n) {
+            const u32 word = random_word(*row, random);
+            MachineState start;
+            randomize(start, random, Control::Nearest);
+            if (!avoid_reference_defects(*row, word, start)) continue;
+            MachineState a = start, b = start, c = start;
+            reference.run({&word, 1}, a);
+            a.fpsr = 0;
+            if (!fast->run({&word, 1}, b) || !exact->run({&word, 1}, c)) FAIL_CHECK(row->name << " does not run");
+            report.check(*row, word, start, "VIXL/interpreter", difference(a, b, false));
+            report.check(*row, word, start, "VIXL/exact", difference(a, c, false));
+        }
+    }
+}
+
+TEST_CASE("A64 SIMD instructions: fast and exact, interpreter and baseline", "[arm64][simd]") {
+    Data data;
+    const auto exact = subject(jit::Tier::Interp, true, data.bytes.data());
+    const auto interpreter = subject(jit::Tier::Interp, false, data.bytes.data());
+    const auto baseline = subject(jit::Tier::Baseline, false, data.bytes.data());
+    Random random(3);
+    Report report;
+    for (const Row* row : simd_rows().data) {
+        for (unsigned n = 0; n < rounds(40); ++n) {
+            const u32 word = random_word(*row, random);
+            const Control control = (n & 3) == 0 ? Control::Any : Control::Rounding;
+            for (unsigned m = 0; m < 4; ++m) {
+                MachineState start;
+                randomize(start, random, control);
+                MachineState a = start, b = start, c = start;
+                if (!exact->run({&word, 1}, a) || !interpreter->run({&word, 1}, b) || !baseline->run({&word, 1}, c)) {
+                    FAIL_CHECK(row->name << " does not run");
+                }
+                report.check(*row, word, start, "exact/interpreter", difference(a, b, true));
+                report.check(*row, word, start, "exact/baseline", difference(a, c, true));
+            }
+        }
+    }
+}
+
+TEST_CASE("A64 SIMD streams: three tiers", "[arm64][simd]") {
+    Data data;
+    const auto exact = subject(jit::Tier::Interp, true, data.bytes.data());
+    const auto interpreter = subject(jit::Tier::Interp, false, data.bytes.data());
+    const auto baseline = subject(jit::Tier::Baseline, false, data.bytes.data());
+    const auto llvm = subject(jit::Tier::Llvm, false, data.bytes.data());
+    Random random(4);
+    const SimdRows all = simd_rows();
+    const unsigned streams = rounds(25);
+    for (unsigned stream = 0; stream < streams; ++stream) {
+        std::vector<u32> words;
+        for (unsigned n = 0; n < 30; ++n) words.push_back(random_word(*all.data[random() % all.data.size()], random));
+        for (unsigned n = 0; n < 3 * Subject::kLlvmThreshold; ++n) {
+            MachineState start;
+            randomize(start, random, Control::Rounding);
+            MachineState a = start, b = start, c = start, d = start;
+            REQUIRE(exact->run(words, a));
+            REQUIRE(interpreter->run(words, b));
+            REQUIRE(baseline->run(words, c));
+            REQUIRE(llvm->run(words, d));
+            INFO("stream " << stream << " run " << n);
+            CHECK(difference(a, b, true) == "");
+            CHECK(difference(a, c, true) == "");
+            CHECK(difference(a, d, true) == "");
+        }
+    }
+    CHECK(llvm->regions_compiled() >= streams / 2);
+}
+
+TEST_CASE("A64 SIMD loads and stores agree with VIXL's simulator", "[arm64][simd]") {
+    Data data;
+    Reference reference;
+    const auto interpreter = subject(jit::Tier::Interp, false, data.bytes.data());
+    const auto baseline = subject(jit::Tier::Baseline, false, data.bytes.data());
+    Random random(5);
+    Report report;
+    for (const Row* row : simd_rows().memory) {
+        if (row->name.find("literal") != std::string_view::npos) continue;  // relative to each one's own code
+        for (unsigned n = 0; n < rounds(60); ++n) {
+            u32 word = random_word(*row, random);
+            if ((word >> 5 & 31) == 31) word &= ~(1u << 5);  // not SP
+            if (row->name.find("immediate") != std::string_view::npos && (word >> 24 & 1) == 1) word &= ~(0xfu << 18);
+            if (cpu::arm64::decode(word) != row) continue;
+            MachineState start;
+            randomize(start, random, Control::Nearest);
+            for (u64& x : start.x) x = random() & 31;
+            start.x[word >> 5 & 31] = data.address() + 0x1000;
+            if ((word >> 16 & 31) == (word >> 5 & 31) && row->name.find("register") != std::string_view::npos) continue;
+            std::array<u8, Subject::kDataSize> memory;
+            for (u8& byte : memory) byte = static_cast<u8>(random());
+            const auto run = [&](auto& machine, MachineState& s) {
+                data.bytes = memory;
+                machine.run({&word, 1}, s);
+                return data.bytes;
+            };
+            MachineState a = start, b = start, c = start;
+            const auto after_a = run(reference, a);
+            const auto after_b = run(*interpreter, b);
+            const auto after_c = run(*baseline, c);
+            report.check(*row, word, start, "VIXL/interpreter",
+                         difference(a, b, false) + (after_a != after_b ? " memory" : ""));
+            report.check(*row, word, start, "VIXL/baseline",
+                         difference(a, c, false) + (after_a != after_c ? " memory" : ""));
+        }
+    }
+}
+
+}  // namespace tandem::instruction_test::arm64

@@ -1,0 +1,77 @@
+#include "tests/instruction/arm64/streams.h"
+
+#include "cpu/arm64/fpu/control.h"
+
+namespace tandem::instruction_test::arm64 {
+
+using namespace cpu::arm64;
+
+namespace {
+
+// One element of `bits`: bit patterns at which floating point and saturation change their ways.
+u64 element(Random& random, unsigned bits) {
+    const unsigned fraction = bits == 64 ? 52 : bits == 32 ? 23 : bits == 16 ? 10 : 3;
+    const u64 ones = bits == 64 ? ~u64{0} : (u64{1} << bits) - 1;
+    const u64 sign = (random() & 1) << (bits - 1);
+    const u64 infinity = (ones >> 1) & ~((u64{1} << fraction) - 1);
+    const u64 middle = (infinity >> fraction) / 2;
+    const u64 r = random();
+    switch (r & 31) {
+        case 0: return sign;
+        case 1: return sign | infinity;
+        case 2: return sign | infinity | (u64{1} << (fraction - 1)) | (r >> 40 & 7);  // quiet NaN
+        case 3: return sign | infinity | ((r >> 40 & 7) + 1);                         // signalling NaN
+        case 4: return sign | (r >> 8 & ((u64{1} << fraction) - 1));                  // denormal
+        case 5: return sign | (u64{1} << fraction) | (r >> 40 & 3);                   // smallest normals
+        case 6: return sign | (infinity - 1 - (r >> 40 & 3));                         // largest
+        case 7: return sign | middle << fraction | (r >> 40 & 3) << (fraction - 2);   // 1 to 2
+        case 8: return (sign | (r >> 40 & 3)) & ones;                                 // small integers
+        case 9: return ones - (r >> 40 & 3);
+        case 10: return (ones >> 1) - (r >> 40 & 3);
+        default: break;
+    }
+    if ((r & 3) != 0) {  // numbers that meet each other
+        const u64 exponent = middle - 6 + (r >> 8) % 14;
+        return (sign | (exponent << fraction & infinity) | (random() & ((u64{1} << fraction) - 1))) & ones;
+    }
+    return random() & ones;
+}
+
+}  // namespace
+
+SimdRows simd_rows() {
+    SimdRows out;
+    for (const Row& row : rows()) {
+        if (row.group != RowGroup::Simd) continue;
+        const bool memory = (row.pattern.mask >> 25 & 7) == 7 && (row.pattern.value >> 27 & 1) == 1 &&
+                            (row.pattern.value >> 25 & 1) == 0;  // op0 = x1x0: loads and stores
+        (memory ? out.memory : out.data).push_back(&row);
+    }
+    return out;
+}
+
+u32 random_word(const Row& row, Random& random) {
+    for (;;) {
+        const u32 word = (static_cast<u32>(random()) & ~row.pattern.mask) | row.pattern.value;
+        if (decode(word) == &row) return word;
+    }
+}
+
+void randomize(MachineState& state, Random& random, Control control) {
+    for (u64& x : state.x) x = element(random, 64);
+    for (auto& v : state.v) {
+        const unsigned bits = 8u << (random() & 3);
+        for (u64& lane : v) {
+            lane = 0;
+            for (unsigned at = 0; at < 64; at += bits) lane |= element(random, bits) << at;
+        }
+    }
+    state.nzcv = static_cast<u32>(random()) & 0xf0000000;
+    state.fpsr = 0;
+    state.fpcr = 0;
+    if (control == Control::Nearest) state.fpcr = (random() & 7) == 0 ? fpu::fpcr::DN : 0;
+    if (control != Control::Nearest) state.fpcr = static_cast<u32>(random()) & fpu::fpcr::RMode;
+    if (control == Control::Any) state.fpcr = static_cast<u32>(random()) & fpu::fpcr::Defined;
+}
+
+}  // namespace tandem::instruction_test::arm64

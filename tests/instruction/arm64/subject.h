@@ -1,0 +1,39 @@
+// One AArch64 vCPU of the translator without a board: EL1, the identity mapping, memory at its host address. A run ends at
+// the word behind the stream.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "base/result.h"
+#include "jit/runtime/translator.h"
+#include "tests/instruction/arm64/machine_state.h"
+
+namespace tandem::instruction_test::arm64 {
+
+class Subject {
+public:
+    // On the LLVM tier a region is compiled when its block has run so often.
+    static constexpr unsigned kLlvmThreshold = 4;
+    static constexpr u64 kDataSize = 0x2000;
+
+    // `exact`: floating point by the exact kernels whatever FPCR says. `data`: kDataSize bytes, page aligned, that the code
+    // may access.
+    static Result<std::unique_ptr<Subject>> create(jit::Tier tier, bool exact, u8* data);
+    ~Subject();
+    Subject(const Subject&) = delete;
+    Subject& operator=(const Subject&) = delete;
+
+    // False when the run ended anywhere else; `state` is then what it was there.
+    bool run(std::span<const u32> words, MachineState& state);
+    // Translates the stream without running it, and verifies its IR: the first error, or nothing.
+    std::string verify(std::span<const u32> words);
+    [[nodiscard]] u64 regions_compiled() const;
+
+private:
+    struct Impl;
+    explicit Subject(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tandem::instruction_test::arm64
