@@ -36,6 +36,6 @@ inline bool fixed_point_scalar(u32 word) { return (word >> 19 & 15) >= 4; }
 inline bool fixed_point_vector(u32 word) { return fixed_point_scalar(word) && shift_vector(word); }
 
 // LD2 to LD4 and ST2 to ST4 have no form of one doubleword a register; size in bits 11:10.
-inline bool structure_fills_register(u32 word) { return (word >> 10 & 3) != 3 || bit(word, 30); }
+inline bool structure_sizes(u32 word) { return (word >> 10 & 3) != 3 || bit(word, 30); }
 
 }  // namespace tandem::cpu::arm64

@@ -1,4 +1,4 @@
-#include "tests/instruction/arm64/subject.h"
+#include "tests/reference/subject.h"
 
 #include <cstring>
 #include <new>
@@ -12,7 +12,7 @@
 #include "jit/ir/builder.h"
 #include "jit/ir/verifier.h"
 
-namespace tandem::instruction_test::arm64 {
+namespace tandem::reference_test {
 
 using namespace cpu::arm64;
 
@@ -168,4 +168,4 @@ std::string Subject::verify(std::span<const u32> words) {
 
 u64 Subject::regions_compiled() const { return impl_->translator->statistics().regions_compiled_llvm; }
 
-}  // namespace tandem::instruction_test::arm64
+}  // namespace tandem::reference_test

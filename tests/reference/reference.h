@@ -4,9 +4,9 @@
 #include <memory>
 #include <span>
 
-#include "tests/instruction/arm64/machine_state.h"
+#include "tests/reference/machine_state.h"
 
-namespace tandem::instruction_test::arm64 {
+namespace tandem::reference_test {
 
 class Reference {
 public:
@@ -23,4 +23,4 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace tandem::instruction_test::arm64
+}  // namespace tandem::reference_test

@@ -7,11 +7,11 @@
 #include <string>
 #include <string_view>
 
-#include "tests/instruction/arm64/reference.h"
-#include "tests/instruction/arm64/streams.h"
-#include "tests/instruction/arm64/subject.h"
+#include "tests/reference/reference.h"
+#include "tests/reference/streams.h"
+#include "tests/reference/subject.h"
 
-namespace tandem::instruction_test::arm64 {
+namespace tandem::reference_test {
 namespace {
 
 using cpu::arm64::Feature;
@@ -45,8 +45,8 @@ bool reference_has(const Row& row) {
     }
 }
 
-// What of VIXL 5.1 is not as the manual has it: conversions that leave bits above their result as they were, and results that
-// are written before all operands of the same register are read. False: not to be compared.
+// What of VIXL 5.1 is not as the manual has it: conversions that leave bits above their result as they were, and results
+// that are written before all operands of the same register are read. False: not to be compared.
 bool avoid_reference_defects(const Row& row, u32 word, MachineState& start) {
     const unsigned d = word & 31, n = word >> 5 & 31, m = word >> 16 & 31;
     const auto named = [&](std::string_view part) { return row.name.find(part) != std::string_view::npos; };
@@ -245,4 +245,4 @@ TEST_CASE("A64 SIMD loads and stores agree with VIXL's simulator", "[arm64][simd
     }
 }
 
-}  // namespace tandem::instruction_test::arm64
+}  // namespace tandem::reference_test

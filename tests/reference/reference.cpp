@@ -1,18 +1,12 @@
-#include "tests/instruction/arm64/reference.h"
+#include "tests/reference/reference.h"
 
 #include <cstdio>
 #include <cstring>
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wshadow"
-#pragma GCC diagnostic ignored "-Wunused-parameter"
-#pragma GCC diagnostic ignored "-Wextra"
 #include <aarch64/decoder-aarch64.h>
 #include <aarch64/simulator-aarch64.h>
-#pragma GCC diagnostic pop
 
-namespace tandem::instruction_test::arm64 {
+namespace tandem::reference_test {
 
 namespace va = vixl::aarch64;
 
@@ -53,4 +47,4 @@ void Reference::run(std::span<const u32> words, MachineState& state) {
     state.nzcv = s.ReadNzcv().GetRawValue() & 0xf0000000;
 }
 
-}  // namespace tandem::instruction_test::arm64
+}  // namespace tandem::reference_test

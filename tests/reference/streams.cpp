@@ -1,8 +1,8 @@
-#include "tests/instruction/arm64/streams.h"
+#include "tests/reference/streams.h"
 
 #include "cpu/arm64/fpu/control.h"
 
-namespace tandem::instruction_test::arm64 {
+namespace tandem::reference_test {
 
 using namespace cpu::arm64;
 
@@ -74,4 +74,4 @@ void randomize(MachineState& state, Random& random, Control control) {
     if (control == Control::Any) state.fpcr = static_cast<u32>(random()) & fpu::fpcr::Defined;
 }
 
-}  // namespace tandem::instruction_test::arm64
+}  // namespace tandem::reference_test

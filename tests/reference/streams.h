@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "cpu/arm64/decode/rows.h"
-#include "tests/instruction/arm64/machine_state.h"
+#include "tests/reference/machine_state.h"
 
-namespace tandem::instruction_test::arm64 {
+namespace tandem::reference_test {
 
 using Random = std::mt19937_64;
 
@@ -24,4 +24,4 @@ u32 random_word(const cpu::arm64::Row& row, Random& random);
 enum class Control { Nearest, Rounding, Any };
 void randomize(MachineState& state, Random& random, Control control);
 
-}  // namespace tandem::instruction_test::arm64
+}  // namespace tandem::reference_test

@@ -7,9 +7,9 @@
 
 #include "base/result.h"
 #include "jit/runtime/translator.h"
-#include "tests/instruction/arm64/machine_state.h"
+#include "tests/reference/machine_state.h"
 
-namespace tandem::instruction_test::arm64 {
+namespace tandem::reference_test {
 
 class Subject {
 public:
@@ -36,4 +36,4 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace tandem::instruction_test::arm64
+}  // namespace tandem::reference_test

@@ -5,7 +5,7 @@
 
 #include "base/types.h"
 
-namespace tandem::instruction_test::arm64 {
+namespace tandem::reference_test {
 
 struct MachineState {
     std::array<u64, 31> x{};
@@ -16,4 +16,4 @@ struct MachineState {
     bool operator==(const MachineState&) const = default;
 };
 
-}  // namespace tandem::instruction_test::arm64
+}  // namespace tandem::reference_test
