@@ -159,7 +159,7 @@ void lift_absolute_negate(Lifter& l) {  // ABS, NEG
 
 void lift_not_vector(Lifter& l) { set_vector(l, v_not(l, l.v(l.rn()))); }
 
-void lift_reverse(Lifter& l) {  // REV16, REV32, REV64
+void lift_reverse_vector(Lifter& l) {  // REV16, REV32, REV64
     const unsigned bytes = 1u << size_field(l);
     const unsigned container = l.is(12) ? 2 : l.is(29) ? 4 : 8;
     ByteMap map{};
