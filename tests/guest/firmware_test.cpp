@@ -65,6 +65,30 @@ std::string grub_disk(const Directory& dir, const std::string& append) {
     return disk.string();
 }
 
+// A disk with one EFI system partition that holds GRUB, where firmware looks for what it does not know, and the kernel.
+std::string efi_disk(const Directory& dir) {
+    const fs::path disk = dir.path / "efi.img";
+    std::ofstream(dir.path / "early.cfg") << "echo GRUB is here\nlinux /vmlinuz console=ttyS0\ninitrd /initramfs\nboot\n";
+    std::ofstream(disk) << "";
+    fs::resize_file(disk, 80 << 20);
+    const auto run = [](const std::vector<std::string>& argv) {
+        const Finished f = run_program(argv);
+        CAPTURE(argv.front(), f.output);
+        REQUIRE(f.status == 0);
+    };
+    const std::string loader = (dir.path / "bootx64.efi").string(), partition = disk.string() + "@@1M";
+    run({"/usr/bin/grub-mkimage", "-O", "x86_64-efi", "-o", loader, "-c", (dir.path / "early.cfg").string(), "-p", "/",
+         "fat", "part_msdos", "linux", "echo", "normal"});
+    run({"/sbin/mkfs.vfat", "-F", "32", "--offset", "2048", disk.string()});
+    run({"/usr/bin/mmd", "-i", partition, "::EFI", "::EFI/BOOT"});
+    run({"/usr/bin/mcopy", "-i", partition, loader, "::EFI/BOOT/BOOTX64.EFI"});
+    for (const char* name : {"vmlinuz", "initramfs"})
+        run({"/usr/bin/mcopy", "-i", partition, image(name), std::string("::") + name});
+    write_at(disk, 446, std::string("\0\0\0\0\xef\0\0\0\0\x08\0\0\0\x78\x02\0", 16));
+    write_at(disk, 510, "\x55\xaa");
+    return disk.string();
+}
+
 bool have(std::initializer_list<const char*> files) {
     for (const char* f : files) {
         if (fs::exists(f)) continue;
@@ -111,14 +135,35 @@ TEST_CASE("OVMF reaches its shell, and starts a kernel given with -kernel") {
     CHECK(s.wait_exit() == 0);
 }
 
-TEST_CASE("OVMF keeps its variables in a flash chip") {
-    if (!have({"/usr/share/OVMF/OVMF_CODE.fd"})) return;
+TEST_CASE("OVMF starts GRUB from an EFI system partition, which starts Debian's kernel") {
+    if (!have(
+            {"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/lib/grub/x86_64-efi/linux.mod", "/sbin/mkfs.vfat", "/usr/bin/mcopy"}))
+        return;
+    const Directory dir;
+    const std::string disk = efi_disk(dir);
+    fs::copy_file("/usr/share/OVMF/OVMF_VARS_4M.fd", dir.path / "vars.fd");
+    Session s({tandem_program(), "-nographic", "-m", "512", "-drive",
+               "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd", "-drive",
+               "if=pflash,format=raw,file=" + (dir.path / "vars.fd").string(), "-drive", "file=" + disk});
+    REQUIRE(s.wait_for("GRUB is here", 120s));
+    REQUIRE(s.wait_for(kPrompt, 180s));
+    s.type("ls -d /sys/firmware/efi; poweroff -f\n");
+    CHECK(s.wait_for("/sys/firmware/efi\r"));
+    CHECK(s.wait_exit() == 0);
+}
+
+TEST_CASE("OVMF keeps its variables in a flash chip, in both layouts that Debian has") {
+    const auto [code, template_] =
+        GENERATE(std::pair{"OVMF_CODE.fd", "OVMF_VARS.fd"}, std::pair{"OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"});
+    const fs::path directory = "/usr/share/OVMF", firmware = directory / code;
+    if (!have({firmware.c_str()})) return;
     const Directory dir;
     const fs::path variables = dir.path / "vars.fd";
-    fs::copy_file("/usr/share/OVMF/OVMF_VARS.fd", variables);
+    fs::copy_file(directory / template_, variables);
     const std::string before = slurp(variables);
+    // Little memory: page tables for all that the processor could address must fit too.
     Session s({tandem_program(), "-nographic", "-m", "256", "-drive",
-               "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE.fd", "-drive",
+               "if=pflash,format=raw,readonly=on,file=" + firmware.string(), "-drive",
                "if=pflash,format=raw,file=" + variables.string()});
     REQUIRE(s.wait_for("Shell>", 120s));
     s.type("setvar Tandem -guid 12345678-1234-1234-1234-123456789abc -bs -nv =0xcafe\r");
