@@ -94,6 +94,7 @@ public:
     void drain() const override {
         std::unique_lock guard(rounds_lock_);
         const u64 wanted = rounds_begun_ + 1;
+        rounds_wanted_ = wanted;
         wake();
         rounds_changed_.wait(guard, [&] { return rounds_ended_ >= wanted; });
     }
@@ -166,7 +167,7 @@ private:
         prctl(PR_SET_NAME, "tandem-net", 0UL, 0UL, 0UL);
         std::vector<pollfd> fds;
         while (!quit_) {
-            int timeout_ms = busy_ ? 0 : -1;
+            int timeout_ms = busy_ || round_is_owed() ? 0 : -1;
             fds.assign(1, {wake_.get(), POLLIN, 0});
             network_->watch(fds, timeout_ms, backlog_.size() < kBacklogFrames);
             if (poll(fds.data(), fds.size(), timeout_ms) < 0) {
@@ -183,6 +184,12 @@ private:
             }
             rounds_changed_.notify_all();
         }
+    }
+
+    // Someone waits for another round: the one that was under way may have taken its wake-up for its own.
+    [[nodiscard]] bool round_is_owed() const {
+        std::lock_guard guard(rounds_lock_);
+        return rounds_begun_ < rounds_wanted_;
     }
 
     void round(std::span<const pollfd> fds) {
@@ -353,7 +360,8 @@ private:
     mutable std::mutex rounds_lock_;  // guards the counts; a leaf
     mutable std::condition_variable rounds_changed_;
     u64 rounds_begun_ = 0, rounds_ended_ = 0;
-    std::thread thread_;  // last: it uses everything above
+    mutable u64 rounds_wanted_ = 0;  // somebody waits for this one
+    std::thread thread_;             // last: it uses everything above
 };
 
 }  // namespace
