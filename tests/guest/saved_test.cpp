@@ -1,0 +1,113 @@
+// A small kernel of our own (kernels/saved.asm) that is saved and restored while it watches its registers, timers and
+// clocks.
+#include <catch2/catch.hpp>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "tests/guest/session.h"
+
+using namespace tandem::tests;
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string kMonitor = "(tandem) ";
+
+// The machine with its monitor on the terminal; what the guest says goes to a file.
+class Rig {
+public:
+    Rig() {
+        std::string name = (fs::temp_directory_path() / "tandem-saved-XXXXXX").string();
+        REQUIRE(mkdtemp(name.data()) != nullptr);
+        directory_ = name;
+    }
+    ~Rig() { fs::remove_all(directory_); }
+    Rig(const Rig&) = delete;
+    Rig& operator=(const Rig&) = delete;
+
+    [[nodiscard]] std::vector<std::string> argv(const std::vector<std::string>& more = {}) const {
+        std::vector<std::string> words{tandem_program(),
+                                       "-display",
+                                       "none",
+                                       "-monitor",
+                                       "stdio",
+                                       "-m",
+                                       "16",
+                                       "-kernel",
+                                       TANDEM_KERNELS "/saved",
+                                       "-snapshots",
+                                       directory_.string(),
+                                       "-serial",
+                                       "file:" + (directory_ / "said").string()};
+        words.insert(words.end(), more.begin(), more.end());
+        return words;
+    }
+    [[nodiscard]] std::string said() const {
+        std::ifstream f(directory_ / "said", std::ios::binary);
+        return {std::istreambuf_iterator<char>(f), {}};
+    }
+    // Waits until the guest has gone on for a while; false when it found something wrong or stands still.
+    [[nodiscard]] bool goes_on() const {
+        const std::size_t before = said().size();
+        for (int i = 0; i < 600; ++i) {
+            const std::string now = said();
+            if (now.find("bad") != std::string::npos) return false;
+            if (now.size() >= before + 3) return true;
+            std::this_thread::sleep_for(50ms);
+        }
+        return false;
+    }
+
+private:
+    fs::path directory_;
+};
+
+bool command(Session& s, const std::string& line) {
+    s.type(line + "\n");
+    return s.wait_for("\n") && s.wait_for(kMonitor);
+}
+
+}  // namespace
+
+TEST_CASE("saved and restored a hundred times, registers, timers and clocks go on", "[I10]") {
+    const Rig rig;
+    Session s(rig.argv());
+    REQUIRE(s.wait_for(kMonitor));
+    REQUIRE(rig.goes_on());
+    for (int i = 0; i < 100; ++i) {
+        REQUIRE(command(s, "savevm a"));
+        if (i % 3 == 0) std::this_thread::sleep_for(10ms);  // what happens from here on has never been
+        REQUIRE(command(s, "loadvm a"));
+        if (i % 25 != 24) continue;
+        INFO(i << ": " << rig.said());
+        REQUIRE(rig.goes_on());
+    }
+    s.type("quit\n");
+    CHECK(s.wait_exit() == 0);
+    INFO(s.output());
+    CHECK(s.output().find("Error") == std::string::npos);
+}
+
+TEST_CASE("a saved machine goes on on another tier of the translator") {
+    const Rig rig;
+    {
+        Session s(rig.argv());
+        REQUIRE(s.wait_for(kMonitor));
+        REQUIRE(rig.goes_on());
+        REQUIRE(command(s, "savevm a"));
+        s.type("quit\n");
+        REQUIRE(s.wait_exit() == 0);
+    }
+    for (const char* tier : {"interp", "baseline", "auto"}) {
+        Session s(rig.argv({"-loadvm", "a", "-accel", std::string("jit,tier=") + tier}));
+        REQUIRE(s.wait_for(kMonitor));
+        INFO(tier << ": " << rig.said());
+        CHECK(rig.goes_on());
+        CHECK(rig.said().find("runs") == std::string::npos);  // it did not start over
+        s.type("quit\n");
+        CHECK(s.wait_exit() == 0);
+    }
+}
