@@ -1,14 +1,18 @@
-// Guest bytes as rings, descriptors and bells: whatever a driver does, the host goes on.
+// Guest bytes as rings, descriptors and bells of every kind of device over both transports: whatever a driver does, the host
+// goes on.
 #include <cstring>
 #include <deque>
 #include <memory>
 #include <span>
 
 #include "base/log.h"
+#include "devices/pci/root.h"
+#include "devices/virtio/balloon.h"
 #include "devices/virtio/block.h"
 #include "devices/virtio/console.h"
 #include "devices/virtio/mmio_transport.h"
 #include "devices/virtio/net.h"
+#include "devices/virtio/pci_transport.h"
 #include "devices/virtio/rng.h"
 #include "tests/fuzz/input.h"
 
@@ -62,7 +66,7 @@ private:
 };
 
 std::unique_ptr<VirtioDevice> make(u8 kind, GuestMemory& memory) {
-    switch (kind % 4) {
+    switch (kind % 5) {
         case 0: {
             auto made = create_block(memory, std::make_unique<Disk>(), {.name = "blk", .serial = {}});
             return std::move(made).value();
@@ -74,28 +78,116 @@ std::unique_ptr<VirtioDevice> make(u8 kind, GuestMemory& memory) {
             return std::move(made).value();
         }
         case 2: return create_serial_bus(memory, "serial", 2);
-        default: return create_rng(memory, "rng");
+        case 3: return create_rng(memory, "rng");
+        default: return create_balloon(memory, {"balloon", true, true});
     }
 }
 
-// A driver that gets as far as DRIVER_OK, so that most runs reach the rings.
-void start(VirtioMmio& m, u64 features, u16 queues) {
-    m.io_write(0x70, 3, 4);
-    for (u32 half = 0; half < 2; ++half) {
-        m.io_write(0x24, half, 4);
-        m.io_write(0x20, static_cast<u32>(features >> (32 * half)), 4);
+// Where a driver finds registers and bells.
+class Bus {
+public:
+    virtual ~Bus() = default;
+    // Gets as far as DRIVER_OK, so that most runs reach the rings.
+    virtual void start(u64 features, u16 queues) = 0;
+    virtual void ring(u16 queue) = 0;
+    virtual void poke(Input& in) = 0;
+    virtual void peek(Input& in) = 0;
+    virtual VirtioDevice& device() = 0;
+    virtual Device& stateful() = 0;
+};
+
+constexpr u64 rings_of(u16 queue) { return 0x1000u + queue * 0x1000u; }
+constexpr u64 kAvailable = 0x400, kUsed = 0x800;
+constexpr u16 kQueueSize = 16;
+
+class MmioBus final : public Bus {
+public:
+    explicit MmioBus(std::unique_ptr<VirtioDevice> device) : m_(std::move(device), IrqLine()) {}
+    void start(u64 features, u16 queues) override {
+        m_.io_write(0x70, 3, 4);
+        for (u32 half = 0; half < 2; ++half) {
+            m_.io_write(0x24, half, 4);
+            m_.io_write(0x20, static_cast<u32>(features >> (32 * half)), 4);
+        }
+        m_.io_write(0x70, 11, 4);
+        for (u16 q = 0; q < queues; ++q) {
+            m_.io_write(0x30, q, 4);
+            m_.io_write(0x38, kQueueSize, 4);
+            m_.io_write(0x80, rings_of(q), 4);
+            m_.io_write(0x90, rings_of(q) + kAvailable, 4);
+            m_.io_write(0xa0, rings_of(q) + kUsed, 4);
+            m_.io_write(0x44, 1, 4);
+        }
+        m_.io_write(0x70, 15, 4);
     }
-    m.io_write(0x70, 11, 4);
-    for (u16 q = 0; q < queues; ++q) {
-        m.io_write(0x30, q, 4);
-        m.io_write(0x38, 16, 4);
-        m.io_write(0x80, 0x1000u + q * 0x1000u, 4);
-        m.io_write(0x90, 0x1400u + q * 0x1000u, 4);
-        m.io_write(0xa0, 0x1800u + q * 0x1000u, 4);
-        m.io_write(0x44, 1, 4);
+    void ring(u16 queue) override { m_.io_write(0x50, queue, 4); }
+    void poke(Input& in) override { m_.io_write(in.byte() * 4u, in.word(), 4); }
+    void peek(Input& in) override { (void)m_.io_read(in.byte() * 4u, 4); }
+    VirtioDevice& device() override { return m_.device(); }
+    Device& stateful() override { return m_; }
+
+private:
+    VirtioMmio m_;
+};
+
+class NoInterrupts final : public MsiSink {
+public:
+    void send_msi(u64, u32) override {}
+};
+
+class PciBus final : public Bus {
+public:
+    explicit PciBus(std::unique_ptr<VirtioDevice> device) : function_(std::move(device), kRngClass) {
+        if (!root_.set_ecam(kEcam, 1 << 20).ok() || !root_.attach(1, 0, function_).ok()) __builtin_trap();
+        if (!root_.assign_resources({0xc0000000, 1 << 24}, {u64{1} << 40, 1 << 24}, {0x1000, 0x1000}).ok()) __builtin_trap();
+        mmio_.write(kFunction + 4, 6, 2);  // memory space, bus master
     }
-    m.io_write(0x70, 15, 4);
-}
+    void start(u64 features, u16 queues) override {
+        write(0x14, 3, 1);
+        for (u32 half = 0; half < 2; ++half) {
+            write(0x08, half, 4);
+            write(0x0c, static_cast<u32>(features >> (32 * half)), 4);
+        }
+        write(0x14, 11, 1);
+        for (u16 q = 0; q < queues; ++q) {
+            write(0x16, q, 2);
+            write(0x18, kQueueSize, 2);
+            write(0x1a, q, 2);
+            write(0x20, rings_of(q), 4);
+            write(0x28, rings_of(q) + kAvailable, 4);
+            write(0x30, rings_of(q) + kUsed, 4);
+            write(0x1c, 1, 2);
+        }
+        write(0x14, 15, 1);
+    }
+    void ring(u16 queue) override { write(kBells + queue * 4u, queue, 2); }
+    void poke(Input& in) override {
+        const u8 where = in.byte();
+        const unsigned width = 1u << where % 3;
+        if (where >= 0xc0) return mmio_.write(kFunction + in.byte(), in.word(), width);
+        write((where / 32) * 0x1000u + in.byte(), in.word(), width);
+    }
+    void peek(Input& in) override {
+        const u8 where = in.byte();
+        if (const auto at = function_.bar_address(kBar))
+            (void)mmio_.read(*at + (where / 32) * 0x1000u + in.byte(), 1u << where % 3);
+    }
+    VirtioDevice& device() override { return function_.device(); }
+    Device& stateful() override { return function_; }
+
+private:
+    static constexpr u64 kEcam = 0xb0000000, kFunction = kEcam + (1 << 15);
+    static constexpr u64 kBells = 0x3000;
+    static constexpr unsigned kBar = 4;
+    void write(u64 offset, u64 value, unsigned size) {
+        if (const auto at = function_.bar_address(kBar)) mmio_.write(*at + offset, value, size);
+    }
+
+    AddressSpace mmio_{"memory"}, io_{"io"};
+    NoInterrupts msi_;
+    VirtioPci function_;
+    pci::PcieRoot root_{{&mmio_, &io_, &msi_, {}}};
+};
 
 }  // namespace
 
@@ -104,18 +196,24 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
     Input in({data, size});
     GuestMemory memory;
     if (!memory.add("ram", 0, kRam).ok()) return 0;
-    auto device = make(in.byte(), memory);
+    const u8 kind = in.byte();
+    auto device = make(kind, memory);
     const u64 offered = device->offered_features();
     const auto queues = static_cast<u16>(std::min<unsigned>(device->queue_count(), 4));
-    VirtioMmio m(std::move(device), IrqLine());
+    std::unique_ptr<Bus> bus;
+    if (kind < 0x80) {
+        bus = std::make_unique<MmioBus>(std::move(device));
+    } else {
+        bus = std::make_unique<PciBus>(std::move(device));
+    }
     const u64 mask = in.word() | u64{1} << 32;
-    start(m, offered & mask, queues);
+    bus->start(offered & mask, queues);
     while (!in.at_end()) {
         const u8 action = in.byte();
         switch (action % 8) {
-            case 0: m.io_write(in.byte() * 4u, in.word(), 4); break;
-            case 1: (void)m.io_read(in.byte() * 4u, 4); break;
-            case 2: m.device().drain(); break;
+            case 0: bus->poke(in); break;
+            case 1: bus->peek(in); break;
+            case 2: bus->device().drain(); break;
             case 3: {
                 // Memory, mostly where the rings are.
                 const std::vector<u8> bytes = in.bytes(in.byte());
@@ -125,8 +223,9 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
             }
             default: {
                 // One descriptor, available, rung.
-                const u64 queue = 0x1000u + (action >> 3) % queues * 0x1000u;
-                const u16 index = in.byte() % 16;
+                const auto number = static_cast<u16>((action >> 3) % queues);
+                const u64 queue = rings_of(number);
+                const u16 index = in.byte() % kQueueSize;
                 const u64 address = in.byte() * 0x101u;
                 const u32 length = in.byte() % 4 == 0 ? static_cast<u32>(in.word()) : in.byte() * 8u;
                 const u16 flags = in.byte() % 8;
@@ -137,17 +236,19 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
                 (void)memory.write(queue + index * 16u + 14, &next, 2);
                 if (action % 8 < 6) break;
                 u16 available = 0;
-                (void)memory.read(queue + 0x402, &available, 2);
-                (void)memory.write(queue + 0x404 + 2u * (available % 16), &index, 2);
+                (void)memory.read(queue + kAvailable + 2, &available, 2);
+                (void)memory.write(queue + kAvailable + 4 + 2u * (available % kQueueSize), &index, 2);
                 ++available;
-                (void)memory.write(queue + 0x402, &available, 2);
-                m.io_write(0x50, (action >> 3) % queues, 4);
+                (void)memory.write(queue + kAvailable + 2, &available, 2);
+                bus->ring(number);
             }
         }
     }
-    m.device().drain();
-    const auto state = m.save();
-    (void)m.restore(state);
-    m.reset();
+    bus->device().drain();
+    Device& stateful = bus->stateful();
+    stateful.machine_stopped();
+    if (!stateful.restore(stateful.save()).ok()) __builtin_trap();
+    stateful.machine_continues();
+    stateful.reset();
     return 0;
 }
