@@ -43,6 +43,10 @@ void BlockTable::link(BlockNode& block, unsigned which, CodePage& page) {
         head.pages[head.pages[0].page == &page ? 0 : 1].previous = &block;
     }
     page.blocks = &block;
+    for_granules(block, which, [&page](unsigned granule) {
+        ++page.covering[granule];
+        page.covered |= u64{1} << granule;
+    });
 }
 
 void BlockTable::unlink(BlockNode& block, unsigned which) {
@@ -52,16 +56,10 @@ void BlockTable::unlink(BlockNode& block, unsigned which) {
     if (l.next != nullptr) side(*l.next).previous = l.previous;
     (l.previous != nullptr ? side(*l.previous).next : page.blocks) = l.next;
     l = {};
-    page.granules.store(granules_of(page), std::memory_order_release);
-}
-
-u64 BlockTable::granules_of(const CodePage& page) {
-    u64 granules = 0;
-    for_overlapping(page, 0, kPageSize, [&](const BlockNode& b) {
-        const unsigned which = b.pages[0].page == &page ? 0 : 1;
-        granules |= CodePage::granule_mask(b.offset_in(which), b.bytes_in(which));
+    for_granules(block, which, [&page](unsigned granule) {
+        if (--page.covering[granule] == 0) page.covered &= ~(u64{1} << granule);
     });
-    return granules;
+    page.granules.store(page.covered, std::memory_order_release);
 }
 
 BlockNode& BlockTable::insert(std::unique_ptr<BlockNode> block, CodePage& first, CodePage* second) {

@@ -1,6 +1,7 @@
 // All translations of a machine, by physical address and key. Everything here is guarded by the translator's lock.
 #pragma once
 
+#include <bit>
 #include <memory>
 #include <vector>
 
@@ -64,7 +65,6 @@ public:
             b = next;
         }
     }
-    static u64 granules_of(const CodePage& page);
 
 private:
     static constexpr std::size_t kInitialSlots = 1024;
@@ -78,6 +78,13 @@ private:
     void grow();
     static void link(BlockNode& block, unsigned which, CodePage& page);
     static void unlink(BlockNode& block, unsigned which);
+    // Calls f with the number of each granule that the block covers in pages[which].
+    template <class F>
+    static void for_granules(const BlockNode& block, unsigned which, F f) {
+        for (u64 mask = CodePage::granule_mask(block.offset_in(which), block.bytes_in(which)); mask != 0; mask &= mask - 1) {
+            f(static_cast<unsigned>(std::countr_zero(mask)));
+        }
+    }
 
     std::vector<Slot> slots_;  // open addressing, size a power of two
     std::size_t used_ = 0;

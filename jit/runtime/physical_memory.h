@@ -2,6 +2,7 @@
 // to remember about it.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <vector>
@@ -16,10 +17,15 @@ struct BlockNode;
 // A page that holds, or held, translated code. Lives as long as its slot.
 struct CodePage {
     static constexpr unsigned kGranuleBits = 6;
+    static constexpr std::size_t kGranules = kPageSize >> kGranuleBits;
     u64 phys = 0;
     const u8* host = nullptr;
     std::atomic<u64> granules{0};  // bit n: bytes 64n .. 64n+63 hold translated code (or may, while a block is being made)
-    BlockNode* blocks = nullptr;   // all blocks with bytes in the page; guarded by the translator's lock
+    // All blocks with bytes in the page, how many cover each granule, and which granules have any: guarded by the
+    // translator's lock. A page may have very many, one for each address that a library is mapped at.
+    BlockNode* blocks = nullptr;
+    std::array<u32, kGranules> covering{};
+    u64 covered = 0;
 
     // The granules that [offset, offset + size) of a page touches; size >= 1 and within the page.
     static u64 granule_mask(u64 offset, u64 size) {
