@@ -75,7 +75,8 @@ std::span<const Monitor::Command> Monitor::commands() {
         Command{"delvm", "", "NAME", "Deletes a saved machine.", &M::delvm, 1},
         Command{"migrate", "", "file:PATH", "Pauses and saves a machine that is to go on elsewhere (-loadvm PATH).",
                 &M::migrate, 2},
-        Command{"log", "", "CATEGORY[,...]|none", "Logs what is named, as -d does.", &M::set_log, 1},
+        Command{"screendump", "", "FILE", "Writes what the screen shows to a file.", &M::screendump, kAny},
+        Command{"log", "", "CATEGORY[,...]|none|help", "Logs what is named, as -d does.", &M::set_log, 1},
         Command{"trace", "trace-event", "exits on|off", "Turns a trace on or off.", &M::set_trace, 2},
     };
     return kCommands;
@@ -125,14 +126,14 @@ Monitor::Answer Monitor::run(std::string_view line) {
     if (slash != std::string_view::npos) {
         arguments.format = name.substr(slash + 1);
         name = name.substr(0, slash);
-    } else if (arguments.rest.starts_with(" /")) {
-        arguments.format = arguments.word().substr(1);
     }
     for (const auto& command : commands()) {
         if (name != command.name && (command.alias.empty() || name != command.alias)) continue;
         if (!arguments.format.empty() && !command.takes_format) {
             return invalid(fmt::format("'{}' takes no format", command.name));
         }
+        // Where there is no format a slash begins a path.
+        if (command.takes_format && arguments.rest.starts_with(" /")) arguments.format = arguments.word().substr(1);
         if (count_words(arguments.rest) > command.most_arguments) {
             return invalid(
                 fmt::format("'{}' has too many arguments (usage: {} {})", command.name, command.name, command.arguments));

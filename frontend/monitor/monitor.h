@@ -60,6 +60,7 @@ private:
     Answer nmi(Arguments&);
     Answer choose_cpu(Arguments& arguments);
     Answer change_engine(Arguments& arguments);
+    Answer screendump(Arguments& arguments);
     Answer set_log(Arguments& arguments);
     Answer set_trace(Arguments& arguments);
     Answer savevm(Arguments& arguments);

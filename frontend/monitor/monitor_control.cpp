@@ -83,9 +83,13 @@ Monitor::Answer Monitor::change_engine(Arguments& arguments) {
     });
 }
 
+Monitor::Answer Monitor::screendump(Arguments&) {
+    return Error{Errc::Unsupported, "there is no screen to dump: this machine has no graphics device"};
+}
+
 Monitor::Answer Monitor::set_log(Arguments& arguments) {
     const auto list = arguments.word();
-    if (list.empty()) return log::categories_help();
+    if (list.empty() || list == "help") return log::categories_help();
     u32 mask = 0;
     if (list != "none") {
         TANDEM_TRY_ASSIGN(mask, log::parse_categories(list));

@@ -1,5 +1,6 @@
 // The monitor's words: expressions, line editing, and commands on a machine that a thread runs.
 #include <catch2/catch.hpp>
+#include <sstream>
 #include <thread>
 
 #include "accel/jit/x86_jit.h"
@@ -155,6 +156,72 @@ TEST_CASE("monitor: commands") {
     CHECK(m("log none").empty());
     CHECK(m.says("log everything", "Error"));
     CHECK(m.says("trace dreams on", "Error: unknown trace"));
+    CHECK(m.says("log help", "guest_errors"));
+    CHECK(m.says("screendump /tmp/screen.ppm", "Error: there is no screen"));
+}
+
+TEST_CASE("monitor: each command and subject is explained, and what is shown has no tabs") {
+    const Rig m;
+    std::istringstream lines(m("help"));
+    for (std::string line; std::getline(lines, line);) {
+        const std::string name = line.substr(0, line.find_first_of("| "));
+        INFO(name);
+        CHECK(m("help " + name).find(name) == 0);
+    }
+    for (const char* subject :
+         {"block", "chardev", "cpus", "exits", "ioapic",    "irq",       "jit",    "lapic", "mem",  "mtree",
+          "name",  "network", "pic",  "qtree", "registers", "snapshots", "status", "tlb",   "uuid", "version"}) {
+        const std::string answer = m(std::string("info ") + subject);
+        INFO(subject << ": " << answer);
+        CHECK(answer.find("Error") != 0);
+        CHECK(answer.find('\t') == std::string::npos);
+        CHECK(answer.find("info") == std::string::npos);
+    }
+}
+
+TEST_CASE("monitor: what it shows of interrupt controllers, registers and mappings is what the guest made") {
+    const Rig m;
+    // 8259: vectors from 20H on, IRQ 4 open; IRQ 1 is asked for by nobody.
+    for (const char* line : {"o/b 0x20 0x11", "o/b 0x21 0x20", "o/b 0x21 4", "o/b 0x21 1", "o/b 0x21 0xef"})
+        CHECK(m(line).empty());
+    CHECK(m.says("info pic", "chip[0].vector_base = 0x20"));
+    CHECK(m.says("info pic", "chip[0].imr = 0xef"));
+    const auto parts = m.machine->parts();
+    REQUIRE(m.machine
+                ->while_stopped([&]() -> Result<void> {
+                    // I/O APIC input 9: vector 55H, level triggered, masked. Local APIC 0 is left to itself.
+                    parts.mmio.write(0xfec00000, 0x10 + 2 * 9, 4);
+                    parts.mmio.write(0xfec00010, 0x18055, 4);
+                    // Virtual 400000H is physical 200000H, in a page of 2 MiB that user code may write.
+                    const u64 tables[] = {0x3003 | 4, 0x4003 | 4, 0x2000e7};
+                    (void)parts.memory.write(0x2000, &tables[0], 8);
+                    (void)parts.memory.write(0x3000, &tables[1], 8);
+                    (void)parts.memory.write(0x4010, &tables[2], 8);
+                    const u8 code[] = {0x0f, 0xa2, 0x48, 0x89, 0xd8, 0xf4};  // CPUID; MOV RAX, RBX; HLT
+                    (void)parts.memory.write(0x200010, code, sizeof code);
+                    cpu::ArchState state;
+                    TANDEM_TRY(parts.vcpus[0]->export_state(state));
+                    auto& s = std::get<cpu::x86::State>(state);
+                    s.cr3 = 0x2000;
+                    s.gpr[cpu::x86::RBX] = 0x1234abcd5678;
+                    return parts.vcpus[0]->import_state(state);
+                })
+                .ok());
+    CHECK(m.says("info ioapic", "0x18055"));
+    CHECK(m.says("info irq", "0x18055"));
+    CHECK(m.says("info registers", "00001234abcd5678"));
+    CHECK(m.says("p $rbx", "0x1234abcd5678"));
+    CHECK(m.says("info tlb", "0000000000400000: 0000000000200000"));
+    CHECK(m.says("info mem", "0000000000400000-0000000000600000 0000000000200000 urw"));
+    CHECK(m.says("gva2gpa 0x412345", "gpa: 0x212345"));
+    CHECK(m.says("gva2gpa 0x800000", "Error"));
+    CHECK(m.says("x 0x800000", "cannot read memory"));
+    CHECK(m.says("x/3i 0x400010", "cpuid"));
+    CHECK(m.says("x/3i 0x400010", "mov rax, rbx"));
+    CHECK(m.says("x/3i 0x400010", "hlt"));
+    CHECK(m.says("x/1xw 0x400010", "0x8948a20f"));
+    CHECK(m.says("xp/1xg 0x2000", "0x0000000000003007"));
+    CHECK(m.says("info mtree", "00000000fec00000"));
 }
 
 TEST_CASE("monitor: stop, cont and snapshots of a running machine") {
@@ -176,6 +243,9 @@ TEST_CASE("monitor: stop, cont and snapshots of a running machine") {
     CHECK(m("stop").empty());
     CHECK(m("loadvm one").empty());
     CHECK(m.machine->parts().clock.now_ns() == then);
+    CHECK(m("savevm " + m.path("elsewhere")).empty());  // a path, not a format
+    CHECK(m("loadvm " + m.path("elsewhere")).empty());
+    CHECK(m("loadvm one").empty());
     CHECK(m("delvm two").empty());
     CHECK(m.says("delvm two", "Error: cannot open"));
     CHECK(m.says("loadvm three", "Error: cannot open"));
