@@ -18,7 +18,7 @@ public:
     explicit Online(Vcpu& vcpu) : vcpu_(vcpu), fp_(vcpu.header()) {
         // Under the lock, so that a block that is being destroyed was purged from this vCPU's caches before.
         std::lock_guard guard(vcpu.core_.lock());
-        vcpu.seen_.store(vcpu.core_.epoch(), std::memory_order_release);
+        vcpu.seen_.store(vcpu.core_.epoch(), std::memory_order_seq_cst);  // see running()
     }
     ~Online() {
         vcpu_.pending_link_ = nullptr;

@@ -27,6 +27,7 @@ public:
     ir::LeaveReason run() override;
     ir::LeaveReason step() override;
     void request_attention() override { header_->attention.store(1, std::memory_order_seq_cst); }
+    [[nodiscard]] bool running() const override { return seen_.load(std::memory_order_seq_cst) != Core::kOffline; }
     void state_replaced() override;
 
     Core& core() { return core_; }

@@ -158,6 +158,7 @@ bool wakes_up(const TranslateState& t) {
 
 bool poll_interrupts(TranslateState& t) {
     State& s = t.s;
+    apply_tlb_demand(t, t.platform->take_tlb_invalidates());
     if (s.activity == Activity::PoweredOff || s.pending.valid) return false;
     const Due due = find_due(t, t.platform->interrupt_lines());
     if (due.kind == nullptr) {

@@ -132,6 +132,10 @@ LeaveReason branch_target(TranslateState* t, u32 word) {
 
 // --- TLB maintenance
 
+void apply_tlb_demand(TranslateState& t, TlbDemand demand) {
+    if (demand.flush != 0) jit::tlb_flush(&t, (demand.flush & TlbDemand::kAll) == 0);
+}
+
 void invalidate_all(TranslateState& t, bool broadcast) {
     jit::tlb_flush(&t, false);
     t.tagged_addresses = false;

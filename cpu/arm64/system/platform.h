@@ -54,6 +54,12 @@ struct TlbInvalidate {
     u64 va = 0;
 };
 
+// What other PEs' maintenance wants of this PE's TLB.
+struct TlbDemand {
+    static constexpr u32 kNonGlobal = 1, kAll = 2;
+    u32 flush = 0;
+};
+
 class Platform {
 public:
     virtual ~Platform() = default;
@@ -80,11 +86,12 @@ public:
     // until no other PE uses what was invalidated.
     virtual void broadcast_tlb_invalidate(const TlbInvalidate& what) = 0;
     virtual void complete_tlb_invalidates() = 0;
+    // What the others' maintenance wants of this PE; taken before guest code runs and whenever attention was requested.
+    virtual TlbDemand take_tlb_invalidates() { return {}; }
     // SEV: sets the event register of every other PE.
     virtual void send_event() = 0;
 
-    // This PE's number in the machine, and MPIDR_EL1's affinity fields (Aff3 in bits 39:32).
-    [[nodiscard]] virtual unsigned index() const = 0;
+    // MPIDR_EL1's affinity fields (Aff3 in bits 39:32).
     [[nodiscard]] virtual u64 affinity() const = 0;
     [[nodiscard]] virtual unsigned cpu_count() const = 0;
 };

@@ -124,6 +124,9 @@ LeaveReason zero_block(TranslateState* t, u64 va);
 bool translate(TranslateState& t, u64 va, jit::Access access, unsigned index, jit::Translation& out);
 void alignment_fault(TranslateState& t, u64 va, jit::Access access);
 
+// Does what other PEs ask of this PE's TLB.
+void apply_tlb_demand(TranslateState& t, TlbDemand demand);
+
 // --- Self-hosted debug
 LeaveReason software_step(TranslateState* t);
 LeaveReason hardware_breakpoint(TranslateState* t);

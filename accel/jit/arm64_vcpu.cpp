@@ -1,0 +1,184 @@
+#include "accel/jit/arm64_vcpu.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <new>
+
+#include "cpu/arm64/fpu/status.h"
+#include "cpu/arm64/system/registers.h"
+#include "cpu/arm64/system/system.h"
+#include "jit/runtime/fp_control.h"
+
+namespace tandem::accel {
+namespace {
+
+using namespace cpu::arm64;
+
+constexpr u32 kLines =
+    SignalWord::Interrupt | SignalWord::FastInterrupt | SignalWord::VirtualInterrupt | SignalWord::VirtualFastInterrupt;
+constexpr unsigned kClusterSize = 16;  // Aff0 that a GICv3 SGI's target list can name
+
+}  // namespace
+
+Arm64JitVcpu::Arm64JitVcpu(unsigned index, ExitHandler& handler, const CpuModel& model, ShareableDomain& domain)
+    : JitVcpu(index, handler), model_(model), domain_(domain) {}
+
+// The first PE runs, the others wait for PSCI CPU_ON.
+void Arm64JitVcpu::construct(void* state) {
+    state_ = new (state) TranslateState();
+    state_->model = &model_;
+    state_->platform = this;
+    reset(state_->s, model_.has_el2() ? 2 : 1);
+    state_->s.activity = index_ == 0 ? Activity::Running : Activity::PoweredOff;
+    import_flags(*state_);
+    fpu::control_to_frame(*state_);
+    domain_.join(*this);
+}
+
+Rest Arm64JitVcpu::rest() const {
+    switch (state_->s.activity) {
+        case Activity::Running: return {};
+        case Activity::PoweredOff: return {Rest::Kind::Asleep, SignalWord::PowerOn};
+        case Activity::Halted: break;
+    }
+    if (wakes_up(*state_)) return {};
+    return {Rest::Kind::Asleep, kLines};
+}
+
+Result<void> Arm64JitVcpu::take_events() {
+    if ((signals().take(SignalWord::PowerOn) & SignalWord::PowerOn) == 0) return {};
+    if (state_->s.activity != Activity::PoweredOff) return {};
+    std::lock_guard guard(power_lock_);
+    reset(state_->s, model_.has_el2() ? 2 : 1);
+    state_->s.pc = entry_;
+    state_->s.x[0] = context_;
+    import_flags(*state_);
+    fpu::control_to_frame(*state_);
+    translator().state_replaced();
+    announce_timers(*state_);
+    return {};
+}
+
+void Arm64JitVcpu::power_on(u64 entry, u64 context) {
+    {
+        std::lock_guard guard(power_lock_);
+        entry_ = entry;
+        context_ = context;
+    }
+    signal(SignalWord::PowerOn);
+}
+
+Result<void> Arm64JitVcpu::export_state(cpu::ArchState& out) {
+    TANDEM_TRY(take_events());
+    return fetch_state(out);
+}
+
+Result<void> Arm64JitVcpu::import_state(const cpu::ArchState& in) {
+    TANDEM_TRY(store_state(in));
+    (void)signals().take(SignalWord::PowerOn);
+    return {};
+}
+
+Result<void> Arm64JitVcpu::fetch_state(cpu::ArchState& out) {
+    export_flags(*state_);
+    fpu::status_from_frame(*state_);
+    out = state_->s;
+    return {};
+}
+
+Result<void> Arm64JitVcpu::store_state(const cpu::ArchState& in) {
+    const auto* s = std::get_if<State>(&in);
+    if (s == nullptr) return invalid("state of another architecture");
+    state_->s = *s;
+    import_flags(*state_);
+    fpu::control_to_frame(*state_);
+    translator().state_replaced();
+    announce_timers(*state_);
+    return {};
+}
+
+SysregResult Arm64JitVcpu::gic_register(const SysregAccess& access, u64& value) {
+    SystemRegisterExit request;
+    request.encoding = access.name.value;
+    request.level = static_cast<u8>(access.el);
+    request.write = access.write;
+    request.routes_irq = access.imo;
+    request.routes_fiq = access.fmo;
+    request.data = value;
+    Exit exit = request;
+    dispatch_now(exit);
+    const auto& answer = std::get<SystemRegisterExit>(exit);
+    value = answer.data;
+    switch (answer.answer) {
+        case SystemRegisterExit::Answer::Done: return SysregResult::Ok;
+        case SystemRegisterExit::Answer::TrapToEl2: return SysregResult::TrapToEl2;
+        default: return SysregResult::Undefined;
+    }
+}
+
+u32 Arm64JitVcpu::interrupt_lines() {
+    const u32 raised = signals().peek();
+    return ((raised & SignalWord::Interrupt) != 0 ? u32{kIrq} : 0) |
+           ((raised & SignalWord::FastInterrupt) != 0 ? u32{kFiq} : 0) |
+           ((raised & SignalWord::VirtualInterrupt) != 0 ? u32{kVirtualIrq} : 0) |
+           ((raised & SignalWord::VirtualFastInterrupt) != 0 ? u32{kVirtualFiq} : 0);
+}
+
+void Arm64JitVcpu::timer_changed(Timer timer, bool enabled, u64 compare, u64 offset) {
+    const jit::HostFpScope host(jit::header_of(state_));
+    handler_.timer_programmed(index_, static_cast<devices::ArmTimer>(timer), {enabled, compare, offset});
+}
+
+bool Arm64JitVcpu::hypercall(Conduit conduit, u16 immediate, std::array<u64, 18>& registers) {
+    HypercallExit call;
+    call.number = registers[0] & 0xffffffff;
+    std::copy_n(registers.begin() + 1, HypercallExit::kArguments, call.args);
+    std::copy_n(registers.begin() + 1, HypercallExit::kMoreResults, call.more_results);
+    call.long_mode = true;
+    call.conduit = conduit == Conduit::Hvc ? HypercallExit::Conduit::Hvc : HypercallExit::Conduit::Smc;
+    call.immediate = immediate;
+    Exit exit = call;
+    dispatch_now(exit);
+    const auto& answer = std::get<HypercallExit>(exit);
+    registers[0] = answer.result;
+    std::copy_n(answer.more_results, HypercallExit::kMoreResults, registers.begin() + 1);
+    if (answer.then == HypercallExit::Then::PowerOff) state_->s.activity = Activity::PoweredOff;
+    if (answer.then == HypercallExit::Then::WaitForInterrupt) state_->s.activity = Activity::Halted;
+    return true;
+}
+
+u64 Arm64JitVcpu::affinity() const { return u64{index_ / kClusterSize} << 8 | index_ % kClusterSize; }
+
+// --- TLB maintenance. A demand is set before the other PE is looked at, and that PE looks for demands after it has entered
+// guest code, so one of the two sees the other.
+
+void Arm64JitVcpu::demand(u32 flush) {
+    demanded_.fetch_or(flush, std::memory_order_seq_cst);
+    translator().request_attention();
+}
+
+void Arm64JitVcpu::broadcast_tlb_invalidate(const TlbInvalidate& what) {
+    const u32 flush = what.keep_global ? TlbDemand::kNonGlobal : TlbDemand::kAll;
+    for (Arm64JitVcpu* other : domain_.members()) {
+        if (other != this) other->demand(flush);
+    }
+}
+
+TlbDemand Arm64JitVcpu::take_tlb_invalidates() {
+    if (demanded_.load(std::memory_order_seq_cst) == 0) return {};
+    return {demanded_.exchange(0, std::memory_order_seq_cst)};
+}
+
+// Two PEs may wait for each other here, so each keeps answering.
+void Arm64JitVcpu::complete_tlb_invalidates() {
+    for (Arm64JitVcpu* other : domain_.members()) {
+        if (other == this) continue;
+        while (other->demanded_.load(std::memory_order_seq_cst) != 0 && other->translator().running()) {
+            apply_tlb_demand(*state_, take_tlb_invalidates());
+            sched_yield();
+        }
+    }
+}
+
+}  // namespace tandem::accel
