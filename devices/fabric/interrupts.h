@@ -91,7 +91,8 @@ private:
 class MsiSink {
 public:
     virtual ~MsiSink() = default;
-    virtual void send_msi(u64 address, u32 data) = 0;
+    // `requester`: who writes, as bus 15:8, slot 7:3 and function 2:0, which some controllers look at.
+    virtual void send_msi(u64 address, u32 data, u16 requester) = 0;
 };
 
 }  // namespace tandem::devices

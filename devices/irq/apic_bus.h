@@ -55,7 +55,7 @@ public:
 
     // Address and data in the x86 format (SDM volume 3, 10.11). Other addresses than FEEx_xxxxH are Ignored.
     Delivery deliver_msi(u64 address, u32 data);
-    void send_msi(u64 address, u32 data) override { deliver_msi(address, data); }
+    void send_msi(u64 address, u32 data, u16 /*requester*/) override { deliver_msi(address, data); }
 
 private:
     Delivery send_to_lowest(const ApicMessage& message);

@@ -15,6 +15,8 @@ constexpr u32 kFeatures = 3;                            // traditional interface
 constexpr u64 kDmaSignature = 0x51454d5520434647;       // "QEMU CFG", read from the DMA register
 constexpr std::size_t kNameSize = 56, kEntrySize = 64;  // of a directory entry
 
+constexpr u64 kMemorySelector = 8, kMemoryDma = 16;
+
 enum DmaControl : u32 { kError = 1, kRead = 2, kSkip = 4, kSelect = 8, kWrite = 16 };
 
 template <class T>
@@ -127,6 +129,23 @@ void FwCfg::DmaPorts::io_write(u64 offset, u64 value, unsigned size) {
         return;
     }
     owner.run_dma(std::exchange(address, 0));
+}
+
+// The data register keeps the order of bytes whatever the size.
+u64 FwCfg::MemoryRegisters::io_read(u64 offset, unsigned size) {
+    if (offset >= kMemoryDma) return owner.dma_ports_.io_read(offset - kMemoryDma, size);
+    if (offset >= kMemorySelector) return 0;
+    std::lock_guard guard(owner.lock_);
+    u64 value = 0;
+    for (unsigned i = 0; i < size; ++i) value |= u64{owner.next_byte()} << (8 * i);
+    return value;
+}
+
+void FwCfg::MemoryRegisters::io_write(u64 offset, u64 value, unsigned size) {
+    if (offset >= kMemoryDma) return owner.dma_ports_.io_write(offset - kMemoryDma, value, size);
+    if (offset != kMemorySelector || size != 2) return;
+    std::lock_guard guard(owner.lock_);
+    owner.select(big_endian(static_cast<u16>(value)));
 }
 
 bool FwCfg::dma_read(u64 address, u64 length) {

@@ -1,5 +1,5 @@
-// Firmware configuration device: named blobs that the machine hands to firmware, read through a selector and a data port or
-// by DMA (QEMU's documentation, docs/specs/fw_cfg).
+// Firmware configuration device: named blobs that the machine hands to firmware, read through a selector and a data
+// register, as ports or in memory, or by DMA (QEMU's documentation, docs/specs/fw_cfg).
 #pragma once
 
 #include <map>
@@ -65,6 +65,9 @@ public:
 
     [[nodiscard]] IoHandler& ports() { return ports_; }
     [[nodiscard]] IoHandler& dma_ports() { return dma_ports_; }
+    // The form in memory: data (of any size) at 0, selector (16 bits, big endian) at 8, the DMA register at 16.
+    static constexpr u64 kMemorySize = 24;
+    [[nodiscard]] IoHandler& memory_registers() { return memory_registers_; }
 
     [[nodiscard]] std::string_view name() const override { return "fw-cfg"; }
     void reset() override;
@@ -85,6 +88,12 @@ private:
         void io_write(u64 offset, u64 value, unsigned size) override;
         FwCfg& owner;
     };
+    struct MemoryRegisters final : IoHandler {
+        explicit MemoryRegisters(FwCfg& o) : owner(o) {}
+        u64 io_read(u64 offset, unsigned size) override;
+        void io_write(u64 offset, u64 value, unsigned size) override;
+        FwCfg& owner;
+    };
 
     void select(u16 key);
     [[nodiscard]] u8 next_byte();
@@ -99,6 +108,7 @@ private:
     FwCfgState s_;
     Ports ports_{*this};
     DmaPorts dma_ports_{*this};
+    MemoryRegisters memory_registers_{*this};
 };
 
 }  // namespace tandem::devices

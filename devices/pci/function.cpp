@@ -40,7 +40,7 @@ PciFunction::PciFunction(std::string name, const Identity& identity) : name_(std
 
 void PciFunction::connect(BusWiring wiring) {
     wiring_ = std::move(wiring);
-    if (msix_) msix_->connect(wiring_.msi);
+    if (msix_) msix_->connect(wiring_.msi, wiring_.requester);
 }
 
 void PciFunction::add_bar(unsigned index, BarKind kind, u64 size, IoHandler& handler) {

@@ -47,7 +47,8 @@ struct BusWiring {
     AddressSpace* memory = nullptr;
     AddressSpace* io = nullptr;
     MsiSink* msi = nullptr;
-    IrqLine intx;  // this function's own input of the shared line its pin leads to
+    IrqLine intx;       // this function's own input of the shared line its pin leads to
+    u16 requester = 0;  // its place on the bus, as messages carry it
 };
 
 class PciFunction {

@@ -9,9 +9,10 @@ namespace tandem::devices::pci {
 
 u64 MsixTable::bar_size() const { return std::max<u64>(4096, std::bit_ceil(pba_offset() + pending_.size() * 8)); }
 
-void MsixTable::connect(MsiSink* sink) {
+void MsixTable::connect(MsiSink* sink, u16 requester) {
     std::lock_guard guard(lock_);
     sink_ = sink;
+    requester_ = requester;
 }
 
 void MsixTable::set_control(bool enabled, bool function_mask, bool bus_master) {
@@ -47,7 +48,7 @@ void MsixTable::flush(unsigned index) {
     const u64 bit_mask = u64{1} << (index % 64);
     if ((word & bit_mask) == 0 || !deliverable(index)) return;
     word &= ~bit_mask;
-    if (sink_ != nullptr) sink_->send_msi(entries_[index].address, entries_[index].data);
+    if (sink_ != nullptr) sink_->send_msi(entries_[index].address, entries_[index].data, requester_);
 }
 
 void MsixTable::flush_all() {

@@ -37,7 +37,7 @@ public:
     [[nodiscard]] u64 bar_size() const;
 
     // The sink is set when the function joins a bus.
-    void connect(MsiSink* sink);
+    void connect(MsiSink* sink, u16 requester);
     // Message Control bits 15 and 14, and whether the function may write to the bus. Pending vectors go out when that
     // unmasks them.
     void set_control(bool enabled, bool function_mask, bool bus_master);
@@ -73,6 +73,7 @@ private:
     std::vector<Entry> entries_;
     std::vector<u64> pending_;
     MsiSink* sink_ = nullptr;
+    u16 requester_ = 0;
     bool enabled_ = false, function_mask_ = false, bus_master_ = false;
 };
 

@@ -30,7 +30,8 @@ Result<void> PcieRoot::attach(unsigned slot, unsigned function, PciFunction& dev
                                              function, it->second->function_name())};
     }
     const u8 pin = device.interrupt_pin();
-    device.connect({wiring_.memory, wiring_.io, wiring_.msi, pin == 0 ? IrqLine{} : pirq_[pirq_of(slot, pin)].source()});
+    device.connect({wiring_.memory, wiring_.io, wiring_.msi, pin == 0 ? IrqLine{} : pirq_[pirq_of(slot, pin)].source(),
+                    static_cast<u16>(key)});
     functions_[key] = &device;
     return {};
 }

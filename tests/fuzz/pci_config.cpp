@@ -16,7 +16,7 @@ namespace {
 
 class NoInterrupts final : public MsiSink {
 public:
-    void send_msi(u64, u32) override {}
+    void send_msi(u64, u32, u16) override {}
 };
 
 }  // namespace

@@ -155,15 +155,15 @@ TEST_CASE("msi: address and data") {
     CHECK(f.bus.deliver_msi(0xfed02000, 0x51) == Delivery::Ignored);
     CHECK(f.bus.deliver_msi(0x1fee02000, 0x51) == Delivery::Ignored);
     for (unsigned i = 0; i < 4; ++i) f.write(LDR, 1u << (24 + i), i);
-    f.bus.send_msi(0xfee06004, 0x51);  // logical
+    f.bus.send_msi(0xfee06004, 0x51, 0);  // logical
     CHECK(f.who(0x51) == List{1, 2});
-    f.bus.send_msi(0xfee0600c, 0x51);  // with redirection hint: one of them
+    f.bus.send_msi(0xfee0600c, 0x51, 0);  // with redirection hint: one of them
     CHECK(f.who(0x51).size() == 1);
-    f.bus.send_msi(0xfee0f004, 0x151);  // lowest priority
+    f.bus.send_msi(0xfee0f004, 0x151, 0);  // lowest priority
     CHECK(f.who(0x51).size() == 1);
-    f.bus.send_msi(0xfee01000, 0x400);
+    f.bus.send_msi(0xfee01000, 0x400, 0);
     CHECK(f.cpu(1).nmis == 1);
-    f.bus.send_msi(0xfeeff000, 0x51);
+    f.bus.send_msi(0xfeeff000, 0x51, 0);
     CHECK(f.who(0x51).size() == 4);
     CHECK(f.bus.deliver_msi(0xfee00000, 0x8051) == Delivery::Ignored);  // level, de-assert
     CHECK(f.bus.deliver_msi(0xfee00000, 0x51) == Delivery::Delivered);

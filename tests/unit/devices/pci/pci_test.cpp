@@ -18,7 +18,7 @@ public:
 
 class MsiLog final : public MsiSink {
 public:
-    void send_msi(u64 address, u32 data) override { sent.emplace_back(address, data); }
+    void send_msi(u64 address, u32 data, u16) override { sent.emplace_back(address, data); }
     std::vector<std::pair<u64, u32>> sent;
 };
 

@@ -59,7 +59,7 @@ private:
 
 class MsiCounter final : public MsiSink {
 public:
-    void send_msi(u64, u32 data) override {
+    void send_msi(u64, u32 data, u16) override {
         if (data < counts.size()) ++counts[data];
     }
     std::array<std::atomic<unsigned>, 8> counts{};
