@@ -138,9 +138,6 @@ void fp_compare_zero(Unit& u, u32 word) {
         return holds ? f.mask() : 0;
     });
 }
-void fp_absolute_negate(Unit& u, u32 word) {
-    two_register(u, word, [&](Format f, u64 a) { return is_u(word) ? fpu::neg(f, a) : fpu::abs(f, a); });
-}
 void fp_square_root(Unit& u, u32 word) {
     two_register(u, word, [&](Format f, u64 a) { return fpu::sqrt(f, a, u.env); });
 }

@@ -1,6 +1,7 @@
 // Exact execution of Advanced SIMD and floating-point instructions, one function for what differs only in element sizes and
-// signedness. Lifted code calls them where IR has no short form for an instruction, and where FPCR or an operand asks for
-// more than the host's floating point does. Registers and FPSR flags of the State are read and written; its pc is not.
+// signedness. Integer instructions that are short in IR have none. Lifted code calls them where IR has no short form for an
+// instruction, and where FPCR or an operand asks for more than the host's floating point does. Registers and FPSR flags of
+// the State are read and written; its pc is not.
 #pragma once
 
 #include "base/types.h"

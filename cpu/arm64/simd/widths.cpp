@@ -1,5 +1,4 @@
-// Integer instructions whose operands and results differ in size ("Advanced SIMD three different", narrowing and widening
-// moves), and all shifts.
+// Integer instructions whose operands and results differ in size ("Advanced SIMD three different", narrowing), and shifts.
 #include "cpu/arm64/simd/kernels.h"
 #include "cpu/arm64/simd/unit.h"
 
@@ -30,21 +29,6 @@ void map_long(Unit& u, u32 word, F f) {
         const i128 x = integer(element(a, s.esize, from + i), s.esize, is_u(word));
         const i128 y = integer(element(b, s.esize, by_element ? where.index : from + i), s.esize, is_u(word));
         set_element(r, 2 * s.esize, i, f(element(d, 2 * s.esize, i), x, y));
-    }
-    u.s.v[rd(word)] = r;
-}
-
-// r = f(a, b) with a and r of twice the narrow size.
-template <class F>
-void map_wide(Unit& u, u32 word, F f) {
-    const Shape s = narrow_shape(word);
-    const unsigned from = part(word, s.count);
-    const Vector128 a = u.v(rn(word));
-    const Vector128 b = u.v(rm(word));
-    Vector128 r;
-    for (unsigned i = 0; i < s.count; ++i) {
-        const i128 y = integer(element(b, s.esize, from + i), s.esize, is_u(word));
-        set_element(r, 2 * s.esize, i, f(element(a, 2 * s.esize, i), static_cast<u64>(y)));
     }
     u.s.v[rd(word)] = r;
 }
@@ -122,64 +106,46 @@ ShiftImmediate shift_immediate(u32 word) {
     return {esize, 2 * esize - value, value - esize};
 }
 
-template <bool kRounded, bool kAccumulate>
-void shift_right_immediate(Unit& u, u32 word) {
+template <bool kAccumulate>
+void rounding_shift_right_immediate(Unit& u, u32 word) {
     const ShiftImmediate n = shift_immediate(word);
     const Vector128 d = u.v(rd(word));
     unsigned i = 0;
     map_one(u, word, shape(word, n.esize), [&](u64 a) {
-        const u64 shifted = static_cast<u64>(shift_right(integer(a, n.esize, is_u(word)), n.right, kRounded));
+        const u64 shifted = static_cast<u64>(shift_right(integer(a, n.esize, is_u(word)), n.right, true));
         return shifted + (kAccumulate ? element(d, n.esize, i++) : 0);
     });
 }
 
-// SHRN and its kind. kSource and kResult: whether unsigned.
-enum class Saturate { No, Signed, Unsigned };
+// The saturating kinds of SHRN and XTN: whether source and result are unsigned.
 template <bool kRounded>
-void shift_right_narrow(Unit& u, u32 word, bool unsigned_source, Saturate how) {
+void shift_right_narrow(Unit& u, u32 word, bool unsigned_source, bool unsigned_result) {
     const ShiftImmediate n = shift_immediate(word);
     const Shape s{n.esize, is_scalar(word) ? 1 : 64 / n.esize};
     const Vector128 a = u.v(rn(word));
     narrow(u, word, s, [&](unsigned i) {
         const i128 shifted =
             shift_right(integer(element(a, 2 * n.esize, i), 2 * n.esize, unsigned_source), n.right, kRounded);
-        if (how == Saturate::No) return static_cast<u64>(shifted);
-        return saturate(u, shifted, n.esize, how == Saturate::Unsigned);
+        return saturate(u, shifted, n.esize, unsigned_result);
     });
 }
 
-void extract_narrow(Unit& u, u32 word, bool unsigned_source, Saturate how) {
+void extract_narrow(Unit& u, u32 word, bool unsigned_source, bool unsigned_result) {
     const Shape s = narrow_shape(word);
     const Vector128 a = u.v(rn(word));
     narrow(u, word, s, [&](unsigned i) {
         const u64 e = element(a, 2 * s.esize, i);
-        if (how == Saturate::No) return e;
-        return saturate(u, integer(e, 2 * s.esize, unsigned_source), s.esize, how == Saturate::Unsigned);
+        return saturate(u, integer(e, 2 * s.esize, unsigned_source), s.esize, unsigned_result);
     });
 }
 
 }  // namespace
 
-void add_long(Unit& u, u32 word) {
-    map_long(u, word, [](u64, i128 x, i128 y) { return static_cast<u64>(x + y); });
-}
-void sub_long(Unit& u, u32 word) {
-    map_long(u, word, [](u64, i128 x, i128 y) { return static_cast<u64>(x - y); });
-}
 void absolute_difference_long(Unit& u, u32 word) {
     map_long(u, word, [](u64, i128 x, i128 y) { return static_cast<u64>(x < y ? y - x : x - y); });
 }
 void absolute_difference_accumulate_long(Unit& u, u32 word) {
     map_long(u, word, [](u64 d, i128 x, i128 y) { return d + static_cast<u64>(x < y ? y - x : x - y); });
-}
-void multiply_long(Unit& u, u32 word) {
-    map_long(u, word, [](u64, i128 x, i128 y) { return static_cast<u64>(x * y); });
-}
-void multiply_add_long(Unit& u, u32 word) {
-    map_long(u, word, [](u64 d, i128 x, i128 y) { return d + static_cast<u64>(x * y); });
-}
-void multiply_sub_long(Unit& u, u32 word) {
-    map_long(u, word, [](u64 d, i128 x, i128 y) { return d - static_cast<u64>(x * y); });
 }
 void double_multiply_long(Unit& u, u32 word) {
     const unsigned esize = 8u << size_field(word);
@@ -187,12 +153,6 @@ void double_multiply_long(Unit& u, u32 word) {
 }
 void double_multiply_add_long(Unit& u, u32 word) { double_multiply_accumulate(u, word, false); }
 void double_multiply_sub_long(Unit& u, u32 word) { double_multiply_accumulate(u, word, true); }
-void add_wide(Unit& u, u32 word) {
-    map_wide(u, word, [](u64 a, u64 b) { return a + b; });
-}
-void sub_wide(Unit& u, u32 word) {
-    map_wide(u, word, [](u64 a, u64 b) { return a - b; });
-}
 void add_high_narrow(Unit& u, u32 word) { narrow_high(u, word, false); }
 void sub_high_narrow(Unit& u, u32 word) { narrow_high(u, word, true); }
 
@@ -213,59 +173,17 @@ void polynomial_multiply_long(Unit& u, u32 word) {
     u.s.v[rd(word)] = {{static_cast<u64>(r), static_cast<u64>(r >> 64)}};
 }
 
-void extract_narrow(Unit& u, u32 word) { extract_narrow(u, word, true, Saturate::No); }
-void saturating_extract_narrow(Unit& u, u32 word) {
-    extract_narrow(u, word, is_u(word), is_u(word) ? Saturate::Unsigned : Saturate::Signed);
-}
-void saturating_extract_unsigned_narrow(Unit& u, u32 word) { extract_narrow(u, word, false, Saturate::Unsigned); }
-
-void shift_left_long(Unit& u, u32 word) {  // SSHLL, USHLL
-    const ShiftImmediate n = shift_immediate(word);
-    const unsigned count = 64 / n.esize;
-    const unsigned from = part(word, count);
-    const Vector128 a = u.v(rn(word));
-    Vector128 r;
-    for (unsigned i = 0; i < count; ++i) {
-        const i128 value = integer(element(a, n.esize, from + i), n.esize, is_u(word));
-        set_element(r, 2 * n.esize, i, static_cast<u64>(value) << n.left);
-    }
-    u.s.v[rd(word)] = r;
-}
-void shift_left_long_by_size(Unit& u, u32 word) {  // SHLL
-    const Shape s = narrow_shape(word);
-    const unsigned from = part(word, s.count);
-    const Vector128 a = u.v(rn(word));
-    Vector128 r;
-    for (unsigned i = 0; i < s.count; ++i) set_element(r, 2 * s.esize, i, element(a, s.esize, from + i) << s.esize);
-    u.s.v[rd(word)] = r;
-}
+void saturating_extract_narrow(Unit& u, u32 word) { extract_narrow(u, word, is_u(word), is_u(word)); }
+void saturating_extract_unsigned_narrow(Unit& u, u32 word) { extract_narrow(u, word, false, true); }
 
 void shift(Unit& u, u32 word) { shift_by_register<false, false>(u, word); }
 void rounding_shift(Unit& u, u32 word) { shift_by_register<true, false>(u, word); }
 void saturating_shift(Unit& u, u32 word) { shift_by_register<false, true>(u, word); }
 void saturating_rounding_shift(Unit& u, u32 word) { shift_by_register<true, true>(u, word); }
 
-void shift_right(Unit& u, u32 word) { shift_right_immediate<false, false>(u, word); }
-void shift_right_accumulate(Unit& u, u32 word) { shift_right_immediate<false, true>(u, word); }
-void rounding_shift_right(Unit& u, u32 word) { shift_right_immediate<true, false>(u, word); }
-void rounding_shift_right_accumulate(Unit& u, u32 word) { shift_right_immediate<true, true>(u, word); }
+void rounding_shift_right(Unit& u, u32 word) { rounding_shift_right_immediate<false>(u, word); }
+void rounding_shift_right_accumulate(Unit& u, u32 word) { rounding_shift_right_immediate<true>(u, word); }
 
-void shift_left(Unit& u, u32 word) {
-    const ShiftImmediate n = shift_immediate(word);
-    map_one(u, word, shape(word, n.esize), [&](u64 a) { return a << n.left; });
-}
-void shift_insert(Unit& u, u32 word) {  // SRI, SLI
-    const ShiftImmediate n = shift_immediate(word);
-    const bool left = bit(word, 12);
-    const Vector128 d = u.v(rd(word));
-    unsigned i = 0;
-    map_one(u, word, shape(word, n.esize), [&](u64 a) {
-        const u64 kept = element(d, n.esize, i++);
-        const u64 written = left ? mask(n.esize) << n.left & mask(n.esize) : n.right == 64 ? 0 : mask(n.esize) >> n.right;
-        const u64 shifted = left ? a << n.left : n.right == 64 ? 0 : a >> n.right;
-        return (kept & ~written) | (shifted & written);
-    });
-}
 void saturating_shift_left(Unit& u, u32 word) {  // SQSHL, UQSHL (immediate)
     const ShiftImmediate n = shift_immediate(word);
     map_one(u, word, shape(word, n.esize),
@@ -276,17 +194,9 @@ void saturating_shift_left_unsigned(Unit& u, u32 word) {  // SQSHLU
     map_one(u, word, shape(word, n.esize),
             [&](u64 a) { return saturate_unsigned(u, integer(a, n.esize, false) << n.left, n.esize); });
 }
-void narrow_shift_right(Unit& u, u32 word) { shift_right_narrow<false>(u, word, true, Saturate::No); }
-void narrow_rounding_shift_right(Unit& u, u32 word) { shift_right_narrow<true>(u, word, true, Saturate::No); }
-void narrow_saturating_shift_right(Unit& u, u32 word) {
-    shift_right_narrow<false>(u, word, is_u(word), is_u(word) ? Saturate::Unsigned : Saturate::Signed);
-}
-void narrow_saturating_rounding_shift_right(Unit& u, u32 word) {
-    shift_right_narrow<true>(u, word, is_u(word), is_u(word) ? Saturate::Unsigned : Saturate::Signed);
-}
-void narrow_shift_right_unsigned(Unit& u, u32 word) { shift_right_narrow<false>(u, word, false, Saturate::Unsigned); }
-void narrow_rounding_shift_right_unsigned(Unit& u, u32 word) {
-    shift_right_narrow<true>(u, word, false, Saturate::Unsigned);
-}
+void narrow_saturating_shift_right(Unit& u, u32 word) { shift_right_narrow<false>(u, word, is_u(word), is_u(word)); }
+void narrow_saturating_rounding_shift_right(Unit& u, u32 word) { shift_right_narrow<true>(u, word, is_u(word), is_u(word)); }
+void narrow_shift_right_unsigned(Unit& u, u32 word) { shift_right_narrow<false>(u, word, false, true); }
+void narrow_rounding_shift_right_unsigned(Unit& u, u32 word) { shift_right_narrow<true>(u, word, false, true); }
 
 }  // namespace tandem::cpu::arm64::simd
