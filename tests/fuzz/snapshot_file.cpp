@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <string>
 
-#include "accel/jit/jit_accelerator.h"
+#include "accel/jit/x86_jit.h"
 #include "base/log.h"
 #include "devices/char/backends.h"
 #include "machines/snapshot/records.h"

@@ -6,6 +6,7 @@
 
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <thread>
 
@@ -149,6 +150,73 @@ TEST_CASE("virtio-net on user-mode networking: DHCP, downloads, uploads, forward
     close(client);
     s.type("poweroff -f\n");
     CHECK(s.wait_exit() == 0);
+}
+
+// What libslirp knows of a connection cannot leave its process: there the guest is told that it is gone.
+TEST_CASE("an open connection goes on after savevm and loadvm, and is reset in another process, where new ones work") {
+    std::string directory = (std::filesystem::temp_directory_path() / "tandem-network-XXXXXX").string();
+    REQUIRE(mkdtemp(directory.data()) != nullptr);
+    const std::string saved = directory + "/saved";
+    const auto says = [](const std::string& word) {
+        return [word](const std::string& t) { return t.find(word) != std::string::npos; };
+    };
+    // The second command's answer says that the first has ended.
+    const auto monitor = [](Session& s, const std::string& command) {
+        s.type(
+            "\x01"
+            "c");
+        REQUIRE(s.wait_for("(tandem) "));
+        s.type(command + "\nprint 12345678\n");
+        REQUIRE(s.wait_for("0xbc614e"));
+        s.type(
+            "\x01"
+            "c\n");
+        REQUIRE(s.wait_for(kPrompt));
+    };
+    Listener peer, another;
+    std::string first, second;
+    peer.serve([&](int client) {
+        first = receive_until(client, says("first"));
+        second = receive_until(client, says("second"));
+        send_all(client, "answer\n");
+        receive_until(client, [](const std::string&) { return false; });
+    });
+    {
+        Session s(boot({"-nic", "user,model=virtio-net-pci"}));
+        INFO(s.output());
+        REQUIRE(s.wait_for(kPrompt, 120s));
+        s.type("ifconfig lo up; ifconfig eth0 up; udhcpc -i eth0 -n -q\n");
+        REQUIRE(s.wait_for("lease: 10.0.2.15"));
+        s.type("mkfifo /tmp/out; nc 10.0.2.2 " + peer.port() +
+               " </tmp/out >/tmp/in & exec 3>/tmp/out; echo first >&3; sleep 1; " + "echo open-$((40 + 2))\n");
+        REQUIRE(s.wait_for("open-42"));
+        monitor(s, "savevm " + saved);
+        for (int i = 0; i < 3; ++i) monitor(s, "loadvm " + saved);
+        s.type("echo second >&3; until grep -q answer /tmp/in; do sleep 0.1; done; echo answered-$((40 + 2))\n");
+        CHECK(s.wait_for("answered-42"));
+        CHECK(s.output().find("Error") == std::string::npos);
+        s.type("\x01x");
+        CHECK(s.wait_exit() == 0);
+    }
+    peer.join();
+    CHECK(first.find("first") != std::string::npos);
+    CHECK(second.find("second") != std::string::npos);
+    std::string fresh;
+    another.serve([&](int client) { fresh = receive_until(client, says("new")); });
+    {
+        Session s(boot({"-nic", "user,model=virtio-net-pci", "-loadvm", saved}));
+        // What is typed before the machine is restored is not seen by the guest.
+        for (int i = 0; i < 30 && !s.wait_for(kPrompt, 1s); ++i) s.type("\n");
+        s.type("echo third >&3; wait; echo over-$((40 + 2)); echo new | nc 10.0.2.2 " + another.port() +
+               "; echo sent-$((40 + 2))\n");
+        CHECK(s.wait_for("over-42"));
+        CHECK(s.wait_for("sent-42"));
+        s.type("poweroff -f\n");
+        CHECK(s.wait_exit() == 0);
+    }
+    another.join();
+    CHECK(fresh.find("new") != std::string::npos);
+    std::filesystem::remove_all(directory);
 }
 
 TEST_CASE("virtio-rng feeds the guest's /dev/hwrng") {
