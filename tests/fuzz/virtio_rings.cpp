@@ -132,7 +132,7 @@ private:
 
 class NoInterrupts final : public MsiSink {
 public:
-    void send_msi(u64, u32) override {}
+    void send_msi(u64, u32, u16) override {}
 };
 
 class PciBus final : public Bus {
