@@ -1,5 +1,6 @@
 // SIMD and floating-point instructions: interpreter, baseline and LLVM against each other, against the exact kernels, and
 // against VIXL's simulator.
+#include <bit>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <cstring>
@@ -7,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "cpu/arm64/simd/kernels.h"
 #include "tests/reference/reference.h"
 #include "tests/reference/streams.h"
 #include "tests/reference/subject.h"
@@ -211,6 +213,62 @@ TEST_CASE("A64 SIMD streams: three tiers", "[arm64][simd]") {
         }
     }
     CHECK(llvm->regions_compiled() >= streams / 2);
+}
+
+// What the simulator lacks and IR does with the host's instructions. The kernels stand for the standards' examples
+// (tests/unit/cpu/arm64_crypto_test.cpp).
+TEST_CASE("A64 cryptographic instructions in IR agree with kernels and formulas", "[arm64][simd]") {
+    using cpu::arm64::simd::Kernel;
+    struct Expected {
+        std::string_view name;
+        Kernel kernel;
+    };
+    constexpr Expected kKernels[] = {{"AESE", Kernel::aes_encrypt},
+                                     {"AESD", Kernel::aes_decrypt},
+                                     {"AESMC", Kernel::aes_mix_columns},
+                                     {"AESIMC", Kernel::aes_mix_columns},
+                                     {"PMULL (64-bit)", Kernel::polynomial_multiply_long}};
+    Data data;
+    const auto interpreter = subject(jit::Tier::Interp, false, data.bytes.data());
+    const auto baseline = subject(jit::Tier::Baseline, false, data.bytes.data());
+    Random random(6);
+    Report report;
+    unsigned checked = 0;
+    const auto check = [&](const Row& row, u32 word, const MachineState& start, const MachineState& expected) {
+        MachineState a = start, b = start;
+        CHECK((interpreter->run({&word, 1}, a) && baseline->run({&word, 1}, b)));
+        report.check(row, word, start, "interpreter", difference(expected, a, true));
+        report.check(row, word, start, "baseline", difference(expected, b, true));
+        ++checked;
+    };
+    for (const Row* row : simd_rows().data) {
+        for (unsigned n = 0; n < rounds(20); ++n) {
+            const u32 word = random_word(*row, random);
+            MachineState start;
+            randomize(start, random, Control::Nearest);
+            MachineState expected = start;
+            const unsigned d = word & 31;
+            const auto &vn = start.v[word >> 5 & 31], &vm = start.v[word >> 16 & 31], &va = start.v[word >> 10 & 31];
+            for (const Expected& e : kKernels) {
+                if (row->name != e.name) continue;
+                cpu::arm64::State state;
+                for (unsigned i = 0; i < 32; ++i) state.v[i].lane = start.v[i];
+                cpu::arm64::simd::execute(state, e.kernel, word);
+                expected.v[d] = state.v[d].lane;
+                check(*row, word, start, expected);
+            }
+            if (row->feature != Feature::SHA3) continue;
+            for (unsigned i = 0; i < 2; ++i) {
+                u64& r = expected.v[d][i];
+                if (row->name == "EOR3") r = vn[i] ^ vm[i] ^ va[i];
+                if (row->name == "BCAX") r = vn[i] ^ (vm[i] & ~va[i]);
+                if (row->name == "RAX1") r = vn[i] ^ std::rotl(vm[i], 1);
+                if (row->name == "XAR") r = std::rotr(vn[i] ^ vm[i], static_cast<int>(word >> 10 & 63));
+            }
+            check(*row, word, start, expected);
+        }
+    }
+    CHECK(checked >= 9 * 20);
 }
 
 TEST_CASE("A64 SIMD loads and stores agree with VIXL's simulator", "[arm64][simd]") {
