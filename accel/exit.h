@@ -58,8 +58,8 @@ struct HypercallExit {
     Conduit conduit = Conduit::Vmcall;
     u16 immediate = 0;                    // Arm: of the instruction; SMCCC uses 0
     u64 more_results[kMoreResults] = {};  // answer, Arm: X1 to X3; the engine presets what they hold
-    // Answer: how the processor goes on behind the instruction.
-    enum class Then : u8 { Continue, WaitForInterrupt, PowerOff } then = Then::Continue;
+    // Answer: how the processor goes on behind the instruction. Undefined: the machine has nobody on that conduit.
+    enum class Then : u8 { Continue, WaitForInterrupt, PowerOff, Undefined } then = Then::Continue;
 };
 struct HaltExit {
     // A request_exit() came while the vCPU was on its way to this exit, which answers it (contract U3): do not sleep on it.

@@ -4,10 +4,13 @@
 
 #include <optional>
 
+#include "accel/jit/arm64_jit.h"
 #include "accel/jit/x86_jit.h"
 #include "accel/kvm/kvm_accelerator.h"
 #include "accel/switch/switch_accelerator.h"
 #include "base/log.h"
+#include "machines/machine.h"
+#include "machines/virt/options.h"
 
 namespace tandem::frontend {
 namespace {
@@ -39,7 +42,8 @@ jit::Options default_jit(const Options& options) {
     return jit;
 }
 
-Result<Engine> create_jit(PropertyList p, const Model& model, const Options& options) {
+// What -accel jit chooses. `print_statistics` is told apart: it is not the translator's.
+Result<jit::Options> parse_jit(PropertyList p, const Options& options, bool& print_statistics) {
     jit::Options jit = default_jit(options);
     TANDEM_TRY_ASSIGN(jit.tier, parse_tier(p.take("tier", "auto")));
     TANDEM_TRY_ASSIGN(const u64 baseline, p.take_number("baseline-threshold", jit.baseline_threshold));
@@ -47,14 +51,19 @@ Result<Engine> create_jit(PropertyList p, const Model& model, const Options& opt
     TANDEM_TRY_ASSIGN(jit.code_cache_bytes, p.take_number("cache", jit.code_cache_bytes));
     TANDEM_TRY_ASSIGN(const u64 max_block, p.take_number("max-block", jit.max_block_insns));
     TANDEM_TRY_ASSIGN(jit.verify_ir, p.take_bool("verify", false));
-    Engine engine;
-    TANDEM_TRY_ASSIGN(engine.print_statistics, p.take_bool("stats", false));
+    TANDEM_TRY_ASSIGN(print_statistics, p.take_bool("stats", false));
     TANDEM_TRY(p.finish("jit", "tier, baseline-threshold, llvm-threshold, cache, max-block, verify, stats"));
     if (max_block < 1 || max_block > 512) return invalid("max-block must be 1 to 512");
     if (jit.code_cache_bytes < (1u << 20) || jit.code_cache_bytes > (1u << 30)) return invalid("cache must be 1M to 1G");
     jit.baseline_threshold = static_cast<u32>(baseline);
     jit.llvm_threshold = static_cast<u32>(llvm);
     jit.max_block_insns = static_cast<u32>(max_block);
+    return jit;
+}
+
+Result<Engine> create_jit(PropertyList p, const Model& model, const Options& options) {
+    Engine engine;
+    TANDEM_TRY_ASSIGN(const jit::Options jit, parse_jit(std::move(p), options, engine.print_statistics));
     TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_switch_accelerator({jit_choice(model, jit), kvm_choice(model)}, {}));
     return engine;
 }
@@ -68,6 +77,18 @@ Result<Engine> create_kvm(PropertyList p, const Model& model, const Options& opt
     if (hand_off) exchange.helper = 1;
     TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_switch_accelerator(
                                               {kvm_choice(model), jit_choice(model, default_jit(options))}, exchange));
+    return engine;
+}
+
+// AArch64: the translator.
+Result<Engine> create_arm64(const cpu::arm64::CpuModel& model, const Options& options) {
+    const PropertyList chosen = options.accel.empty() ? PropertyList{} : options.accel.front();
+    if (!chosen.head.empty() && chosen.head != "jit" && chosen.head != "tcg") {
+        return Error{Errc::Unsupported, fmt::format("-accel {}: AArch64 guests run on jit", chosen.head)};
+    }
+    Engine engine;
+    TANDEM_TRY_ASSIGN(const jit::Options jit, parse_jit(chosen, options, engine.print_statistics));
+    TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_jit_accelerator(model, jit));
     return engine;
 }
 
@@ -86,13 +107,28 @@ Result<Engine> create(const PropertyList& p, const cpu::x86::CpuModel& model, co
 
 }  // namespace
 
-Result<Engine> create_engine(const Options& options) {
-    auto model = cpu::x86::CpuModel::create(options.cpu);
+Result<cpu::ArchModel> create_model(const Options& options) {
+    TANDEM_TRY_ASSIGN(const auto architecture, machines::machine_architecture(options.machine));
+    if (architecture == machines::Architecture::X86_64) {
+        auto model = cpu::x86::CpuModel::create(options.cpu);
+        if (!model) return std::move(model).error().context("-cpu");
+        return cpu::ArchModel(std::move(model).value());
+    }
+    TANDEM_TRY_ASSIGN(const auto machine, machines::virt::parse_options(options.machine_properties, options.cpus));
+    auto model = cpu::arm64::CpuModel::named(options.cpu);
     if (!model) return std::move(model).error().context("-cpu");
-    if (options.accel.empty()) return create({}, *model, options);
+    model->set_el2(machine.virtualization);
+    model->set_gic_registers(machine.gic_version == 3);
+    return cpu::ArchModel(std::move(model).value());
+}
+
+Result<Engine> create_engine(const cpu::ArchModel& arch, const Options& options) {
+    if (const auto* arm64 = std::get_if<cpu::arm64::CpuModel>(&arch)) return create_arm64(*arm64, options);
+    const auto& model = std::get<cpu::x86::CpuModel>(arch);
+    if (options.accel.empty()) return create({}, model, options);
     std::optional<Error> first;
     for (const PropertyList& p : options.accel) {
-        auto engine = create(p, *model, options);
+        auto engine = create(p, model, options);
         if (engine) {
             if (first) log::warn("{}; going on with -accel {}", first->message, p.head);
             return engine;

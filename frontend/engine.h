@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "accel/accelerator.h"
+#include "cpu/arch_model.h"
 #include "frontend/options.h"
 
 namespace tandem::frontend {
@@ -14,6 +15,9 @@ struct Engine {
 };
 
 // The first of options.accel that this host can provide; that an earlier one failed is logged. Errors name the option.
-Result<Engine> create_engine(const Options& options);
+Result<Engine> create_engine(const cpu::ArchModel& model, const Options& options);
+
+// The processors that -cpu asks for, as -machine has them.
+Result<cpu::ArchModel> create_model(const Options& options);
 
 }  // namespace tandem::frontend

@@ -97,6 +97,7 @@ Result<void> open_monitors(const Options& options, machines::MachineConfig& conf
 Result<machines::MachineConfig> configure(const Options& options, const devices::ConsoleEvents& events, Consoles& consoles) {
     machines::MachineConfig config;
     config.type = options.machine;
+    config.properties = options.machine_properties;
     config.ram_bytes = options.ram_bytes;
     config.cpus = options.cpus;
     config.kernel = options.kernel;
@@ -205,8 +206,8 @@ Result<int> run(const Options& options) {
         if (Mux* mux = consoles.switchable.load()) mux->toggle();
     };
     TANDEM_TRY_ASSIGN(auto config, configure(options, events, consoles));
-    TANDEM_TRY_ASSIGN(auto engine, create_engine(options));
-    TANDEM_TRY_ASSIGN(config.cpu, cpu::x86::CpuModel::create(options.cpu));
+    TANDEM_TRY_ASSIGN(config.cpu, create_model(options));
+    TANDEM_TRY_ASSIGN(auto engine, create_engine(*config.cpu, options));
     accel::Accelerator& accelerator = *engine.accelerator;
     TANDEM_TRY_ASSIGN(auto machine, machines::create_machine(std::move(config), std::move(engine.accelerator)));
     TANDEM_TRY(load_snapshot(options, *machine));
@@ -251,8 +252,9 @@ std::string lines_of(const std::string& list, const std::string& driver) {
     return text;
 }
 
-int list_devices(const std::string& driver) {
-    const std::string text = driver.empty() ? machines::device_help() : lines_of(machines::device_help(), driver);
+int list_devices(const std::string& machine, const std::string& driver) {
+    const std::string all = machines::device_help(machine);
+    const std::string text = driver.empty() ? all : lines_of(all, driver);
     if (text.empty()) return fail(invalid(fmt::format("-device: unknown device '{}' (-device help lists them)", driver)));
     fmt::print("{}", text);
     return kSuccess;
@@ -266,7 +268,7 @@ int main(int argc, char** argv) {
         case Options::Action::Help: fmt::print("{}", help_text()); return kSuccess;
         case Options::Action::Version: fmt::print("tandem {}\n", TANDEM_VERSION); return kSuccess;
         case Options::Action::ListMachines: fmt::print("{}", machines::machine_help()); return kSuccess;
-        case Options::Action::ListDevices: return list_devices(options->device_query);
+        case Options::Action::ListDevices: return list_devices(options->machine, options->device_query);
         case Options::Action::ListCpus: fmt::print("{}", cpu::x86::CpuModel::help()); return kSuccess;
         case Options::Action::ListLog: fmt::print("{}", log::categories_help()); return kSuccess;
         case Options::Action::Run: break;

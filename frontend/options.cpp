@@ -39,7 +39,9 @@ Result<void> set_machine(Options& o, std::string_view value) {
             at = end + 1;
         }
     }
-    return p.finish("-machine", "type, accel");
+    // The machine knows its properties.
+    o.machine_properties.insert(o.machine_properties.end(), p.items.begin(), p.items.end());
+    return {};
 }
 
 Result<void> set_accel(Options& o, std::string_view value) {

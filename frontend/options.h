@@ -43,7 +43,8 @@ struct Options {
     enum class Action : u8 { Run, Help, Version, ListMachines, ListDevices, ListCpus, ListLog } action = Action::Run;
     std::string device_query;  // ListDevices: only this one; empty: all
     std::string machine = "pc";
-    std::vector<PropertyList> accel;  // in order of preference; empty: jit
+    std::vector<std::pair<std::string, std::string>> machine_properties;  // what -machine says beside type and accel
+    std::vector<PropertyList> accel;                                      // in order of preference; empty: jit
     std::string cpu = "max";
     unsigned cpus = 1;
     u64 ram_bytes = 128ull << 20;

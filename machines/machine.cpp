@@ -5,6 +5,7 @@
 #include <array>
 
 #include "machines/pc/pc_machine.h"
+#include "machines/virt/virt_machine.h"
 
 namespace tandem::machines {
 namespace {
@@ -12,12 +13,16 @@ namespace {
 struct TypeRow {
     const char* name;
     const char* help;
+    Architecture architecture;
     Result<std::unique_ptr<Machine>> (*create)(MachineConfig, std::unique_ptr<accel::Accelerator>);
+    std::string (*devices)();
 };
 
-constexpr std::array<TypeRow, 2> kTypes{{
-    {"pc", "PC with PCI Express (Q35 kind), ACPI, 1 to 8 processors", pc::create_pc},
-    {"q35", "the same, under QEMU's name", pc::create_pc},
+constexpr std::array<TypeRow, 3> kTypes{{
+    {"pc", "PC with PCI Express (Q35 kind), ACPI, 1 to 8 processors", Architecture::X86_64, pc::create_pc, pc::device_help},
+    {"q35", "the same, under QEMU's name", Architecture::X86_64, pc::create_pc, pc::device_help},
+    {"virt", "AArch64 board with GICv2 or GICv3, PCI Express, device tree, 1 to 16 processors", Architecture::Aarch64,
+     virt::create_virt, virt::device_help},
 }};
 
 template <class Backend>
@@ -44,13 +49,27 @@ Result<std::unique_ptr<devices::NetBackend>> take_network(MachineConfig& config,
     return take_by_id(config.networks, "network", id);
 }
 
-Result<std::unique_ptr<Machine>> create_machine(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator) {
-    for (const auto& row : kTypes) {
-        if (config.type == row.name) return row.create(std::move(config), std::move(accelerator));
-    }
+namespace {
+
+Result<const TypeRow*> find_type(std::string_view type) {
     std::string names;
-    for (const auto& row : kTypes) names += (names.empty() ? "" : ", ") + std::string(row.name);
-    return invalid(fmt::format("unknown machine type '{}' (known: {})", config.type, names));
+    for (const auto& row : kTypes) {
+        if (type == row.name) return &row;
+        names += (names.empty() ? "" : ", ") + std::string(row.name);
+    }
+    return invalid(fmt::format("unknown machine type '{}' (known: {})", type, names));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Machine>> create_machine(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator) {
+    TANDEM_TRY_ASSIGN(const TypeRow* row, find_type(config.type));
+    return row->create(std::move(config), std::move(accelerator));
+}
+
+Result<Architecture> machine_architecture(std::string_view type) {
+    TANDEM_TRY_ASSIGN(const TypeRow* row, find_type(type));
+    return row->architecture;
 }
 
 const char* run_state_name(RunState state) {
@@ -64,6 +83,9 @@ std::string machine_help() {
     return text;
 }
 
-std::string device_help() { return pc::device_help(); }
+std::string device_help(std::string_view machine_type) {
+    const auto row = find_type(machine_type);
+    return row ? (*row)->devices() : std::string{};
+}
 
 }  // namespace tandem::machines

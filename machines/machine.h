@@ -9,7 +9,7 @@
 
 #include "accel/accelerator.h"
 #include "base/result.h"
-#include "cpu/x86/model.h"
+#include "cpu/arch_model.h"
 #include "devices/fabric/address_space.h"
 #include "devices/fabric/backends.h"
 #include "devices/fabric/clock.h"
@@ -27,6 +27,7 @@ enum class OnGuestReset : u8 { Reset, End };
 
 struct MachineConfig {
     std::string type = "pc";
+    std::vector<std::pair<std::string, std::string>> properties;  // of -machine
     u64 ram_bytes = 128ull << 20;
     unsigned cpus = 1;
     std::string kernel, initrd, append;
@@ -34,7 +35,7 @@ struct MachineConfig {
     bool pause_at_shutdown = false;  // -no-shutdown
     bool start_paused = false;       // -S
     // The processors' model, which a saved machine states (contract R4); without one saving is refused.
-    std::optional<cpu::x86::CpuModel> cpu;
+    std::optional<cpu::ArchModel> cpu;
     // Firmware file, by path or by name in these directories and Debian's. Empty with a kernel: none; otherwise the default.
     std::string firmware;
     std::vector<std::string> firmware_directories;
@@ -81,7 +82,7 @@ struct NamedDrive {
 // before run(). The references live as long as the machine.
 struct MachineParts {
     const std::string& type;
-    const std::optional<cpu::x86::CpuModel>& cpu;
+    const std::optional<cpu::ArchModel>& cpu;
     accel::Accelerator& accelerator;
     std::span<const std::unique_ptr<accel::Vcpu>> vcpus;
     devices::GuestMemory& memory;
@@ -118,10 +119,14 @@ public:
     virtual void fail(std::string why) = 0;
 };
 
+enum class Architecture : u8 { X86_64, Aarch64 };
+// Of the processors of a machine type. InvalidArgument: unknown, with the names there are.
+Result<Architecture> machine_architecture(std::string_view type);
+
 // Errors name the option: unknown type, device, property; missing or foreign kernel; RAM size out of range.
 Result<std::unique_ptr<Machine>> create_machine(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator);
 // For -machine help and -device help.
 std::string machine_help();
-std::string device_help();
+std::string device_help(std::string_view machine_type);
 
 }  // namespace tandem::machines

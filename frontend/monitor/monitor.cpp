@@ -209,7 +209,9 @@ Monitor::Answer Monitor::inspect(const std::function<Answer(const machines::Mach
 Result<cpu::x86::State> Monitor::state_of(const machines::MachineParts& parts, unsigned cpu) {
     cpu::ArchState state;
     TANDEM_TRY(parts.vcpus[cpu]->export_state(state));
-    return std::get<cpu::x86::State>(state);
+    const auto* x86 = std::get_if<cpu::x86::State>(&state);
+    if (x86 == nullptr) return Error{Errc::Unsupported, "the monitor shows registers of x86 processors only"};
+    return *x86;
 }
 
 Result<u64> Monitor::number(std::string_view expression) {

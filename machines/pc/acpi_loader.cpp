@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "machines/pc/boot_file.h"
+#include "machines/boot_file.h"
 #include "machines/pc/layout.h"
 
 namespace tandem::machines::pc {

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 
 #include "base/log.h"
+#include "machines/board_machine.h"
 #include "machines/pc/layout.h"
 
 namespace tandem::machines::pc {
@@ -169,17 +169,7 @@ Result<void> Board::map_ports(const char* name, u64 base, u64 size, IoHandler& h
     return io.add({name, base, size, &handler});
 }
 
-std::vector<NamedDevice> Board::named_devices() const {
-    std::vector<NamedDevice> result;
-    std::map<std::string, unsigned> seen;
-    for (Device* d : all_) {
-        std::string name(d->name());
-        if (const auto* function = dynamic_cast<const pci::PciFunction*>(d)) name += "@" + root_->address_of(*function);
-        const unsigned before = seen[name]++;
-        result.push_back({before == 0 ? name : fmt::format("{}.{}", name, before), d});
-    }
-    return result;
-}
+std::vector<NamedDevice> Board::named_devices() const { return name_devices(all_, *root_); }
 
 void Board::reset() {
     for (Device* d : all_) d->reset();

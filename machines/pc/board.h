@@ -27,10 +27,9 @@
 #include "devices/pci/root.h"
 #include "devices/timer/pit.h"
 #include "devices/timer/rtc.h"
-#include "devices/virtio/balloon.h"
-#include "devices/virtio/console.h"
 #include "machines/device_properties.h"
 #include "machines/machine.h"
+#include "machines/virtio_devices.h"
 
 namespace tandem::machines::pc {
 
@@ -69,11 +68,10 @@ public:
     // Devices over MMIO, which the firmware tables list.
     [[nodiscard]] unsigned virtio_mmio_devices() const { return virtio_mmio_; }
     // The balloon, where there is one.
-    [[nodiscard]] devices::virtio::Balloon* balloon() const { return balloon_; }
+    [[nodiscard]] devices::virtio::Balloon* balloon() const { return virtio_.balloon(); }
     // Flash chips from `top` down, each below the one before.
     Result<void> attach_flash(std::vector<std::unique_ptr<devices::BlockBackend>> chips, u64 top);
-    // The same with names that are unique: those of functions on PCI end in their address, and where two devices still have
-    // one name the later ones are numbered.
+    // The same with unique names.
     [[nodiscard]] std::vector<NamedDevice> named_devices() const;
 
     // Puts every device into its power-on state. All processors are out of guest code.
@@ -101,8 +99,7 @@ private:
     Result<void> attach_debug_exit(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
     Result<void> attach_pc_testdev(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
     Result<void> attach_pci_testdev(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
-    // Whatever no row of the table names.
-    Result<void> attach_virtio(const DeviceConfig& device, MachineConfig& config);
+    VirtioDevices::Board virtio_board();
     Result<void> add_virtio_mmio(std::unique_ptr<devices::virtio::VirtioDevice> device);
     Result<void> attach_serial_port(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
 
@@ -130,13 +127,8 @@ private:
     std::vector<std::unique_ptr<devices::Device>> added_;
     std::vector<std::unique_ptr<devices::IoHandler>> added_ports_;  // of devices without state
     std::vector<devices::Device*> all_;
-    struct SerialBus {
-        std::string id;
-        devices::virtio::SerialBus* bus;
-    };
-    std::vector<SerialBus> serial_buses_;
-    devices::virtio::Balloon* balloon_ = nullptr;
     unsigned virtio_mmio_ = 0;
+    VirtioDevices virtio_{virtio_board()};  // what no row of the table names
 };
 
 }  // namespace tandem::machines::pc

@@ -11,7 +11,6 @@
 #include "devices/virtio/pci_transport.h"
 #include "machines/device_properties.h"
 #include "machines/pc/board.h"
-#include "machines/pc/board_virtio.h"
 #include "machines/pc/layout.h"
 #include "machines/pc/pc_machine.h"
 
@@ -25,55 +24,10 @@ constexpr std::array<PropertyRow, 1> kPciTestDevProperties{{
     {"addr", "PCI SLOT[.FUNCTION], hexadecimal (default: first free slot)"},
 }};
 
-constexpr std::array<PropertyRow, 4> kSerialPortProperties{{
-    {"chardev", "id of the -chardev it leads to (required)"},
-    {"name", "what the guest finds it by: /dev/virtio-ports/NAME"},
-    {"nr", "port number (default: the next free one)"},
-    {"bus", "ID.0 of the virtio-serial device (default: the latest)"},
-}};
-
 constexpr std::array<PropertyRow, 2> kDebugExitProperties{{
     {"iobase", "port (default 0x501)"},
     {"iosize", "ports, 1 to 4 (default 2)"},
 }};
-
-constexpr std::array<PropertyRow, 5> kVirtioPciProperties{{
-    {"addr", "PCI SLOT[.FUNCTION], hexadecimal (default: first free slot)"},
-    {"bus", "pcie.0, the only one"},
-    {"disable-legacy", "on; the device is always a modern one"},
-    {"disable-modern", "off"},
-    {"romfile", "empty: there is no option ROM"},
-}};
-
-// A virtio kind and what it sits on.
-struct VirtioDriver {
-    const VirtioKind* kind = nullptr;
-    bool pci = true;
-};
-VirtioDriver find_virtio(std::string_view driver) {
-    for (const auto& kind : virtio_kinds()) {
-        if (!driver.starts_with(kind.stem)) continue;
-        const std::string_view transport = driver.substr(kind.stem.size());
-        if (transport.empty() || transport == "-pci") return {&kind, true};
-        if (transport == "-device") return {&kind, false};
-    }
-    return {};
-}
-
-// Properties that only ever have one value here.
-Result<void> check_fixed(const DeviceConfig& device, const DeviceProperties& properties) {
-    struct Fixed {
-        const char* name;
-        std::string_view value;
-    };
-    for (const auto& [name, value] :
-         {Fixed{"bus", "pcie.0"}, Fixed{"disable-legacy", "on"}, Fixed{"disable-modern", "off"}, Fixed{"romfile", ""}}) {
-        if (properties.text(name).value_or(std::string(value)) == value) continue;
-        return Error{Errc::Unsupported, fmt::format("device '{}': {}={} is not supported (known: '{}')", device.driver, name,
-                                                    *properties.text(name), value)};
-    }
-    return {};
-}
 
 }  // namespace
 
@@ -85,31 +39,22 @@ struct Board::Driver {
 };
 
 std::span<const Board::Driver> Board::drivers() {
-    static constexpr std::array<Driver, 5> kDrivers{{
+    static const std::span<const PropertyRow> kPortProperties = VirtioDevices::port_properties();
+    static const std::array<Driver, 5> kDrivers{{
         {"isa-debug-exit", "writing VALUE to its port ends the program with status 2 * VALUE + 1", kDebugExitProperties,
          &Board::attach_debug_exit},
         {"pc-testdev", "interrupt lines, ports and memory for conformance suites", {}, &Board::attach_pc_testdev},
-        {"virtconsole", "console (hvc) on a virtio-serial device", kSerialPortProperties, &Board::attach_serial_port},
-        {"virtserialport", "stream on a virtio-serial device", kSerialPortProperties, &Board::attach_serial_port},
+        {"virtconsole", "console (hvc) on a virtio-serial device", kPortProperties, &Board::attach_serial_port},
+        {"virtserialport", "stream on a virtio-serial device", kPortProperties, &Board::attach_serial_port},
         {"pci-testdev", "PCI function that counts writes", kPciTestDevProperties, &Board::attach_pci_testdev},
     }};
     return kDrivers;
 }
 
 std::string device_help() {
-    std::string text;
-    const auto list = [&text](std::span<const PropertyRow> rows) {
-        for (const auto& p : rows) text += fmt::format("    {:<20}{}\n", p.name, p.help);
-    };
-    for (const auto& kind : virtio_kinds()) {
-        text += fmt::format("{}-pci, {}-device  {} on PCI or MMIO\n", kind.stem, kind.stem, kind.help);
-        list(kind.properties);
-    }
-    text += "every virtio-...-pci\n";
-    list(kVirtioPciProperties);
+    std::string text = VirtioDevices::help();
     for (const auto& driver : Board::drivers()) {
-        text += fmt::format("{}  {}\n", driver.name, driver.help);
-        list(driver.properties);
+        text += fmt::format("{}  {}\n", driver.name, driver.help) + property_help(driver.properties);
     }
     return text;
 }
@@ -118,7 +63,9 @@ Result<void> Board::attach_configured(MachineConfig& config) {
     for (const auto& device : config.devices) {
         const auto row = std::ranges::find(drivers(), std::string_view(device.driver), &Driver::name);
         if (row == drivers().end()) {
-            TANDEM_TRY(attach_virtio(device, config));
+            std::vector<std::string> others;
+            for (const auto& other : drivers()) others.emplace_back(other.name);
+            TANDEM_TRY(virtio_.attach(device, config, others));
             continue;
         }
         const DeviceProperties properties(device, row->properties);
@@ -128,28 +75,20 @@ Result<void> Board::attach_configured(MachineConfig& config) {
     return {};
 }
 
-Result<void> Board::attach_virtio(const DeviceConfig& device, MachineConfig& config) {
-    const VirtioDriver driver = find_virtio(device.driver);
-    if (driver.kind == nullptr) {
-        std::string names;
-        for (const auto& kind : virtio_kinds()) names += fmt::format("{}-pci, {}-device, ", kind.stem, kind.stem);
-        for (const auto& other : drivers()) names += (&other == drivers().data() ? "" : ", ") + std::string(other.name);
-        return invalid(fmt::format("unknown device '{}' (known: {})", device.driver, names));
-    }
-    std::vector<PropertyRow> rows(driver.kind->properties.begin(), driver.kind->properties.end());
-    if (driver.pci) rows.insert(rows.end(), kVirtioPciProperties.begin(), kVirtioPciProperties.end());
-    const DeviceProperties properties(device, rows);
-    TANDEM_TRY(properties.check());
-    TANDEM_TRY(check_fixed(device, properties));
-    const auto same_kind = [&](const DeviceConfig& d) { return find_virtio(d.driver).kind == driver.kind; };
-    const auto before = std::ranges::count_if(std::span(config.devices.data(), &device), same_kind);
-    TANDEM_TRY_ASSIGN(auto made, driver.kind->create({device, properties, config, memory, static_cast<unsigned>(before)}));
-    if (auto* bus = dynamic_cast<virtio::SerialBus*>(made.get())) {
-        serial_buses_.push_back({properties.text("id").value_or(""), bus});
-    }
-    if (auto* balloon = dynamic_cast<virtio::Balloon*>(made.get())) balloon_ = balloon;
-    if (!driver.pci) return add_virtio_mmio(std::move(made));
-    return add_function(std::make_unique<virtio::VirtioPci>(std::move(made), driver.kind->pci_class), properties);
+template <class Function>
+Result<void> Board::add_function(std::unique_ptr<Function> function, const DeviceProperties& properties) {
+    TANDEM_TRY_ASSIGN(const auto place, choose_pci_address(*root_, properties, layout::kFirstFreeSlot));
+    TANDEM_TRY(root_->attach(place.slot, place.function, *function));
+    all_.push_back(function.get());
+    added_.push_back(std::move(function));
+    return {};
+}
+
+VirtioDevices::Board Board::virtio_board() {
+    return {memory, [this](std::unique_ptr<virtio::VirtioDevice> device) { return add_virtio_mmio(std::move(device)); },
+            [this](std::unique_ptr<virtio::VirtioDevice> device, u32 pci_class, const DeviceProperties& properties) {
+                return add_function(std::make_unique<virtio::VirtioPci>(std::move(device), pci_class), properties);
+            }};
 }
 
 Result<void> Board::add_virtio_mmio(std::unique_ptr<virtio::VirtioDevice> device) {
@@ -165,42 +104,9 @@ Result<void> Board::add_virtio_mmio(std::unique_ptr<virtio::VirtioDevice> device
     return {};
 }
 
-// "bus" is a virtio-serial device's id with ".0" behind it; without one, the latest.
 Result<void> Board::attach_serial_port(const DeviceConfig& device, const DeviceProperties& properties,
                                        MachineConfig& config) {
-    const auto wanted = properties.text("bus");
-    const auto serves = [&](const SerialBus& b) { return !wanted || *wanted == b.id + ".0"; };
-    const auto bus = std::find_if(serial_buses_.rbegin(), serial_buses_.rend(), serves);
-    if (bus == serial_buses_.rend()) {
-        return Error{Errc::NotFound, fmt::format("device '{}': there is no virtio-serial device{} before it", device.driver,
-                                                 wanted ? fmt::format(" of bus '{}'", *wanted) : "")};
-    }
-    virtio::SerialBus::Port port;
-    port.console = device.driver == "virtconsole";
-    port.name = properties.text("name").value_or("");
-    TANDEM_TRY_ASSIGN(const u64 number, properties.number("nr", 0, 0, virtio::kMaxConsolePorts));
-    port.number = static_cast<u32>(number);
-    const auto id = properties.text("chardev");
-    if (!id) return invalid(fmt::format("device '{}' needs the property 'chardev'", device.driver));
-    auto stream = take_chardev(config, *id);
-    if (!stream) return std::move(stream).error().context(fmt::format("device '{}'", device.driver));
-    port.stream = std::move(stream).value();
-    return bus->bus->add_port(std::move(port));
-}
-
-template <class Function>
-Result<void> Board::add_function(std::unique_ptr<Function> function, const DeviceProperties& properties) {
-    TANDEM_TRY_ASSIGN(const auto address, properties.pci_address());
-    DeviceProperties::PciAddress place{};
-    if (address) {
-        place = *address;
-    } else {
-        TANDEM_TRY_ASSIGN(place.slot, root_->free_slot(layout::kFirstFreeSlot));
-    }
-    TANDEM_TRY(root_->attach(place.slot, place.function, *function));
-    all_.push_back(function.get());
-    added_.push_back(std::move(function));
-    return {};
+    return virtio_.attach_port(device, properties, config);
 }
 
 Result<void> Board::attach_debug_exit(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig&) {

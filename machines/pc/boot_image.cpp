@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "machines/pc/boot_file.h"
+#include "machines/boot_file.h"
 #include "machines/pc/elf.h"
 #include "machines/pc/layout.h"
 #include "machines/pc/linux_boot.h"

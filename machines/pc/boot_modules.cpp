@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/bits.h"
-#include "machines/pc/boot_file.h"
+#include "machines/boot_file.h"
 #include "machines/pc/layout.h"
 
 namespace tandem::machines::pc {

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/bits.h"
-#include "machines/pc/boot_file.h"
+#include "machines/boot_file.h"
 
 namespace tandem::machines::pc {
 namespace {

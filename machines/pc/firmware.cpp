@@ -6,7 +6,7 @@
 #include <array>
 #include <filesystem>
 
-#include "machines/pc/boot_file.h"
+#include "machines/boot_file.h"
 #include "machines/pc/layout.h"
 
 namespace tandem::machines::pc {

@@ -4,7 +4,7 @@
 
 #include "base/bits.h"
 #include "base/log.h"
-#include "machines/pc/boot_file.h"
+#include "machines/boot_file.h"
 #include "machines/pc/boot_modules.h"
 #include "machines/pc/layout.h"
 

@@ -4,32 +4,29 @@
 
 #include "accel/accelerator.h"
 #include "base/bits.h"
+#include "machines/board_machine.h"
+#include "machines/boot_file.h"
 #include "machines/pc/acpi_loader.h"
 #include "machines/pc/acpi_tables.h"
 #include "machines/pc/board.h"
-#include "machines/pc/boot_file.h"
 #include "machines/pc/boot_image.h"
 #include "machines/pc/firmware.h"
 #include "machines/pc/hypercalls.h"
 #include "machines/pc/layout.h"
 #include "machines/pc/linux_boot.h"
-#include "machines/run_control.h"
 
 namespace tandem::machines::pc {
 namespace {
 
 namespace x86 = cpu::x86;
 
-class PcMachine final : public Machine, private accel::ExitHandler {
+class PcMachine final : public BoardMachine {
 public:
     Result<void> create(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator) {
         TANDEM_TRY(check(config));
-        type_ = config.type;
-        cpu_ = config.cpu;
-        on_reset_ = config.on_reset;
-        pause_at_shutdown_ = config.pause_at_shutdown;
-        start_paused_ = config.start_paused;
-        for (const auto& [name, backend] : config.drives) drives_.push_back({name, backend.get()});
+        begin(config);
+        const auto* model = config.cpu ? std::get_if<x86::CpuModel>(&*config.cpu) : nullptr;
+        if (model != nullptr) signature_ = model->signature();
         cpus_ = config.cpus;
         if (!config.pflash.empty()) {
             TANDEM_TRY_ASSIGN(firmware_, Firmware::read(*config.pflash.front(), "the first pflash drive"));
@@ -39,68 +36,31 @@ public:
             TANDEM_TRY_ASSIGN(image_, load_boot_image({config.kernel, config.initrd, config.append}, config.ram_bytes));
         }
         acpi_ = {config.cpus, static_cast<unsigned>(config.serial.size())};
-        accelerator_ = std::move(accelerator);
         const SystemRequests requests{[this] { control_.post(RunControl::Event::PowerOff); },
                                       [this] { control_.post(RunControl::Event::Reset); },
                                       [this](u32 status) { control_.post_exit(status); }};
         TANDEM_TRY_ASSIGN(board_, Board::create(config, memory_, requests));
         acpi_.virtio_mmio = board_->virtio_mmio_devices();
-        forget_unused_drives(config);
-        devices_ = board_->named_devices();
+        take_devices(config, board_->named_devices());
         TANDEM_TRY(describe(config));
         if (firmware_) TANDEM_TRY(firmware_->map(memory_));
         if (!config.pflash.empty()) {
             config.pflash.erase(config.pflash.begin());
             TANDEM_TRY(board_->attach_flash(std::move(config.pflash), 4 * layout::kGiB - firmware_->size()));
         }
-        TANDEM_TRY(accelerator_->map_memory(board_->memory));
-        for (unsigned i = 0; i < config.cpus; ++i) {
-            TANDEM_TRY_ASSIGN(auto vcpu, accelerator_->create_vcpu(i, *this));
-            board_->lapics[i]->connect(*vcpu);
-            vcpus_.push_back(std::move(vcpu));
-        }
+        TANDEM_TRY(create_vcpus(std::move(accelerator), config.cpus));
+        for (const auto& vcpu : vcpus_) board_->lapics[vcpu->index()]->connect(*vcpu);
         stop_devices();  // until run()
         return reset();
     }
 
-    Outcome run() override {
-        RunControl::Actions actions{on_reset_,
-                                    pause_at_shutdown_,
-                                    start_paused_,
-                                    [this] { return reset(); },
-                                    [this] { stop_devices(); },
-                                    [this] { start_devices(); }};
-        return control_.run(vcpus_, *this, actions);
-    }
-
-    void request_quit() override { control_.post(RunControl::Event::Quit); }
     void request_powerdown() override { board_->pm->press_power_button(); }
-    void request_reset() override { control_.post(RunControl::Event::Reset); }
-    void pause() override { control_.post(RunControl::Event::Pause); }
-    void resume() override { control_.post(RunControl::Event::Resume); }
-    [[nodiscard]] RunState state() const override { return control_.state(); }
-    [[nodiscard]] std::string exit_counts() const override {
-        static constexpr const char* kNames[] = {"port", "mmio", "msr", "hypercall"};
-        std::string text;
-        for (std::size_t kind = 0; kind < std::size(kNames); ++kind) {
-            u64 sum = 0;
-            for (const auto& vcpu : exits_) sum += vcpu[kind];
-            text += fmt::format("{:<12}{}\n", kNames[kind], sum);
-        }
-        return text;
-    }
-    void fail(std::string why) override { control_.post(RunControl::Event::Failure, std::move(why)); }
-
-    Result<void> while_stopped(const std::function<Result<void>()>& action) override {
-        return control_.while_stopped(action);
-    }
-    [[nodiscard]] MachineParts parts() override {
-        return {type_,        cpu_,       *accelerator_,  vcpus_,   board_->memory,
-                board_->mmio, board_->io, *board_->clock, devices_, drives_};
-    }
 
 private:
     static Result<void> check(const MachineConfig& config) {
+        if (!config.properties.empty()) {
+            return invalid(fmt::format("-machine {}: there is no property '{}'", config.type, config.properties[0].first));
+        }
         if (config.cpus < 1 || config.cpus > layout::kMaxCpus) {
             return invalid(fmt::format("-smp {}: machine 'pc' takes 1 to {} processors", config.cpus, layout::kMaxCpus));
         }
@@ -182,25 +142,10 @@ private:
         return {};
     }
 
-    // Drives that no device took are gone after the set-up.
-    void forget_unused_drives(const MachineConfig& config) {
-        for (const auto& [name, backend] : config.drives) {
-            if (backend) std::erase_if(drives_, [&](const NamedDrive& d) { return d.backend == backend.get(); });
-        }
-    }
-
-    // First the clock, so that no timer makes work for a device that has been told to rest.
-    void stop_devices() {
-        board_->clock->stop();
-        for (const auto& d : devices_) d.device->machine_stopped();
-    }
-    void start_devices() {
-        for (const auto& d : devices_) d.device->machine_continues();
-        board_->clock->start();
-    }
+    Buses buses() override { return {board_->mmio, board_->io, *board_->clock}; }
 
     // Power-on state, then the firmware's first instruction or the kernel's entry. No vCPU is in guest code.
-    Result<void> reset() {
+    Result<void> reset() override {
         board_->reset();
         if (firmware_) {
             TANDEM_TRY(firmware_->place(board_->memory));
@@ -210,7 +155,7 @@ private:
         for (const auto& vcpu : vcpus_) {
             const bool bsp = vcpu->index() == 0;
             x86::State state;
-            x86::reset(state, bsp, cpu_ ? cpu_->signature() : x86::kPProSignature);
+            x86::reset(state, bsp, signature_);
             if (bsp && image_) image_->set_entry_state(state);
             state.msr.apic_base = board_->lapics[vcpu->index()]->apic_base();
             TANDEM_TRY(vcpu->import_state(state));
@@ -231,7 +176,7 @@ private:
 
     // accel::ExitHandler
     void handle(accel::Vcpu& vcpu, accel::Exit& exit) override {
-        if (exit.index() < kCountedExits) ++exits_[vcpu.index()][exit.index()];
+        count(vcpu.index(), exit);
         if (auto* port = std::get_if<accel::PortExit>(&exit)) {
             handle_port(*port);
         } else if (auto* mmio = std::get_if<accel::MmioExit>(&exit)) {
@@ -289,25 +234,12 @@ private:
         e.fault = !good;
     }
 
-    static constexpr std::size_t kCountedExits = 4;                         // the first alternatives of accel::Exit
-    std::array<std::array<u64, kCountedExits>, layout::kMaxCpus> exits_{};  // each written by its vCPU's thread
-    std::string type_;
-    std::optional<x86::CpuModel> cpu_;
-    OnGuestReset on_reset_ = OnGuestReset::Reset;
-    bool pause_at_shutdown_ = false;
-    bool start_paused_ = false;
-    std::vector<NamedDevice> devices_;
-    std::vector<NamedDrive> drives_;
     unsigned cpus_ = 1;
+    u32 signature_ = x86::kPProSignature;  // of the processors
     AcpiConfig acpi_;
     // What the machine starts with: one of the two.
     std::optional<Firmware> firmware_;
     std::unique_ptr<BootImage> image_;
-    RunControl control_;
-    // Destroyed from the bottom: the board's threads signal vCPUs, and the engine works on the memory.
-    devices::GuestMemory memory_;
-    std::unique_ptr<accel::Accelerator> accelerator_;
-    std::vector<std::unique_ptr<accel::Vcpu>> vcpus_;
     std::unique_ptr<Board> board_;
 };
 

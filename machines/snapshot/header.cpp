@@ -33,6 +33,29 @@ std::string vendor_of(const cpu::x86::CpuModel& model) {
     return vendor;
 }
 
+void describe_cpu(Header& h, const cpu::x86::CpuModel& model) {
+    h.cpu_model = model.name();
+    h.cpu_vendor = vendor_of(model);
+    h.cpu_signature = model.cpuid(1, 0, {}).eax;
+    h.physical_bits = model.physical_bits();
+    for (const auto& row : cpu::x86::feature_table()) {
+        if (model.has(row.id)) h.cpu_features.emplace_back(row.name);
+    }
+}
+
+void describe_cpu(Header& h, const cpu::arm64::CpuModel& model) {
+    using cpu::arm64::Feature;
+    h.cpu_model = model.name();
+    h.cpu_vendor = "Arm";
+    h.cpu_signature = static_cast<u32>(model.id().midr_el1);
+    h.physical_bits = model.physical_bits();
+    for (unsigned i = 0; i < static_cast<unsigned>(Feature::Count_); ++i) {
+        const auto feature = static_cast<Feature>(i);
+        if (model.has(feature)) h.cpu_features.emplace_back(cpu::arm64::to_string(feature));
+    }
+    if (model.has_el2()) h.cpu_features.emplace_back("EL2");
+}
+
 class Comparison {
 public:
     template <class T>
@@ -70,13 +93,15 @@ void compare_features(Comparison& c, const Header& saved, const Header& here) {
     };
     for (const auto& f : saved.cpu_features) {
         if (has(here, f)) continue;
-        const bool possible = cpu::x86::CpuModel::create(fmt::format("{},+{}", here.cpu_model, f)).ok();
+        const bool possible =
+            here.cpu_vendor != "Arm" && cpu::x86::CpuModel::create(fmt::format("{},+{}", here.cpu_model, f)).ok();
         c.add(fmt::format("CPU feature '{}'", f), "on",
               possible ? fmt::format("off (possible: -cpu {},+{})", here.cpu_model, f) : "off and not possible");
     }
     for (const auto& f : here.cpu_features) {
         if (!has(saved, f)) {
-            c.add(fmt::format("CPU feature '{}'", f), "off", fmt::format("on (to match: -cpu {},-{})", here.cpu_model, f));
+            c.add(fmt::format("CPU feature '{}'", f), "off",
+                  here.cpu_vendor == "Arm" ? "on" : fmt::format("on (to match: -cpu {},-{})", here.cpu_model, f));
         }
     }
 }
@@ -94,14 +119,7 @@ Result<Header> describe(const MachineParts& parts) {
     h.saved_at = static_cast<i64>(std::time(nullptr));
     h.guest_ns = parts.clock.now_ns();
     h.machine = parts.type == "q35" ? "pc" : parts.type;
-    const cpu::x86::CpuModel& model = *parts.cpu;
-    h.cpu_model = model.name();
-    h.cpu_vendor = vendor_of(model);
-    h.cpu_signature = model.cpuid(1, 0, {}).eax;
-    h.physical_bits = model.physical_bits();
-    for (const auto& row : cpu::x86::feature_table()) {
-        if (model.has(row.id)) h.cpu_features.emplace_back(row.name);
-    }
+    std::visit([&h](const auto& model) { describe_cpu(h, model); }, *parts.cpu);
     h.cpus = static_cast<u32>(parts.vcpus.size());
     for (const auto& r : parts.memory.ranges()) h.memory.push_back({r.name, r.gpa, r.size, r.readonly});
     for (const auto& d : parts.devices) h.devices.push_back(d.name);

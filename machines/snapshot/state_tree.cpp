@@ -31,7 +31,7 @@ Result<json> capture_once(const MachineParts& parts) {
     for (const auto& vcpu : parts.vcpus) {
         cpu::ArchState state;
         TANDEM_TRY(vcpu->export_state(state));
-        cpus.push_back(to_tree(devices::to_device_state(std::get<cpu::x86::State>(state))));
+        cpus.push_back(std::visit([](const auto& s) { return to_tree(devices::to_device_state(s)); }, state));
     }
     json& all = tree["devices"] = json::object();
     for (const auto& d : parts.devices) all[d.name] = to_tree(d.device->save());
@@ -41,9 +41,22 @@ Result<json> capture_once(const MachineParts& parts) {
 // Everything decoded, before anything is changed.
 struct Decoded {
     devices::ClockState clock;
-    std::vector<cpu::x86::State> cpus;
+    std::vector<cpu::ArchState> cpus;
     std::vector<std::pair<devices::Device*, DeviceState>> devices;
 };
+
+// Which architecture it is the machine's model tells.
+Result<cpu::ArchState> decode_cpu(const MachineParts& parts, const DeviceState& cpu, const std::string& name) {
+    if (parts.cpu && std::holds_alternative<cpu::arm64::CpuModel>(*parts.cpu)) {
+        TANDEM_TRY_ASSIGN(auto state, devices::from_device_state<cpu::arm64::State>(cpu, name));
+        if (state.activity > cpu::arm64::Activity::PoweredOff) return corrupt(fmt::format("{}: unknown activity", name));
+        if (state.el() > 2) return corrupt(fmt::format("{}: unknown exception level", name));
+        return cpu::ArchState(std::move(state));
+    }
+    TANDEM_TRY_ASSIGN(auto state, devices::from_device_state<cpu::x86::State>(cpu, name));
+    if (state.activity > cpu::x86::Activity::Shutdown) return corrupt(fmt::format("{}: unknown activity", name));
+    return cpu::ArchState(std::move(state));
+}
 
 Result<Decoded> decode(const MachineParts& parts, const json& tree) {
     const bool good = tree.is_object() && tree.size() == 3 && tree.contains("clock") && tree.contains("cpus") &&
@@ -56,9 +69,8 @@ Result<Decoded> decode(const MachineParts& parts, const json& tree) {
     for (std::size_t i = 0; i < parts.vcpus.size(); ++i) {
         const std::string name = fmt::format("cpu{}", i);
         TANDEM_TRY_ASSIGN(const DeviceState cpu, from_tree(tree["cpus"][i], name));
-        TANDEM_TRY_ASSIGN(auto state, devices::from_device_state<cpu::x86::State>(cpu, name));
-        if (state.activity > cpu::x86::Activity::Shutdown) return corrupt(fmt::format("{}: unknown activity", name));
-        out.cpus.push_back(state);
+        TANDEM_TRY_ASSIGN(auto state, decode_cpu(parts, cpu, name));
+        out.cpus.push_back(std::move(state));
     }
     for (const auto& d : parts.devices) {
         const auto at = tree["devices"].find(d.name);

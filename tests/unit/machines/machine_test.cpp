@@ -136,7 +136,7 @@ TEST_CASE("machine: configuration errors name what is wrong and what there is") 
         change(c);
         return failure(std::move(c));
     };
-    CHECK(contains(changed([](auto& c) { c.type = "sparc"; }), "'sparc' (known: pc, q35)"));
+    CHECK(contains(changed([](auto& c) { c.type = "sparc"; }), "'sparc' (known: pc, q35, virt)"));
     CHECK(contains(changed([](auto& c) { c.cpus = 9; }), "-smp 9"));
     CHECK(contains(changed([](auto& c) { c.ram_bytes = kMiB; }), "-m 1"));
     CHECK(contains(changed([](auto& c) { c.kernel.clear(), c.append = "x"; }), "-kernel"));
@@ -159,7 +159,7 @@ TEST_CASE("machine: configuration errors name what is wrong and what there is") 
     twice.devices.push_back({"virtio-blk-pci", {{"drive", "d0"}}});
     CHECK(contains(failure(std::move(twice)), "drive 'd0' is used by another device"));
     CHECK(contains(machine_help(), "pc"));
-    CHECK(contains(device_help(), "num-queues"));
+    CHECK(contains(device_help("pc"), "num-queues"));
 }
 
 TEST_CASE("machine: the kernel's entry and the firmware's tables are in place") {

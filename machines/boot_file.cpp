@@ -1,4 +1,4 @@
-#include "machines/pc/boot_file.h"
+#include "machines/boot_file.h"
 
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -8,7 +8,7 @@
 #include <cstdio>
 #include <memory>
 
-namespace tandem::machines::pc {
+namespace tandem::machines {
 namespace {
 
 struct FileCloser {
@@ -66,4 +66,4 @@ std::string_view foreign_format(std::span<const u8> bytes) {
     return "no known kernel format";
 }
 
-}  // namespace tandem::machines::pc
+}  // namespace tandem::machines

@@ -1,5 +1,5 @@
 // The virtio devices that the configuration adds to the board: one row for each kind, whatever its transport.
-#include "machines/pc/board_virtio.h"
+#include "machines/virtio_kinds.h"
 
 #include <fmt/format.h>
 
@@ -12,7 +12,7 @@
 #include "devices/virtio/net.h"
 #include "devices/virtio/rng.h"
 
-namespace tandem::machines::pc {
+namespace tandem::machines {
 
 using namespace devices;
 
@@ -128,4 +128,4 @@ constexpr std::array<VirtioKind, 5> kKinds{{
 
 std::span<const VirtioKind> virtio_kinds() { return kKinds; }
 
-}  // namespace tandem::machines::pc
+}  // namespace tandem::machines

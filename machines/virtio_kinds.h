@@ -10,7 +10,7 @@
 #include "machines/device_properties.h"
 #include "machines/machine.h"
 
-namespace tandem::machines::pc {
+namespace tandem::machines {
 
 // What a device is made from. Its back ends move out of `config`.
 struct VirtioRequest {
@@ -30,4 +30,4 @@ struct VirtioKind {
 };
 std::span<const VirtioKind> virtio_kinds();
 
-}  // namespace tandem::machines::pc
+}  // namespace tandem::machines

@@ -10,7 +10,7 @@
 #include "base/result.h"
 #include "base/types.h"
 
-namespace tandem::machines::pc {
+namespace tandem::machines {
 
 // The field at `offset`, which the caller has checked to lie within `bytes`. Little endian, as everything here.
 template <class T>
@@ -30,4 +30,4 @@ Result<std::vector<u8>> read_file(std::string_view what, const std::string& path
 // What a file that cannot be booted is, for the error message: "a gzip file", "no known kernel format".
 std::string_view foreign_format(std::span<const u8> bytes);
 
-}  // namespace tandem::machines::pc
+}  // namespace tandem::machines

@@ -1,0 +1,88 @@
+#include "machines/board_machine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+namespace tandem::machines {
+
+void BoardMachine::begin(const MachineConfig& config) {
+    type_ = config.type;
+    cpu_ = config.cpu;
+    on_reset_ = config.on_reset;
+    pause_at_shutdown_ = config.pause_at_shutdown;
+    start_paused_ = config.start_paused;
+    for (const auto& [name, backend] : config.drives) drives_.push_back({name, backend.get()});
+    exits_.resize(config.cpus);
+}
+
+// Drives that no device took are gone after the set-up.
+void BoardMachine::take_devices(const MachineConfig& config, std::vector<NamedDevice> devices) {
+    for (const auto& [name, backend] : config.drives) {
+        if (backend) std::erase_if(drives_, [&](const NamedDrive& d) { return d.backend == backend.get(); });
+    }
+    devices_ = std::move(devices);
+}
+
+Result<void> BoardMachine::create_vcpus(std::unique_ptr<accel::Accelerator> accelerator, unsigned count) {
+    accelerator_ = std::move(accelerator);
+    TANDEM_TRY(accelerator_->map_memory(memory_));
+    for (unsigned i = 0; i < count; ++i) {
+        TANDEM_TRY_ASSIGN(auto vcpu, accelerator_->create_vcpu(i, *this));
+        vcpus_.push_back(std::move(vcpu));
+    }
+    return {};
+}
+
+Outcome BoardMachine::run() {
+    const RunControl::Actions actions{on_reset_,
+                                      pause_at_shutdown_,
+                                      start_paused_,
+                                      [this] { return reset(); },
+                                      [this] { stop_devices(); },
+                                      [this] { start_devices(); }};
+    return control_.run(vcpus_, *this, actions);
+}
+
+std::string BoardMachine::exit_counts() const {
+    static constexpr const char* kNames[kCountedExits] = {"port", "mmio", "msr", "hypercall", "sysreg"};
+    std::string text;
+    for (std::size_t kind = 0; kind < kCountedExits; ++kind) {
+        u64 sum = 0;
+        for (const auto& vcpu : exits_) sum += vcpu[kind];
+        text += fmt::format("{:<12}{}\n", kNames[kind], sum);
+    }
+    return text;
+}
+
+MachineParts BoardMachine::parts() {
+    const Buses b = buses();
+    return {type_, cpu_, *accelerator_, vcpus_, memory_, b.mmio, b.io, b.clock, devices_, drives_};
+}
+
+// First the clock, so that no timer makes work for a device that has been told to rest.
+void BoardMachine::stop_devices() {
+    buses().clock.stop();
+    for (const auto& d : devices_) d.device->machine_stopped();
+}
+
+void BoardMachine::start_devices() {
+    for (const auto& d : devices_) d.device->machine_continues();
+    buses().clock.start();
+}
+
+std::vector<NamedDevice> name_devices(std::span<devices::Device* const> devices, const devices::pci::PcieRoot& root) {
+    std::vector<NamedDevice> result;
+    std::map<std::string, unsigned> seen;
+    for (devices::Device* d : devices) {
+        std::string name(d->name());
+        if (const auto* function = dynamic_cast<const devices::pci::PciFunction*>(d))
+            name += "@" + root.address_of(*function);
+        const unsigned before = seen[name]++;
+        result.push_back({before == 0 ? name : fmt::format("{}.{}", name, before), d});
+    }
+    return result;
+}
+
+}  // namespace tandem::machines

@@ -1,0 +1,174 @@
+#include "machines/virt/virt_machine.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+#include <random>
+
+#include "cpu/arm64/state.h"
+#include "machines/board_machine.h"
+#include "machines/virt/board.h"
+#include "machines/virt/device_tree.h"
+#include "machines/virt/layout.h"
+#include "machines/virt/linux_image.h"
+#include "machines/virt/psci.h"
+
+namespace tandem::machines::virt {
+namespace {
+
+namespace arm64 = cpu::arm64;
+
+// Nobody asks for vectors here: the interrupt controllers only drive lines.
+class NoVectors final : public devices::CpuInterruptController {
+public:
+    [[nodiscard]] bool interrupt_pending() const override { return false; }
+    int acknowledge() override { return -1; }
+    [[nodiscard]] u8 cr8() const override { return 0; }
+    void set_cr8(u8) override {}
+};
+
+class VirtMachine final : public BoardMachine {
+public:
+    Result<void> create(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator) {
+        TANDEM_TRY_ASSIGN(options_, parse_options(config.properties, config.cpus));
+        TANDEM_TRY(check(config));
+        begin(config);
+        TANDEM_TRY_ASSIGN(image_, LinuxImage::load({config.kernel, config.initrd}, layout::kRam, config.ram_bytes));
+        TANDEM_TRY_ASSIGN(board_, Board::create(config, options_, memory_));
+        std::vector<u64> affinities;
+        for (unsigned i = 0; i < config.cpus; ++i) affinities.push_back(layout::affinity(i));
+        // An EL2 of the guest's takes HVC.
+        using Conduit = accel::HypercallExit::Conduit;
+        psci_ = std::make_unique<Psci>(
+            std::move(affinities), options_.virtualization ? Conduit::Smc : Conduit::Hvc,
+            Psci::Requests{[this](unsigned cpu, u64 entry, u64 context) { vcpus_[cpu]->power_on(entry, context); },
+                           [this] { control_.post(RunControl::Event::PowerOff); },
+                           [this] { control_.post(RunControl::Event::Reset); }});
+        board_->add(*psci_);
+        take_devices(config, board_->named_devices());
+        TANDEM_TRY(describe(config));
+        TANDEM_TRY(create_vcpus(std::move(accelerator), config.cpus));
+        for (const auto& vcpu : vcpus_) board_->gic->connect(vcpu->index(), *vcpu);
+        stop_devices();  // until run()
+        return reset();
+    }
+
+    void request_powerdown() override { board_->gpio->press_power_key(); }
+
+private:
+    static Result<void> check(const MachineConfig& config) {
+        if (config.ram_bytes < layout::kMinRam || config.ram_bytes > layout::kMaxRam ||
+            config.ram_bytes % layout::kMiB != 0) {
+            return invalid(fmt::format("-m {}: machine 'virt' takes whole MiB from {} to {}", config.ram_bytes >> 20,
+                                       layout::kMinRam >> 20, layout::kMaxRam >> 20));
+        }
+        if (config.serial.size() > std::size(layout::kUart)) {
+            return invalid(fmt::format("machine 'virt' has at most {} serial ports", std::size(layout::kUart)));
+        }
+        if (!config.pflash.empty() || !config.firmware.empty()) {
+            return Error{Errc::Unsupported, "machine 'virt' starts kernels, not firmware (-bios, if=pflash)"};
+        }
+        if (config.debug_console) return invalid("-debugcon: machine 'virt' has no I/O ports");
+        if (config.kernel.empty()) return invalid("machine 'virt' needs -kernel");
+        return {};
+    }
+
+    Result<void> describe(const MachineConfig& config) {
+        using devices::FwCfg;
+        board_->fw_cfg->set_number(FwCfg::kRamSize, config.ram_bytes, 8);
+        board_->fw_cfg->set_number(FwCfg::kCpus, config.cpus, 2);
+        board_->fw_cfg->set_number(FwCfg::kMaxCpus, config.cpus, 2);
+        facts_.options = options_;
+        facts_.cpus = config.cpus;
+        facts_.ram_bytes = config.ram_bytes;
+        facts_.serial_ports = board_->serial_ports();
+        facts_.virtio_mmio = board_->virtio_mmio_devices();
+        facts_.command_line = config.append;
+        facts_.initrd_start = image_->initrd_start();
+        facts_.initrd_end = image_->initrd_end();
+        return {};
+    }
+
+    Buses buses() override { return {board_->mmio, board_->io, *board_->clock}; }
+
+    // The kernel starts on the first processor at the highest exception level there is; the others wait for PSCI
+    // (booting.rst, "Call the kernel image").
+    Result<void> reset() override {
+        for (devices::Device* d : board_->devices()) d->reset();
+        TANDEM_TRY(image_->place(memory_));
+        constexpr std::size_t kSeedBytes = 64;
+        std::random_device random;
+        facts_.seed.clear();
+        for (std::size_t i = 0; i < kSeedBytes; ++i) facts_.seed.push_back(static_cast<u8>(random()));
+        TANDEM_TRY_ASSIGN(const auto tree, build_device_tree(facts_, LinuxImage::kDeviceTreeMax));
+        if (!memory_.write(image_->device_tree(), tree.data(), tree.size())) {
+            return Error{Errc::Internal, "the device tree does not lie in RAM"};
+        }
+        for (const auto& vcpu : vcpus_) {
+            arm64::State state;
+            arm64::reset(state, options_.virtualization ? 2 : 1);
+            if (vcpu->index() == 0) {
+                state.pc = image_->entry();
+                state.x[0] = image_->device_tree();
+            } else {
+                state.activity = arm64::Activity::PoweredOff;
+            }
+            TANDEM_TRY(vcpu->import_state(state));
+        }
+        return {};
+    }
+
+    // accel::ExitHandler
+    void handle(accel::Vcpu& vcpu, accel::Exit& exit) override {
+        count(vcpu.index(), exit);
+        if (auto* mmio = std::get_if<accel::MmioExit>(&exit)) {
+            handle_mmio(vcpu.index(), *mmio);
+        } else if (auto* reg = std::get_if<accel::SystemRegisterExit>(&exit)) {
+            handle_register(vcpu.index(), *reg);
+        } else if (auto* call = std::get_if<accel::HypercallExit>(&exit)) {
+            psci_->call(vcpu.index(), *call);
+        }
+    }
+    devices::CpuInterruptController& interrupt_controller(unsigned) override { return no_vectors_; }
+    u64 tsc(unsigned) override { return board_->timers->counter(); }
+    u64 tsc_hz() override { return devices::ArmTimers::kFrequency; }
+    unsigned cpu_count() override { return static_cast<unsigned>(vcpus_.size()); }
+    void timer_programmed(unsigned vcpu, devices::ArmTimer timer, const devices::TimerSetting& setting) override {
+        board_->timers->program(vcpu, timer, setting);
+    }
+
+    // The interrupt controller answers each processor for itself.
+    void handle_mmio(unsigned vcpu, accel::MmioExit& e) {
+        if (e.write) {
+            if (!board_->gic->mmio_write(vcpu, e.address, e.data, e.size)) board_->mmio.write(e.address, e.data, e.size);
+        } else if (!board_->gic->mmio_read(vcpu, e.address, e.size, e.data)) {
+            e.data = board_->mmio.read(e.address, e.size);
+        }
+    }
+
+    void handle_register(unsigned vcpu, accel::SystemRegisterExit& e) {
+        devices::GicRegisterAccess a{e.encoding, e.level, e.write, e.routes_irq, e.routes_fiq, e.data};
+        const auto answer = board_->gic->system_register(vcpu, a);
+        e.data = a.data;
+        e.answer = static_cast<accel::SystemRegisterExit::Answer>(answer);
+    }
+
+    NoVectors no_vectors_;
+    VirtOptions options_;
+    std::optional<LinuxImage> image_;
+    BoardFacts facts_;
+    std::unique_ptr<Psci> psci_;
+    std::unique_ptr<Board> board_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Machine>> create_virt(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator) {
+    auto machine = std::make_unique<VirtMachine>();
+    TANDEM_TRY(machine->create(std::move(config), std::move(accelerator)));
+    return std::unique_ptr<Machine>(std::move(machine));
+}
+
+std::string device_help() { return Board::device_help(); }
+
+}  // namespace tandem::machines::virt
