@@ -37,6 +37,15 @@ u64 element(Random& random, unsigned bits) {
     return random() & ones;
 }
 
+// Operands whose products, quotients and conversions round up to the smallest normal number from below it.
+u64 tiny_element(Random& random, unsigned bits) {
+    constexpr u64 kDoubles[] = {0x0010000000000000, 0x3fefffffffffffff, 0x380fffffffffffff, 0};
+    constexpr u64 kSingles[] = {0x00800000, 0x3f7fffff, 0x387fffff, 0};
+    const u64 choice = random() & 3;
+    const u64 sign = (random() & 1) << (bits - 1);
+    return sign | (bits == 64 ? kDoubles[choice] : kSingles[choice]);
+}
+
 }  // namespace
 
 SimdRows simd_rows() {
@@ -59,11 +68,15 @@ u32 random_word(const Row& row, Random& random) {
 
 void randomize(MachineState& state, Random& random, Control control) {
     for (u64& x : state.x) x = element(random, 64);
+    const bool tiny = (random() & 3) == 0;
+    const unsigned tiny_bits = (random() & 1) != 0 ? 64 : 32;
     for (auto& v : state.v) {
-        const unsigned bits = 8u << (random() & 3);
+        const unsigned bits = tiny ? tiny_bits : 8u << (random() & 3);
         for (u64& lane : v) {
             lane = 0;
-            for (unsigned at = 0; at < 64; at += bits) lane |= element(random, bits) << at;
+            for (unsigned at = 0; at < 64; at += bits) {
+                lane |= (tiny ? tiny_element(random, bits) : element(random, bits)) << at;
+            }
         }
     }
     state.nzcv = static_cast<u32>(random()) & 0xf0000000;
