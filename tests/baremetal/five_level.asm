@@ -18,7 +18,7 @@ main64:
     xor ecx, ecx
     cpuid
     bt ecx, 16
-    CHECK_CC "LA57 is offered", c
+    NEEDS_CC "LA57", c
     mov eax, 0x80000008
     cpuid
     CHECK_EQ "57 linear address bits", ah, 57

@@ -62,6 +62,15 @@ main64:
     mov rax, CR4_BASE
     mov cr4, rax
     CHECK_EQ "CR4.PGE drops global translations", byte [WINDOW], 0xaa
+    mov eax, 1
+    cpuid
+    bt ecx, 17
+    jnc .no_pcid
+    mov eax, 7
+    xor ecx, ecx
+    cpuid
+    bt ebx, 10
+    jnc .no_pcid
     mov rax, CR4_BASE | 1 << 17
     mov cr4, rax
     mov rax, PML4 | 5
@@ -97,6 +106,10 @@ main64:
     mov cr3, rax
     mov rax, CR4_BASE | 1 << 17
     FAULTS "PCIDE with CR3[11:0] set", 13, 0, -1, mov cr4, rax
+    jmp .pcid_done
+.no_pcid:
+    PRINT "ok skipped: the processor does not offer PCID and INVPCID", 10
+.pcid_done:
     mov rax, PML4
     mov cr3, rax
     mov rax, 1 << 50

@@ -20,7 +20,11 @@
 %endmacro
 
 main64:
-    CHECK_LEAF7_ECX "PKU is offered", 3, c
+    mov eax, 7
+    xor ecx, ecx
+    cpuid
+    bt ecx, 3
+    NEEDS_CC "PKU", c
     CHECK_LEAF7_ECX "OSPKE is clear", 4, nc
     xor ecx, ecx
     FAULTS "RDPKRU without CR4.PKE", 6, 0, -1, rdpkru

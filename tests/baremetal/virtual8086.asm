@@ -109,7 +109,7 @@ main:
     mov eax, 1
     cpuid
     bt edx, 1
-    CHECK_CC "VME is offered", c
+    NEEDS_CC "VME", c
     V8086 "cli without VME", 13, 0, vm_cli, 0
     V8086 "int without VME", 13, 0, vm_int44, 0
     mov eax, cr4

@@ -112,6 +112,7 @@ TEST_CASE("a storm of requests is neither lost nor counted twice", "[U4]") {
             ++answered;
         } else if (halted(exit)) {
             ++own;
+            if (std::get<accel::HaltExit>(exit).requested) ++answered;
         } else {
             ++others;
         }
