@@ -13,12 +13,12 @@ namespace {
 
 constexpr u64 kSector = 512;
 constexpr u16 kDeviceId = 2;
-constexpr u16 kQueueSize = 256;
+constexpr u16 kQueueSize = 512;               // a request of 1 MiB fits in whatever pages it is
 constexpr u32 kMaxSegments = kQueueSize - 2;  // header and status take a descriptor each
 constexpr u32 kMaxRangeSectors = 1u << 22;    // 2 GiB for one discard or write-zeroes range
 constexpr u32 kMaxRanges = 32;
 constexpr std::size_t kIdBytes = 20;
-constexpr unsigned kMinThreads = 2, kMaxThreads = 8;  // that wait for the host
+constexpr unsigned kMinThreads = 4, kMaxThreads = 8;  // that wait for the host
 
 // 5.2.3
 enum Feature : u64 {

@@ -1,5 +1,5 @@
 // The rows of the benchmark programs: programs.c has hot loops, system.c what a guest asks of its kernel, of the translator
-// and of several processors.
+// and of several processors, io.c of its disk and network.
 #ifndef TANDEM_BENCH_H
 #define TANDEM_BENCH_H
 
@@ -12,6 +12,7 @@ struct program {
 };
 
 extern const struct program system_programs[];  // ends with a row without name
+extern const struct program io_programs[];      // the same
 
 uint64_t next_random(void);
 

@@ -48,7 +48,7 @@ TEST_CASE("virtio: feature negotiation") {
     CHECK(m.status() == 0);
     m.common_write(0x16, 0, 2);
     CHECK(m.common(0x1c, 2) == 0);
-    CHECK(m.common(0x18, 2) == 256);
+    CHECK(m.common(0x18, 2) == 512);
     m.common_write(0x16, 5, 2);
     CHECK(m.common(0x18, 2) == 0);
 }
@@ -56,7 +56,7 @@ TEST_CASE("virtio: feature negotiation") {
 TEST_CASE("virtio-blk: configuration") {
     Machine m(false, 4);
     CHECK(m.config(0, 8) == (1 << 20) / 512);
-    CHECK(m.config(12, 4) == 254);
+    CHECK(m.config(12, 4) == 510);
     CHECK(m.config(20, 4) == 512);
     CHECK(m.config(34, 2) == 4);
     CHECK(m.common(0x12, 2) == 4);
@@ -313,7 +313,7 @@ TEST_CASE("virtio: bad queue registers break the device") {
     CHECK_FALSE(with(64, kDescriptors, kAvailable, kUsed));
     CHECK(with(0, kDescriptors, kAvailable, kUsed));
     CHECK(with(48, kDescriptors, kAvailable, kUsed));
-    CHECK(with(512, kDescriptors, kAvailable, kUsed));
+    CHECK(with(1024, kDescriptors, kAvailable, kUsed));
     CHECK(with(64, kDescriptors + 8, kAvailable, kUsed));
     CHECK(with(64, kRam - 16, kAvailable, kUsed));
     CHECK(with(64, kDescriptors, ~u64{1}, kUsed));
