@@ -64,7 +64,8 @@ Result<jit::Options> parse_jit(PropertyList p, const Options& options, bool& pri
 Result<Engine> create_jit(PropertyList p, const Model& model, const Options& options) {
     Engine engine;
     TANDEM_TRY_ASSIGN(const jit::Options jit, parse_jit(std::move(p), options, engine.print_statistics));
-    TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_switch_accelerator({jit_choice(model, jit), kvm_choice(model)}, {}));
+    TANDEM_TRY_ASSIGN(engine.accelerator,
+                      accel::create_switch_accelerator({jit_choice(model, jit), kvm_choice(model)}, {0}));
     return engine;
 }
 
