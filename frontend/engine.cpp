@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "accel/jit/arm64_jit.h"
 #include "accel/jit/x86_jit.h"
 #include "accel/kvm/kvm_accelerator.h"
+#include "accel/lockstep/lockstep.h"
 #include "accel/switch/switch_accelerator.h"
 #include "base/log.h"
 #include "machines/machine.h"
@@ -93,20 +95,61 @@ Result<Engine> create_arm64(const cpu::arm64::CpuModel& model, const Options& op
     return engine;
 }
 
+constexpr u32 kLockstepLlvmThreshold = 5'000;
+
+Result<Engine> create_lockstep(PropertyList p, const cpu::x86::CpuModel& model, const Options& options) {
+    accel::lockstep::LockstepOptions lockstep;
+    const std::string first = p.take("a", "interp"), second = p.take("b", "baseline");
+    TANDEM_TRY_ASSIGN(const u64 threshold, p.take_number("llvm-threshold", kLockstepLlvmThreshold));
+    lockstep.directory = p.take("dir", "lockstep-difference");
+    lockstep.cpu = options.cpu;
+    Engine engine;
+    TANDEM_TRY_ASSIGN(engine.print_statistics, p.take_bool("stats", false));
+    TANDEM_TRY(p.finish("lockstep", "a, b, llvm-threshold, dir, stats"));
+    TANDEM_TRY_ASSIGN(lockstep.leader, exact_engine(first, model, static_cast<u32>(threshold)));
+    TANDEM_TRY_ASSIGN(lockstep.follower, exact_engine(second, model, static_cast<u32>(threshold)));
+    if (first == second) return invalid(fmt::format("-accel lockstep: a and b are both '{}'", first));
+    TANDEM_TRY_ASSIGN(engine.accelerator, accel::lockstep::create_lockstep_accelerator(std::move(lockstep)));
+    return engine;
+}
+
 struct EngineRow {
     std::string_view name;
     Result<Engine> (*create)(PropertyList properties, const cpu::x86::CpuModel& model, const Options& options);
 };
-constexpr EngineRow kEngines[] = {{"jit", create_jit}, {"tcg", create_jit}, {"kvm", create_kvm}};
+constexpr EngineRow kEngines[] = {
+    {"jit", create_jit}, {"tcg", create_jit}, {"kvm", create_kvm}, {"lockstep", create_lockstep}};
 
 Result<Engine> create(const PropertyList& p, const cpu::x86::CpuModel& model, const Options& options) {
     for (const EngineRow& row : kEngines) {
         if (p.head.empty() || p.head == row.name) return row.create(p, model, options);
     }
-    return invalid(fmt::format("unknown accelerator '{}' (known: jit, kvm)", p.head));
+    return invalid(fmt::format("unknown accelerator '{}' (known: jit, kvm, lockstep)", p.head));
 }
 
 }  // namespace
+
+Result<accel::lockstep::EngineSpec> exact_engine(const std::string& name, const cpu::x86::CpuModel& model,
+                                                 u32 llvm_threshold) {
+    constexpr std::string_view kKnown[] = {"interp", "baseline", "llvm"};
+    if (std::ranges::find(kKnown, name) == std::end(kKnown)) {
+        return invalid(fmt::format("lockstep: unknown engine '{}' (known: {})", name, fmt::join(kKnown, ", ")));
+    }
+    jit::Options jit;
+    TANDEM_TRY_ASSIGN(jit.tier, parse_tier(name));
+    jit.llvm_threshold = llvm_threshold;
+    jit.count_instructions = true;
+    const auto create = [jit, model](u32 max_block) {
+        jit::Options own = jit;
+        if (max_block != 0) {
+            // A short run is to be compiled as what it was taken from was.
+            own.max_block_insns = max_block;
+            own.llvm_threshold = 1;
+        }
+        return accel::create_jit_accelerator(model, own);
+    };
+    return accel::lockstep::EngineSpec{name, create};
+}
 
 Result<cpu::ArchModel> create_model(const Options& options) {
     TANDEM_TRY_ASSIGN(const auto architecture, machines::machine_architecture(options.machine));

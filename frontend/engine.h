@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "accel/accelerator.h"
+#include "accel/lockstep/side.h"
 #include "cpu/arch_model.h"
 #include "frontend/options.h"
 
@@ -19,5 +20,9 @@ Result<Engine> create_engine(const cpu::ArchModel& model, const Options& options
 
 // The processors that -cpu asks for, as -machine has them.
 Result<cpu::ArchModel> create_model(const Options& options);
+
+// An engine that counts instructions, as lockstep pairs them: interp, baseline or llvm. InvalidArgument lists them.
+Result<accel::lockstep::EngineSpec> exact_engine(const std::string& name, const cpu::x86::CpuModel& model,
+                                                 u32 llvm_threshold);
 
 }  // namespace tandem::frontend

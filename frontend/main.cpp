@@ -15,11 +15,13 @@
 #include "cpu/x86/model.h"
 #include "devices/char/backends.h"
 #include "frontend/daemon.h"
+#include "frontend/diff_command.h"
 #include "frontend/engine.h"
 #include "frontend/host_backends.h"
 #include "frontend/monitor/console.h"
 #include "frontend/monitor/mux.h"
 #include "frontend/options.h"
+#include "frontend/replay_command.h"
 #include "frontend/signal_watcher.h"
 #include "machines/machine.h"
 #include "machines/snapshot/snapshot.h"
@@ -262,6 +264,8 @@ int list_devices(const std::string& machine, const std::string& driver) {
 
 int main(int argc, char** argv) {
     fill_standard_descriptors();
+    if (argc > 1 && std::string_view(argv[1]) == "replay") return replay_command({argv + 2, argv + argc});
+    if (argc > 1 && std::string_view(argv[1]) == "diff") return diff_command({argv + 2, argv + argc});
     auto options = parse_command_line(argc, argv);
     if (!options) return fail(options.error());
     switch (options->action) {

@@ -280,13 +280,13 @@ Result<void> set_monitor_mode(Options& o, std::string_view value) {
 
 constexpr std::array kRows{
     OptionRow{"machine", "TYPE[,accel=NAME]", "Board to emulate; 'help' lists them.", set_machine},
-    OptionRow{
-        "accel", "NAME[,PROP=VALUE...]",
-        "Engine: kvm with handoff=on|off (the translator executes what KVM cannot), or jit (also called tcg) with "
-        "tier=interp|baseline|llvm|auto, baseline-threshold=N, "
-        "llvm-threshold=N, cache=SIZE, max-block=N, verify=on|off; either with stats=on|off. A second -accel stands in "
-        "where the host lacks the first.",
-        set_accel},
+    OptionRow{"accel", "NAME[,PROP=VALUE...]",
+              "Engine: kvm with handoff=on|off (the translator executes what KVM cannot), or jit (also called tcg) with "
+              "tier=interp|baseline|llvm|auto, baseline-threshold=N, "
+              "llvm-threshold=N, cache=SIZE, max-block=N, verify=on|off, or lockstep with a= and b=interp|baseline|llvm, "
+              "llvm-threshold=N, dir=DIRECTORY, which compares the two; each with stats=on|off. A second -accel stands in "
+              "where the host lacks the first.",
+              set_accel},
     OptionRow{"cpu", "MODEL[,+FEATURE][,-FEATURE]", "CPU model and single features; 'help' lists them.", set_cpu},
     OptionRow{"smp", "N", "Number of processors.", set_smp},
     OptionRow{"m", "SIZE", "Guest memory, in MiB unless suffixed with K, M, G or T (default 128M).", set_memory},
@@ -408,7 +408,10 @@ Result<Options> parse_command_line(int argc, const char* const* argv) {
 }
 
 std::string help_text() {
-    std::string text = "Usage: tandem [OPTION...]\nA full-system emulator for x86-64 guests.\n\n";
+    std::string text =
+        "Usage: tandem [OPTION...]\n       tandem diff --help     random instructions on several engines, compared\n"
+        "       tandem replay --help   runs again what -accel lockstep has saved\nA full-system emulator for x86-64 "
+        "guests.\n\n";
     for (const auto& row : kRows) {
         std::string left = fmt::format("  -{}", row.name);
         if (row.argument != nullptr) left += fmt::format(" {}", row.argument);

@@ -1,6 +1,7 @@
 #include "accel/jit/jit_vcpu.h"
 
 #include "accel/run_loop.h"
+#include "jit/guest/counting.h"
 #include "jit/runtime/fp_control.h"
 
 namespace tandem::accel {
@@ -18,8 +19,16 @@ Result<std::optional<Exit>> JitVcpu::enter(bool stepping) {
     if (rest().kind == Rest::Kind::Shutdown) return std::optional<Exit>(finish(ShutdownExit{exit_pc()}));
     if (stepping) return std::optional<Exit>(finish(DebugExit{DebugExit::Reason::SingleStep, exit_pc(), 0}));
     if (why == jit::ir::LeaveReason::Halt) return std::optional<Exit>(halt());
+    const jit::FrameHeader& header = jit::header_of(translator_->state());
+    if (header.instructions >= jit::instruction_limit(header)) return std::optional<Exit>(finish(RequestedExit{}));
     return std::optional<Exit>{};
 }
+
+u64 JitVcpu::instructions() const { return jit::header_of(translator_->state()).instructions; }
+
+void JitVcpu::set_instruction_limit(u64 limit) { jit::set_instruction_limit(jit::header_of(translator_->state()), limit); }
+
+void JitVcpu::track_writes(std::vector<u64>* pages) { jit::set_written_pages(jit::header_of(translator_->state()), pages); }
 
 void JitVcpu::prod() {
     if (attached_.load(std::memory_order_acquire)) translator_->request_attention();

@@ -5,18 +5,26 @@
 #include <atomic>
 #include <memory>
 
+#include "accel/exact.h"
 #include "accel/vcpu_base.h"
 #include "jit/runtime/translator.h"
 
 namespace tandem::accel {
 
-class JitVcpu : public VcpuBase {
+class JitVcpu : public VcpuBase, public ExactVcpu {
 public:
     Exit run() final { return loop(false); }
     Exit step() final { return loop(true); }
 
     // Completes construction: the translator was made for this vCPU as its owner.
     void attach(std::unique_ptr<jit::VcpuTranslator> translator);
+
+    // ExactVcpu; exact where the translator was made to count instructions.
+    [[nodiscard]] u64 instructions() const final;
+    void set_instruction_limit(u64 limit) final;
+    void track_writes(std::vector<u64>* pages) final;
+    void forget_writes() final { translator_->state_replaced(); }
+    void set_random_source(std::function<u64()> source) final { random_source_ = std::move(source); }
 
     // The translator's bus.
     u64 mmio_read(u64 gpa, unsigned size);
@@ -31,6 +39,7 @@ protected:
     // Has the machine perform an access of the instruction that is executing, under the host's floating-point control.
     void dispatch_now(Exit& exit);
     [[nodiscard]] jit::VcpuTranslator& translator() { return *translator_; }
+    [[nodiscard]] const std::function<u64()>& random_source() const { return random_source_; }
 
 private:
     Result<std::optional<Exit>> enter(bool stepping) final;
@@ -38,6 +47,7 @@ private:
 
     std::unique_ptr<jit::VcpuTranslator> translator_;
     std::atomic<bool> attached_{false};
+    std::function<u64()> random_source_;
 };
 
 }  // namespace tandem::accel

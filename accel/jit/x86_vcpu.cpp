@@ -121,6 +121,12 @@ int X86JitVcpu::acknowledge_interrupt() {
 bool X86JitVcpu::take_nmi() { return (signals().take(SignalWord::Nmi) & SignalWord::Nmi) != 0; }
 u64 X86JitVcpu::tsc() { return handler_.tsc(index_); }
 
+bool X86JitVcpu::random(u64& value) {
+    if (!random_source()) return false;
+    value = random_source()();
+    return true;
+}
+
 void X86JitVcpu::tsc_offset_changed(u64 offset) {
     const jit::HostFpScope host(jit::header_of(state_));
     handler_.tsc_offset_changed(index_, offset);

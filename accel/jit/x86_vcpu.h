@@ -4,11 +4,12 @@
 #include "accel/jit/jit_vcpu.h"
 #include "cpu/x86/model.h"
 #include "cpu/x86/platform.h"
+#include "cpu/x86/random_source.h"
 #include "cpu/x86/translate_state.h"
 
 namespace tandem::accel {
 
-class X86JitVcpu final : public JitVcpu, public cpu::x86::Platform {
+class X86JitVcpu final : public JitVcpu, public cpu::x86::Platform, public cpu::x86::RandomSource {
 public:
     // All references must outlive the vCPU. attach() completes construction.
     X86JitVcpu(unsigned index, ExitHandler& handler, const cpu::x86::CpuModel& model);
@@ -40,6 +41,9 @@ public:
     void cpuid_answered(u32 leaf, u32 subleaf, const cpu::x86::CpuidResult& result) override;
     u64 hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3) override;
     void shutdown(u64 rip) override;
+
+    // cpu::x86::RandomSource
+    bool random(u64& value) override;
 
 private:
     void construct(void* state) override;

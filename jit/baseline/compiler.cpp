@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "jit/guest/counting.h"
+
 namespace tandem::jit::baseline {
 
 using ir::Inst;
@@ -90,6 +92,13 @@ void Compiler::emit_block(TranslatedBlock& block) {
 
 void Compiler::emit_entry(TranslatedBlock& block) {
     code_.entry_nop();
+    if (context_.options.count_instructions) {
+        // Adding the inverted limit carries exactly when the sum is beyond it.
+        code_.mov(x86::rax, frame(TANDEM_HEADER(instructions), 8));
+        code_.add(x86::rax, static_cast<i32>(block_->guest_insns));
+        code_.add(x86::rax, frame(header_field(kInverseLimitOffset), 8));
+        limit_jump_ = code_.jump(Cc::B);
+    }
     if (!hot_counters_) return;
     hot_block_ = reinterpret_cast<u64>(&block);
     code_.mov(x86::rax, reinterpret_cast<u64>(&block.hot_countdown));
@@ -120,6 +129,12 @@ void Compiler::emit_tail() {
     }
     for (ExitSite& exit : exits_) emit_exit_stub(exit);
     for (const FarExit& exit : far_exits_) emit_far_exit(exit);
+    if (context_.options.count_instructions) {
+        code_.bind(limit_jump_);
+        store_pc(block_->key.pc);
+        code_.mov(x86::eax, kLeaveSameMode);
+        code_.jump_outside(thunks_.leave_lookup);
+    }
     if (hot_block_ != 0) {
         code_.bind(hot_jump_);
         store_pc(block_->key.pc);

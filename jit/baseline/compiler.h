@@ -224,6 +224,7 @@ private:
     Value now_ = 0;  // the instruction being emitted
     u64 hot_block_ = 0;
     u32 hot_jump_ = 0;
+    u32 limit_jump_ = 0;
 };
 
 // Offset of a FrameHeader field from the frame pointer.

@@ -322,8 +322,6 @@ void Compiler::jump_indirect(const Inst& inst) {
 }
 
 void Compiler::leave(const Inst& inst) {
-    // An instruction that is left to the interpreter is counted there.
-    if (inst.imm != static_cast<u64>(LeaveReason::Interpret)) count_instruction();
     flush_state();
     regs_.clear_upper_halves();
     code_.mov(x86::eax, static_cast<u32>(inst.imm));

@@ -1,4 +1,5 @@
 // Instruction selection for integer operations.
+#include "base/plant.h"
 #include "jit/baseline/compiler.h"
 
 namespace tandem::jit::baseline {
@@ -242,7 +243,8 @@ void Compiler::unary(Value v, const Inst& inst) {
 
 void Compiler::shift(Value v, const Inst& inst) {
     namespace I = x86::Inst;
-    const unsigned kind = static_cast<unsigned>(inst.op) - static_cast<unsigned>(Op::Shl);
+    const bool wrong = plant::active(plant::Fault::SarShiftsZeroes) && inst.op == Op::Sar;
+    const unsigned kind = static_cast<unsigned>(wrong ? Op::Shr : inst.op) - static_cast<unsigned>(Op::Shl);
     constexpr InstId kIds[] = {I::kIdShl, I::kIdShr, I::kIdSar, I::kIdRol, I::kIdRor};
     constexpr InstId kFree[] = {I::kIdShlx, I::kIdShrx, I::kIdSarx};
     const Type t = inst.type;

@@ -2,7 +2,8 @@
 
 #include <llvm/IR/Intrinsics.h>
 
-#include "jit/guest/frame.h"
+#include "jit/guest/counting.h"
+#include "jit/runtime/backend.h"
 
 namespace tandem::jit::llvm_tier {
 
@@ -34,6 +35,12 @@ llvm::Function* FunctionBuilder::build(llvm::StringRef name) {
     b_.SetInsertPoint(entry);
     collect_slots();
     load_slots();
+    if (options_.count_instructions) {
+        count_ = b_.CreateAlloca(b_.getInt64Ty());
+        auto* before =
+            b_.CreateAlignedLoad(b_.getInt64Ty(), header_address(offsetof(FrameHeader, instructions)), llvm::Align(8));
+        b_.CreateStore(in_frame(before), count_);
+    }
     b_.CreateBr(entries_[0]);
     for (std::size_t i = 0; i < region_.blocks.size(); ++i) build_block(i);
     return function_;
@@ -116,7 +123,35 @@ void FunctionBuilder::flush(bool with_pc) {
         auto* value = b_.CreateLoad(type(slot.type), slot.value);
         in_frame(b_.CreateAlignedStore(value, slot_address(offset), llvm::Align(1)));
     }
+    if (count_ != nullptr) {
+        auto* count = b_.CreateLoad(b_.getInt64Ty(), count_);
+        in_frame(b_.CreateAlignedStore(count, header_address(offsetof(FrameHeader, instructions)), llvm::Align(8)));
+    }
     if (with_pc && !pc_set_) store_pc(c64(insn_pc_));
+}
+
+// One instruction more is complete.
+void FunctionBuilder::count_instruction() {
+    if (count_ == nullptr) return;
+    b_.CreateStore(b_.CreateAdd(b_.CreateLoad(b_.getInt64Ty(), count_), c64(1)), count_);
+}
+
+// Leaves before a block that would go beyond FrameHeader::instruction_limit.
+void FunctionBuilder::check_limit(const ir::Block& block) {
+    if (count_ == nullptr) return;
+    auto* after = b_.CreateAdd(b_.CreateLoad(b_.getInt64Ty(), count_), c64(block.guest_insns));
+    auto* inverse = b_.CreateAlignedLoad(b_.getInt64Ty(), header_address(kInverseLimitOffset), llvm::Align(8));
+    auto* limit = b_.CreateNot(in_frame(inverse));
+    auto* out = new_block("limit");
+    auto* on = new_block("on");
+    b_.CreateCondBr(b_.CreateICmpULE(after, limit), on, out, likely());
+    b_.SetInsertPoint(out);
+    flush(false);
+    store_pc(c64(block.key.pc));
+    in_frame(
+        b_.CreateAlignedStore(c64(kLeaveSameMode), header_address(offsetof(FrameHeader, leave_detail)), llvm::Align(8)));
+    leave(LeaveReason::Lookup);
+    b_.SetInsertPoint(on);
 }
 
 llvm::Value* FunctionBuilder::slot_address(u32 offset) {
@@ -141,6 +176,8 @@ void FunctionBuilder::build_block(std::size_t index) {
     values_.assign(block.insts.size(), nullptr);
     insn_pc_ = block.key.pc;
     pc_set_ = false;
+    first_insn_ = true;
+    check_limit(block);
     for (ir::Value id = 0; id < block.insts.size(); ++id) {
         const ir::Inst& inst = block.insts[id];
         if ((ir::info(inst.op).flags & ir::kEnd) != 0) return terminator(block, inst, index);
@@ -152,6 +189,8 @@ void FunctionBuilder::instruction(const ir::Block& block, ir::Value id) {
     const ir::Inst& inst = block.insts[id];
     switch (inst.op) {
         case Op::InsnStart:
+            if (!first_insn_) count_instruction();
+            first_insn_ = false;
             insn_pc_ = inst.imm;
             pc_set_ = false;
             return;
@@ -175,6 +214,7 @@ void FunctionBuilder::instruction(const ir::Block& block, ir::Value id) {
 }
 
 void FunctionBuilder::terminator(const ir::Block& block, const ir::Inst& inst, std::size_t index) {
+    if (inst.op != Op::Leave) count_instruction();  // what leaves is counted by whoever it leaves to
     switch (inst.op) {
         case Op::Jump: return go_to(index, inst.imm);
         case Op::Branch: {

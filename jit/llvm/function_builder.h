@@ -41,6 +41,8 @@ private:
     void write_slot(u32 offset, llvm::Value* value, ir::Type type);
     void load_slots();
     void flush(bool with_pc);
+    void count_instruction();
+    void check_limit(const ir::Block& block);
     llvm::Value* slot_address(u32 offset);
     llvm::Value* header_address(std::size_t header_offset);
     void store_pc(llvm::Value* pc);
@@ -105,6 +107,8 @@ private:
     std::vector<llvm::BasicBlock*> entries_;
     std::vector<llvm::Value*> values_;  // of the block under construction
     u64 insn_pc_ = 0;
+    llvm::AllocaInst* count_ = nullptr;    // instructions retired; null: they are not counted
+    bool first_insn_ = true;               // of the block under construction
     bool pc_set_ = false;                  // the pc slot holds something else, in memory
     llvm::MDNode* frame_scope_ = nullptr;  // alias scopes: the frame and its TLBs never overlap guest memory
     llvm::MDNode* guest_scope_ = nullptr;

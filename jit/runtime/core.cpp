@@ -38,9 +38,8 @@ u64 bytes_of(const ir::Block& block) {
 
 Core::Core(const Guest& guest, Bus& bus, const Options& options, std::unique_ptr<Backend> backend)
     : guest_(guest), bus_(bus), options_(options), backend_(std::move(backend)) {
-    // Regions do not count instructions.
     const bool tier = options.tier == Tier::Auto || options.tier == Tier::Llvm;
-    if (backend_ && tier && options.llvm_threshold != 0 && !options.count_instructions) {
+    if (backend_ && tier && options.llvm_threshold != 0) {
         hot_ = std::make_unique<HotRegions>(guest, options_, *backend_, lock_);
     }
 }

@@ -106,6 +106,7 @@ void HotRegions::work() {
     options.slow_store = &tandem_slow_store;
     options.slow_atomic = &tandem_slow_atomic;
     options.verify = options_.verify_ir;
+    options.count_instructions = options_.count_instructions;
     if (log::enabled(log::Llvm)) options.log = [](std::string_view text) { log::write(text); };
     options.log_address_low = options_.log_address_low;
     options.log_address_high = options_.log_address_high;

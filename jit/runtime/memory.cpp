@@ -261,6 +261,7 @@ void phys_store(void* state, u64 gpa, u64 value, unsigned size) {
         return;
     }
     std::memcpy(range->host(gpa), &value, std::min(size, 8u));
+    v.note_written(gpa);
     v.core().written(gpa, size);
 }
 
@@ -273,7 +274,10 @@ bool phys_cas(void* state, u64 gpa, u64 expected, u64 desired, unsigned size) {
         return true;
     }
     const bool done = host_atomic(range->host(gpa), size, Op::AtomicCas, expected, desired) == expected;
-    if (done) v.core().written(gpa, size);
+    if (done) {
+        v.note_written(gpa);
+        v.core().written(gpa, size);
+    }
     return done;
 }
 

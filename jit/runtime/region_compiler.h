@@ -47,6 +47,7 @@ struct RegionCompilerOptions {
     u32 (*slow_store)(void*, u64, u32, u64, u64) = nullptr;
     u32 (*slow_atomic)(void*, u64, u32, u64, u64) = nullptr;
     bool verify = false;
+    bool count_instructions = false;  // keep FrameHeader::instructions exact, and heed instruction_limit
     // Where -d llvm goes; null when it is off. (The module has no logger of its own.)
     void (*log)(std::string_view text) = nullptr;
     // Only regions with a block that overlaps these guest addresses are logged (-dfilter).

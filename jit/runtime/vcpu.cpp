@@ -6,6 +6,8 @@
 
 #include "base/bits.h"
 #include "base/log.h"
+#include "base/plant.h"
+#include "jit/guest/counting.h"
 
 namespace tandem::jit {
 
@@ -15,7 +17,7 @@ using ir::LeaveReason;
 // While it lives the vCPU may hold blocks, and the host's FP control register is the guest's.
 class Vcpu::Online {
 public:
-    explicit Online(Vcpu& vcpu) : vcpu_(vcpu), fp_(vcpu.header()) {
+    explicit Online(Vcpu& vcpu) : vcpu_(vcpu), fp_(vcpu.header()), plant_(vcpu.core_.options().tier != Tier::Interp) {
         // Under the lock, so that a block that is being destroyed was purged from this vCPU's caches before.
         std::lock_guard guard(vcpu.core_.lock());
         vcpu.seen_.store(vcpu.core_.epoch(), std::memory_order_seq_cst);  // see running()
@@ -30,6 +32,7 @@ public:
 private:
     Vcpu& vcpu_;
     GuestFpScope fp_;
+    plant::Engine plant_;
 };
 
 // The bytes at an address that lift() reads: the guest's memory itself, or a copy of what the bus answers.
@@ -166,7 +169,12 @@ LeaveReason Vcpu::execute(BlockNode& block) {
     header_->leave_detail = 0;
     const LeaveReason why = core_.backend()->enter(state_, entry);
     const u64 detail = header_->leave_detail;
-    if (why != LeaveReason::Lookup || detail == 0) return why;
+    if (why != LeaveReason::Lookup || detail == 0) {
+        // Compiled code counts where it goes on; an instruction that leaves for good reason is complete too.
+        const bool complete = why == LeaveReason::Lookup || why == LeaveReason::Halt || why == LeaveReason::Exit;
+        if (complete && core_.options().count_instructions) ++header_->instructions;
+        return why;
+    }
     if ((detail & 1) != 0) {
         std::unique_lock guard(core_.lock());
         core_.heat(*static_cast<BlockNode*>(reinterpret_cast<TranslatedBlock*>(detail & ~u64{1})));
@@ -176,6 +184,11 @@ LeaveReason Vcpu::execute(BlockNode& block) {
         pending_link_ = reinterpret_cast<LinkSlot*>(detail);
     }
     return LeaveReason::None;
+}
+
+// A block that would go beyond the limit is executed one instruction at a time.
+bool Vcpu::fits_limit(const BlockNode& block) const {
+    return !has_instruction_limit(*header_) || header_->instructions + block.guest_insns <= instruction_limit(*header_);
 }
 
 LeaveReason Vcpu::lift_one(const BlockKey& key) {
@@ -207,24 +220,32 @@ LeaveReason Vcpu::interpret_one() {
     return why;
 }
 
+// A delivery counts as an instruction, so that the states before and after it have different numbers.
+void Vcpu::count_event() {
+    if (core_.options().count_instructions) ++header_->instructions;
+}
+
 // Nothing could carry out a store into translated code later, so it happens at once: no generated code is running here.
 LeaveReason Vcpu::deliver_exception() {
     stepping_ = true;
     const LeaveReason why = core_.guest().deliver_exception(state_);
     stepping_ = false;
+    count_event();
     return why;
 }
 
 void Vcpu::poll_interrupts() {
     stepping_ = true;
-    core_.guest().poll_interrupts(state_);
+    const bool delivered = core_.guest().poll_interrupts(state_);
     stepping_ = false;
+    if (delivered) count_event();
 }
 
 LeaveReason Vcpu::run() {
     Online online(*this);
     const Guest& guest = core_.guest();
     const auto* const pc = reinterpret_cast<const u64*>(static_cast<std::byte*>(state_) + guest.layout().pc_offset);
+    bool first = true;
     bool fresh = true;  // mode or interrupt state may have changed since the last block
     for (;;) {
         counters_.dispatches.add();
@@ -232,13 +253,17 @@ LeaveReason Vcpu::run() {
             header_->attention.exchange(0, std::memory_order_seq_cst);
             return LeaveReason::Attention;
         }
+        // Whoever runs up to a limit does not see what happens beyond it; whoever starts there does.
+        if (!first && header_->instructions >= instruction_limit(*header_)) return LeaveReason::Attention;
+        first = false;
         quiesce();
         if (fresh) poll_interrupts();
+        if (header_->instructions >= instruction_limit(*header_)) return LeaveReason::Attention;
         const BlockKey key = fresh ? guest.current_key(state_) : BlockKey{*pc, header_->base, header_->mode};
         LeaveReason why = LeaveReason::None;
         if (BlockNode* block = find(key, why)) {
             if (pending_link_ != nullptr) link_pending(*block);
-            why = execute(*block);
+            why = fits_limit(*block) ? execute(*block) : LeaveReason::Interpret;
         }
         fresh = why != LeaveReason::None;
         if (why == LeaveReason::Interpret) why = interpret_one();

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 
+#include "jit/guest/counting.h"
 #include "jit/interp/interpreter.h"
 #include "jit/runtime/core.h"
 #include "jit/runtime/fp_control.h"
@@ -47,6 +48,10 @@ public:
         u8* host = nullptr;  // null: on the bus
         [[nodiscard]] bool code() const { return (tag & TlbEntry::kCode) != 0; }
     };
+    // For written_pages().
+    void note_written(u64 phys) {
+        if (auto* pages = written_pages(*header_)) pages->push_back(phys & kPageMask);
+    }
     // False: the fault is pending and leave_status() is Exception.
     bool resolve(u64 va, unsigned mmu, Access access, Place& out);
     // What `size` bytes at `place` (all in one page) must do to be written while translated code may be there.
@@ -84,10 +89,12 @@ private:
     // The block to run at `key`; null with the reason to act on.
     BlockNode* find(const ir::BlockKey& key, ir::LeaveReason& why);
     ir::LeaveReason execute(BlockNode& block);
+    [[nodiscard]] bool fits_limit(const BlockNode& block) const;
     ir::LeaveReason interpret(const ir::Block& block);
     // The guest's callbacks, whose stores into translated code are carried out.
     ir::LeaveReason deliver_exception();
     void poll_interrupts();
+    void count_event();
     // One instruction at the guest's pc, all checks made; exceptions stay pending.
     ir::LeaveReason interpret_one();
     ir::LeaveReason lift_one(const ir::BlockKey& key);

@@ -66,6 +66,7 @@ void Vcpu::fill(u64 va, unsigned mmu, Access access, const Translation& t) {
     const bool to_bus = range == nullptr || range->slot.readonly;
     if (writable && to_bus) f.write_tag = f.page | TlbEntry::kMmio;
     TlbEntry& entry = tlb_.insert(mmu, f);
+    if (writable && !to_bus) note_written(f.phys);
     if (writable && !to_bus) publish_writable(entry, f.page, range->page(f.phys));
 }
 

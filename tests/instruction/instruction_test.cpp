@@ -18,13 +18,15 @@
 #include <map>
 #include <sstream>
 
+#include "accel/diff/compare.h"
+#include "accel/diff/generator.h"
+#include "accel/diff/host_cpu.h"
+#include "accel/diff/translator_cpu.h"
 #include "cpu/x86/decode/instruction.h"
-#include "tests/instruction/compare.h"
-#include "tests/instruction/generator.h"
-#include "tests/instruction/host_cpu.h"
-#include "tests/instruction/tandem_cpu.h"
 
 namespace tandem::instruction_test {
+
+using namespace accel::diff;
 namespace {
 
 u64 number(const char* name, u64 otherwise) {
@@ -67,16 +69,6 @@ Amount choose(Amount sample, Amount full) {
     return amount;
 }
 
-// A kernel without IA-32 emulation has no 32-bit code segment: returning to it faults with the selector as error code.
-bool runs_32_bit_code(HostCpu& host, std::span<const u8> memory) {
-    TestCase test;
-    test.compatibility = true;
-    test.in.gpr[cpu::x86::RSP] = kData + 0x1000;
-    Outcome outcome;
-    const auto ran = host.run({&test, 1}, memory, {&outcome, 1});
-    return ran.ok() && outcome.vector == 13 && outcome.error == 0 && outcome.out.rip == kCodeStart;
-}
-
 // Prints how far a long campaign is, each half minute.
 class Progress {
 public:
@@ -97,7 +89,7 @@ private:
 // One batch of experiments that share their data memory, on both processors.
 class Comparison {
 public:
-    Comparison(HostCpu& host, TandemCpu& tandem)
+    Comparison(HostCpu& host, TranslatorCpu& tandem)
         : host_(host), tandem_(tandem), expected_(HostCpu::kBatch), actual_(HostCpu::kBatch) {}
 
     void run(std::vector<TestCase>& cases, std::span<const u8> memory, Failures& failures) {
@@ -111,7 +103,7 @@ public:
             expected_[n++] = expected_[i];
         }
         cases.resize(n);
-        tandem_.run(cases, memory, actual_);
+        if (const auto done = tandem_.run(cases, memory, actual_); !done) FAIL(done.error().message);
         for (size_t i = 0; i < n; ++i) {
             if (!differences(cases[i], expected_[i], actual_[i]).empty()) failures.add(cases[i], expected_[i], actual_[i]);
         }
@@ -119,37 +111,39 @@ public:
 
 private:
     HostCpu& host_;
-    TandemCpu& tandem_;
+    TranslatorCpu& tandem_;
     std::vector<Outcome> expected_, actual_;
 };
 
 // The LLVM tier compiles what runs often; an instruction that is interpreted has nothing to compile.
-void check_regions(jit::Tier tier, const TandemCpu& tandem, const Amount& amount) {
+void check_regions(jit::Tier tier, const TranslatorCpu& tandem, const Amount& amount) {
     if (tier != jit::Tier::Llvm) return;
     const u64 regions = tandem.regions_compiled();
     fmt::print("  {} regions compiled for {} programs\n", regions, amount.programs);
     CHECK(regions > 0);
-    if (amount.variants > 8 * TandemCpu::kLlvmThreshold) CHECK(regions >= amount.programs / 2);
+    if (amount.variants > 8 * TranslatorCpu::kLlvmThreshold) CHECK(regions >= amount.programs / 2);
 }
 
 void compare_with_host(jit::Tier tier, cpu::x86::Mode mode, Amount sample, Amount full) {
     auto host = HostCpu::create();
     if (!host) FAIL(host.error().message);
-    auto tandem = TandemCpu::create(tier);
+    auto tandem = TranslatorCpu::create(tier);
     if (!tandem) {
         WARN("skipped: " << tandem.error().message);
         return;
     }
-    const Generator generator(only(), mode);
+    // As a 64-bit process runs it, and a 32-bit one.
+    const unsigned world = mode == cpu::x86::Mode::Bits64 ? 0 : 1;
+    if (const std::string why = (*host)->refusal(worlds()[world]); !why.empty()) {
+        WARN("skipped: " << why);
+        return;
+    }
+    const Generator generator(only(), world, Rules::Hardware);
     const Amount amount = choose(sample, full);
     const u64 first = number("TANDEM_INSTRUCTION_SEED", 1);
     const u64 last = first + amount.programs;
     const u64 group_size = HostCpu::kBatch / amount.variants;
     std::vector<u8> memory(kDataSize + kReadOnlySize);
-    if (mode == cpu::x86::Mode::Bits32 && !runs_32_bit_code(**host, memory)) {
-        WARN("skipped: the host's kernel does not run 32-bit code");
-        return;
-    }
     Comparison comparison(**host, **tandem);
     Failures failures;
     Progress progress(amount.programs * amount.variants);
@@ -161,7 +155,7 @@ void compare_with_host(jit::Tier tier, cpu::x86::Mode mode, Amount sample, Amoun
         Generator::fill_memory(rng, memory);
         std::vector<TestCase> cases;
         for (; seed < last && seed / group_size == group; ++seed) {
-            const TestCase program = generator.make(seed, true);
+            const TestCase program = generator.make(seed, 3);
             for (u64 i = 0; i < amount.variants; ++i) cases.push_back(generator.vary(program, i));
         }
         comparison.run(cases, memory, failures);

@@ -5,13 +5,13 @@
 #include <string_view>
 #include <vector>
 
+#include "accel/diff/bare_vcpu.h"
 #include "cpu/x86/system/system.h"
-#include "tests/instruction/bare_vcpu.h"
 
 namespace tandem::cpu::x86 {
 namespace {
 
-using namespace instruction_test;
+using namespace accel::diff;
 using namespace std::string_view_literals;
 
 enum class Start : u8 { Real, Flat32, Long64 };

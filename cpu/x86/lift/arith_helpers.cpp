@@ -4,6 +4,7 @@
 #include <array>
 
 #include "cpu/x86/lift/helpers.h"
+#include "cpu/x86/random_source.h"
 #include "jit/guest/memory.h"
 
 namespace tandem::cpu::x86 {
@@ -215,6 +216,8 @@ u32 crc32c(TranslateState*, u32 crc, u64 data, u32 size) {
 }
 
 void random_number(TranslateState* t) {
+    auto* const source = dynamic_cast<RandomSource*>(t->platform);
+    if (source != nullptr && source->random(t->scratch[0])) return;
     // A request of this size is never cut short once the host's pool is initialised.
     if (getrandom(&t->scratch[0], sizeof(u64), 0) != static_cast<ssize_t>(sizeof(u64))) t->scratch[0] = 0;
 }

@@ -1,6 +1,7 @@
 // Bit tests, bit scans, counts and the BMI groups; operations on single flags (Intel SDM volume 2).
 #include <array>
 
+#include "base/plant.h"
 #include "cpu/x86/lift/lifter.h"
 
 namespace tandem::cpu::x86 {
@@ -72,7 +73,11 @@ void lift_bit_scan(Lifter& l) {
     } else {
         found = l.b.sub(l.konst(wide, jit::ir::width_of(wide) - 1), l.b.unary(Op::Clz, extended));
     }
-    l.write_when(l.b.icmpi(Cond::Ne, source, 0), 0, l.b.trunc(t, found));
+    if (plant::active(plant::Fault::BsfZero)) {
+        l.write(0, l.b.trunc(t, found));
+    } else {
+        l.write_when(l.b.icmpi(Cond::Ne, source, 0), 0, l.b.trunc(t, found));
+    }
     l.flags_logic(source);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/plant.h"
 #include "cpu/x86/lift/lifter.h"
 
 namespace tandem::cpu::x86 {
@@ -34,7 +35,7 @@ std::optional<Vector> refused(const Instruction& i, ModeBits mode) {
     if ((i.flags & kRowProtected) != 0 && !mode.protected_mode()) return kUD;
     if ((i.flags & kRowSse) != 0 && (mode.has(ModeBits::kEm) || !mode.has(ModeBits::kOsFxsr))) return kUD;
     if ((i.flags & kRowMmx) != 0 && mode.has(ModeBits::kEm)) return kUD;
-    if ((i.flags & kRowCpl0) != 0 && mode.cpl() != 0) {
+    if ((i.flags & kRowCpl0) != 0 && mode.cpl() != 0 && !plant::active(plant::Fault::MissedPrivilege)) {
         const bool smap = i.opcode == Opcode::CLAC || i.opcode == Opcode::STAC;
         return smap ? kUD : kGP;
     }

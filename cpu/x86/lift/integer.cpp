@@ -2,6 +2,7 @@
 // atomic one and the flags are computed from the old value it returns.
 #include <array>
 
+#include "base/plant.h"
 #include "cpu/x86/lift/lifter.h"
 
 namespace tandem::cpu::x86 {
@@ -146,6 +147,7 @@ void lift_imul(Lifter& l) {
     const Value first = l.read(three ? 1 : 0);
     const Product p = multiply(l, first, l.read(three ? 2 : 1), true);
     l.write(0, p.low);
+    if (plant::active(plant::Fault::ImulOverflow)) return l.flags_logic(p.low);
     l.flags_of(CcKind::Mul, p.low, overflow_of(l, p, true));
 }
 

@@ -2,6 +2,7 @@
 #include <bit>
 #include <cstddef>
 
+#include "base/plant.h"
 #include "cpu/x86/lift/lifter.h"
 
 namespace tandem::cpu::x86 {
@@ -91,6 +92,7 @@ void Lifter::flags_sub(Value result, Value first, Value second) {
 }
 
 void Lifter::flags_adc(Value result, Value first, Value second, Value carry_in) {
+    if (plant::active(plant::Fault::AdcFlags)) return flags_add(result, first, second);
     store_flags(CcKind::Adc, size_of(b.type_of(result)), result, second, carry_in);
     flags_.first = first;
     flags_.second = second;

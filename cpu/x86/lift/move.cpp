@@ -1,6 +1,7 @@
 // Data movement, exchanges and conditional moves (Intel SDM volume 2).
 #include <array>
 
+#include "base/plant.h"
 #include "cpu/x86/lift/lifter.h"
 
 namespace tandem::cpu::x86 {
@@ -11,7 +12,10 @@ using jit::ir::int_type;
 void lift_mov(Lifter& l) { l.write(0, l.read(1)); }
 
 void lift_movzx(Lifter& l) { l.write(0, l.b.zext(l.type(0), l.read(1))); }
-void lift_movsx(Lifter& l) { l.write(0, l.b.sext(l.type(0), l.read(1))); }
+void lift_movsx(Lifter& l) {
+    if (plant::active(plant::Fault::MovsxZeroes)) return l.write(0, l.b.zext(l.type(0), l.read(1)));
+    l.write(0, l.b.sext(l.type(0), l.read(1)));
+}
 
 void lift_movbe(Lifter& l) { l.write(0, l.b.unary(Op::Bswap, l.read(1))); }
 
@@ -76,7 +80,9 @@ void lift_cmpxchg(Lifter& l) {
     if (!l.insn.lock && l.is_mem(0)) l.write(0, l.b.select(equal, desired, old));
     // The accumulator is written (and its upper half cleared) only when the comparison fails.
     const Value loaded = l.op(0).size < 4 ? l.b.deposit(accumulator, old, 0) : l.zext64(old);
-    l.b.set(Lifter::gpr_slot(RAX), l.b.select(equal, accumulator, loaded));
+    if (!plant::active(plant::Fault::CmpxchgAccumulator)) {
+        l.b.set(Lifter::gpr_slot(RAX), l.b.select(equal, accumulator, loaded));
+    }
     if (!l.is_mem(0)) l.write_when(equal, 0, desired);
     l.flags_sub(l.b.sub(expected, old), expected, old);
 }

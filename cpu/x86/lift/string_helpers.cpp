@@ -6,6 +6,7 @@
 
 #include "cpu/x86/lift/helpers.h"
 #include "cpu/x86/mode.h"
+#include "jit/guest/counting.h"
 #include "jit/guest/frame.h"
 #include "jit/guest/memory.h"
 
@@ -311,7 +312,9 @@ LeaveReason StringRun::run() {
         if ((conditional && stop_) || count() == 0) break;
         // Between two iterations the instruction can be interrupted or trapped; rip still points at it.
         if (mode_.single()) return LeaveReason::Lookup;
-        if (header.attention.load(std::memory_order_relaxed) != 0) return LeaveReason::Attention;
+        // Where instructions are counted exactly, nothing happens in the middle of one.
+        const bool counted = jit::has_instruction_limit(header);
+        if (!counted && header.attention.load(std::memory_order_relaxed) != 0) return LeaveReason::Attention;
     }
     return LeaveReason::None;
 }

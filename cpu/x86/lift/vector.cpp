@@ -1,5 +1,6 @@
 #include "cpu/x86/lift/vector.h"
 
+#include "base/plant.h"
 #include "cpu/x86/fpu/x87.h"
 
 namespace tandem::cpu::x86 {
@@ -14,6 +15,7 @@ constexpr u32 x87_register_slot(unsigned reg, std::size_t field) {
 }
 
 u32 alignment(const Lifter& l, unsigned i) {
+    if (plant::active(plant::Fault::MissedAlignment)) return 0;
     return l.op(i).size >= 16 && (l.insn.flags & kRowAligned) != 0 ? MemFlags::kAligned : 0;
 }
 

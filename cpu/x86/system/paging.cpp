@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/plant.h"
 #include "cpu/x86/system/internal.h"
 
 namespace tandem::cpu::x86 {
@@ -166,7 +167,9 @@ bool update_entries(TranslateState& t, Walk& w, bool write) {
     for (unsigned i = 0; i < w.depth; ++i) {
         Entry& e = w.entry[i];
         const bool leaf = i + 1 == w.depth;
-        const u64 wanted = e.value | pte::A | (leaf && write ? pte::D : 0);
+        const u64 accessed = plant::active(plant::Fault::LostAccessed) ? 0 : pte::A;
+        const u64 dirty = leaf && write && !plant::active(plant::Fault::LostDirty) ? pte::D : 0;
+        const u64 wanted = e.value | accessed | dirty;
         if (wanted == e.value) continue;
         if (!jit::phys_cas(&t, e.address, e.value, wanted, size)) return false;
         e.value = wanted;

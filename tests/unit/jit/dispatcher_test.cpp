@@ -60,12 +60,12 @@ TEST_CASE("the interpreter counts instructions exactly") {
     m.load(0x1000, sum_loop(10));
     m.run_at(0x1000);
     CHECK(header_of(m.vcpu->state()).instructions == 2 + 30 + 1);
-    // A faulting instruction has not completed.
+    // A faulting instruction has not completed; the delivery of its exception counts.
     m.load(0x2000, Asm().movi(2, 0x300000).op({kLoad, 3, 2}).bytes);
     m.load(0x3000, Asm().op({kHalt}).bytes);
     m.state().vector = 0x3000;
     m.run_at(0x2000);
-    CHECK(header_of(m.vcpu->state()).instructions == 33 + 1 + 1);
+    CHECK(header_of(m.vcpu->state()).instructions == 33 + 1 + 1 + 1);
 }
 
 TEST_CASE("faults are precise and delivered") {

@@ -1,21 +1,21 @@
-#include "tests/instruction/generator.h"
+#include "accel/diff/generator.h"
 
 #include <cpuid.h>
 
 #include <algorithm>
 #include <cstring>
 
+#include "accel/diff/compare.h"
 #include "base/bits.h"
-#include "tests/instruction/compare.h"
 
-namespace tandem::instruction_test {
+namespace tandem::accel::diff {
 
 using namespace cpu::x86;
 using namespace cpu::x86::decode_rows;
 
 namespace {
 
-// What is not tried, and why.
+// What is not tried on hardware, and why. Between translators only random numbers are left out.
 struct Exclusion {
     const char* reason;
     std::initializer_list<Opcode> opcodes;
@@ -42,13 +42,15 @@ const Exclusion kExclusions[] = {
       Opcode::XSAVES, Opcode::XRSTORS}},
 };
 
-bool excluded(const Row& row, Mode mode) {
+bool excluded(const Row& row, Mode mode, Rules rules) {
+    if ((row.flags & (mode == Mode::Bits64 ? kRowNo64 : kRowOnly64)) != 0) return true;
+    if (rules == Rules::Translators) return row.opcode == Opcode::RDRAND || row.opcode == Opcode::RDSEED;
     for (const Exclusion& e : kExclusions) {
         if (std::find(e.opcodes.begin(), e.opcodes.end(), row.opcode) != e.opcodes.end()) return true;
     }
     const bool to_segment = (row.opcode == Opcode::MOV_SEG && row.forms[0] == Form::Sw) ||
                             (row.opcode == Opcode::POP && row.forms[0] >= Form::rES && row.forms[0] <= Form::rGS);
-    return to_segment || (row.flags & (mode == Mode::Bits64 ? kRowNo64 : kRowOnly64)) != 0;
+    return to_segment;
 }
 
 template <class T>
@@ -169,12 +171,16 @@ u64 address(Rng& rng, unsigned size) {
 
 u64 vector_part(Rng& rng) { return rng() % 2 == 0 ? u64{single(rng)} << 32 | single(rng) : double_precision(rng); }
 
-void random_state(Rng& rng, CpuImage& in) {
+void random_state(Rng& rng, CpuImage& in, const World& world, Rules rules) {
+    in.rip = world.start();
     for (u64& r : in.gpr) r = integer(rng);
-    in.gpr[RSP] = kData + 0x400 + rng() % 0x1800;
+    in.gpr[RSP] = kData - world.data_base() + 0x400 + rng() % 0x1800;
     if (rng() % 4 != 0) in.gpr[RSP] &= ~u64{7};
     constexpr u64 kArithmetic = 0x8d5;
     in.rflags = 0x202 | (rng() & kArithmetic) | (rng() % 10 == 0 ? 0x400 : 0);
+    // Single step, I/O privilege, nested task, alignment check.
+    constexpr u64 kSystemFlags = 0x47100;
+    if (rules == Rules::Translators && rng() % 8 == 0) in.rflags |= rng() & kSystemFlags;
     FxImage& fx = in.fx;
     for (auto& x : fx.xmm) {
         switch (rng() % 3) {
@@ -204,12 +210,13 @@ void random_state(Rng& rng, CpuImage& in) {
 }
 
 // Appends one encoding of the row; the tail is random.
-unsigned encode(Rng& rng, const Row& row, Mode mode, u8* out) {
+unsigned encode(Rng& rng, const Row& row, Mode mode, Rules rules, u8* out) {
     unsigned at = 0;
     auto chance = [&rng](unsigned percent) { return rng() % 100 < percent; };
     const bool vex = row.map >= Map::Vex0F;
     const bool wide = mode == Mode::Bits64;
     if (wide && chance(3)) out[at++] = 0x65;  // in 32-bit code GS is a null segment
+    if (rules == Rules::Translators && chance(4)) out[at++] = pick<u8>(rng, {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65});
     if (chance(5)) out[at++] = 0x67;
     if (vex) {
         const u8 pp = row.prefix == P66 ? 1 : row.prefix == PF3 ? 2 : row.prefix == PF2 ? 3 : 0;
@@ -296,6 +303,7 @@ void steer_vector_index(Rng& rng, const Instruction& insn, CpuImage& in) {
 
 // Makes the memory operand point at `target`; with empty `code` by registers alone.
 void steer_memory(Rng& rng, std::span<u8> code, const Instruction& insn, CpuImage& in, u64 at_rip, u64 target) {
+    const unsigned disp_bytes = insn.address_size == 2 ? 2 : 4;
     MemoryOperand m = insn.mem;
     if (m.vector_index != 0) {
         steer_vector_index(rng, insn, in);
@@ -316,7 +324,7 @@ void steer_memory(Rng& rng, std::span<u8> code, const Instruction& insn, CpuImag
             in.gpr[m.index] = rng() % 256;
             disp -= in.gpr[m.index] * m.scale;
         }
-        patch_displacement(code, insn, disp, 4);
+        patch_displacement(code, insn, disp, disp_bytes);
         return;
     }
     u64 rest = target - static_cast<u64>(m.disp);
@@ -327,7 +335,7 @@ void steer_memory(Rng& rng, std::span<u8> code, const Instruction& insn, CpuImag
     } else if (m.index == m.base) {
         rest /= m.scale + 1u;
     }
-    if (insn.address_size == 2) return;  // nothing is mapped that low
+    if (insn.address_size == 2 && insn.mode != Mode::Bits16) return;  // nothing is mapped that low
     if (insn.address_size == 4) rest = (rest & 0xffffffff) | (rng() % 2 == 0 ? 0 : rng() << 32);
     in.gpr[m.base] = rest;
 }
@@ -344,20 +352,22 @@ bool has_memory(const Instruction& insn) {
                        [](const Operand& op) { return op.kind == OperandKind::Mem || op.kind == OperandKind::MOffs; });
 }
 
-void steer_strings(Rng& rng, const Instruction& insn, CpuImage& in) {
+void steer_strings(Rng& rng, const Instruction& insn, CpuImage& in, u64 base) {
     const u64 upper = insn.address_size == 4 && rng() % 2 == 0 ? rng() << 32 : 0;
-    in.gpr[RSI] = address(rng, 8) | upper;
-    in.gpr[RDI] = (rng() % 3 == 0 ? in.gpr[RSI] + rng() % 32 - 16 : address(rng, 8)) | upper;
-    if (insn.segment_prefix == GS) in.gpr[RSI] -= kData;
+    in.gpr[RSI] = (address(rng, 8) - base) | upper;
+    in.gpr[RDI] = (rng() % 3 == 0 ? in.gpr[RSI] + rng() % 32 - 16 : address(rng, 8) - base) | upper;
+    if (insn.segment_prefix == GS) in.gpr[RSI] -= kData - base;
     in.gpr[RCX] = (rng() % 8 == 0 ? rng() % 5000 : rng() % 40) | (insn.address_size == 4 ? rng() << 32 : 0);
 }
 
 // Sets registers, and displacements unless `code` is empty, so that the instruction gets somewhere. False: it must not run.
-bool steer(Rng& rng, std::span<u8> code, const Instruction& insn, CpuImage& in, u64 at_rip) {
-    if (insn.segment_prefix == FS) return false;
-    if ((insn.flags & kRowString) != 0) steer_strings(rng, insn, in);
+bool steer(Rng& rng, std::span<u8> code, const Instruction& insn, CpuImage& in, u64 at_rip, const World& world,
+           Rules rules) {
+    const u64 base = world.data_base();
+    if (insn.segment_prefix == FS && rules == Rules::Hardware) return false;
+    if ((insn.flags & kRowString) != 0) steer_strings(rng, insn, in, base);
     if (has_memory(insn)) {
-        u64 target = address(rng, memory_size(insn));
+        u64 target = address(rng, memory_size(insn)) - base;
         // A locked access across cache lines makes the host's kernel slow the child down.
         if (insn.lock || insn.opcode == Opcode::XCHG) target &= ~u64{15};
         // Bit strings: the bit offset register moves the address.
@@ -366,32 +376,32 @@ bool steer(Rng& rng, std::span<u8> code, const Instruction& insn, CpuImage& in, 
                                  insn.opcode == Opcode::BTC);
         if (bit_string && rng() % 4 != 0) {
             in.gpr[insn.op[1].reg & 15] = static_cast<u64>(sign_extend(rng(), 13));
-            target = kData + 0x800 + (rng() % 0x1000 & (insn.lock ? ~u64{15} : ~u64{0}));
+            target = kData - base + 0x800 + (rng() % 0x1000 & (insn.lock ? ~u64{15} : ~u64{0}));
         }
         steer_memory(rng, code, insn, in, at_rip, target);
     }
     switch (insn.opcode) {
         case Opcode::LEAVE:
-        case Opcode::ENTER: in.gpr[RBP] = address(rng, 8); break;
-        case Opcode::XLAT: in.gpr[RBX] = address(rng, 1) - (in.gpr[RAX] & 0xff); break;
+        case Opcode::ENTER: in.gpr[RBP] = address(rng, 8) - base; break;
+        case Opcode::XLAT: in.gpr[RBX] = address(rng, 1) - base - (in.gpr[RAX] & 0xff); break;
         case Opcode::MASKMOVQ:
         case Opcode::MASKMOVDQU:
-        case Opcode::VMASKMOVDQU: in.gpr[RDI] = address(rng, 16); break;
+        case Opcode::VMASKMOVDQU: in.gpr[RDI] = address(rng, 16) - base; break;
         case Opcode::DIV:
         case Opcode::IDIV:
             if (rng() % 2 == 0) in.gpr[RDX] = rng() % 2 == 0 ? 0 : in.gpr[RDX] & 0xff;
             break;
         default: break;
     }
-    if (rng() % 16 == 0) in.gpr[RSP] = address(rng, 8);
+    if (rng() % 16 == 0) in.gpr[RSP] = address(rng, 8) - base;
     return true;
 }
 
 // A near branch into its own bytes would decode them anew, or never end.
-bool jumps_into_itself(const Instruction& insn, u64 at_rip) {
+bool jumps_into_itself(const Instruction& insn, u64 at_rip, u64 start) {
     if (insn.op[0].kind != OperandKind::Rel) return false;
     const u64 target = at_rip + insn.length + static_cast<u64>(insn.op[0].imm);
-    return target + kMaxCode > kCodeStart && target < kCodeStart + kMaxCode + 64;
+    return target + kMaxCode > start && target < start + kMaxCode + 64;
 }
 
 }  // namespace
@@ -426,7 +436,7 @@ TestCase undefined_encoding(Rng& rng) {
     constexpr u8 kPrefixes[] = {0x66, 0xf2, 0xf3, 0xf0, 0x48, 0x44, 0x41};
     for (;;) {
         TestCase test;
-        random_state(rng, test.in);
+        random_state(rng, test.in, worlds()[0], Rules::Hardware);
         test.length = kMaxInstructionLength;
         for (u8& b : std::span(test.code).first(test.length)) b = static_cast<u8>(rng());
         unsigned at = 0;
@@ -459,7 +469,7 @@ bool unknown_vex_extension(unsigned map, u8 opcode) {
 TestCase undefined_vex_encoding(Rng& rng) {
     for (;;) {
         TestCase test;
-        random_state(rng, test.in);
+        random_state(rng, test.in, worlds()[0], Rules::Hardware);
         test.length = kMaxInstructionLength;
         for (u8& b : std::span(test.code).first(test.length)) b = static_cast<u8>(rng());
         const auto map = static_cast<unsigned>(rng() % 3 + 1);
@@ -496,9 +506,10 @@ bool host_has(Feature feature) {
     return bit(regs[b.reg], b.bit);
 }
 
-Generator::Generator(std::span<const std::string> only, Mode mode) : mode_(mode) {
+Generator::Generator(std::span<const std::string> only, unsigned world, Rules rules)
+    : index_(static_cast<u8>(world)), world_(worlds()[world]), rules_(rules) {
     for (const Row& row : decode_rows::rows()) {
-        if (excluded(row, mode) || !host_has(row.feature)) continue;
+        if (excluded(row, world_.mode, rules) || !host_has(row.feature)) continue;
         if (!only.empty() && std::find(only.begin(), only.end(), opcode_name(row.opcode)) == only.end()) continue;
         rows_.push_back(&row);
     }
@@ -513,35 +524,37 @@ void Generator::fill_memory(Rng& rng, std::span<u8> memory) {
     }
 }
 
-TestCase Generator::make(u64 seed, bool sequences) const {
+bool Generator::append(Rng& rng, TestCase& test, bool last) const {
+    u8 bytes[48] = {};
+    encode(rng, *rows_[rng() % rows_.size()], world_.mode, rules_, bytes);
+    const u64 rip = test.in.rip + test.length;
+    const std::span<u8> code{bytes, kMaxInstructionLength};
+    Instruction insn;
+    if (decode(code, world_.mode, insn) != DecodeStatus::Ok || test.length + insn.length > kMaxCode) return false;
+    if (insn.lock && rules_ == Rules::Hardware && (!last || test.length != 0)) return false;
+    if (!steer(rng, code, insn, test.in, rip, world_, rules_) || jumps_into_itself(insn, rip, world_.start())) return false;
+    std::memcpy(&test.code[test.length], bytes, insn.length);
+    const bool first = test.length == 0;
+    test.length = static_cast<u8>(test.length + insn.length);
+    if (rules_ == Rules::Translators) return true;
+    // What an instruction leaves undefined must not reach the next one; nor may FNSTENV show pointers that the host keeps
+    // without selectors (CPUID.7.EBX[13]). POPF comes last: TF and AC would change what the rest does on the host.
+    const bool shows_pointers = insn.opcode == Opcode::FNSTENV || insn.opcode == Opcode::FNSAVE;
+    if (!first && shows_pointers) return false;
+    return last || (undefined_flags(insn, test.in, first) == 0 && insn.opcode != Opcode::POPF);
+}
+
+TestCase Generator::make(u64 seed, unsigned longest) const {
     Rng rng(seed * 0x9e3779b97f4a7c15 + 1);
     for (;;) {
         TestCase test;
         test.seed = seed;
-        test.compatibility = mode_ == Mode::Bits32;
-        random_state(rng, test.in);
-        unsigned wanted = sequences && rng() % 4 == 0 ? 2 + static_cast<unsigned>(rng() % 2) : 1;
+        test.world = index_;
+        random_state(rng, test.in, world_, rules_);
+        unsigned wanted = longest > 1 && rng() % 4 == 0 ? 2 + static_cast<unsigned>(rng() % (longest - 1)) : 1;
         bool ok = true;
-        while (wanted-- > 0 && ok) {
-            u8 bytes[48] = {};
-            encode(rng, *rows_[rng() % rows_.size()], mode_, bytes);
-            const u64 rip = test.in.rip + test.length;
-            Instruction insn;
-            ok = decode({bytes, kMaxInstructionLength}, mode_, insn) == DecodeStatus::Ok &&
-                 test.length + insn.length <= kMaxCode && !(insn.lock && (wanted != 0 || test.length != 0)) &&
-                 steer(rng, {bytes, kMaxInstructionLength}, insn, test.in, rip) && !jumps_into_itself(insn, rip);
-            if (!ok) break;
-            // What an instruction leaves undefined must not reach the next one; nor may FNSTENV show pointers that the host
-            // keeps without selectors (CPUID.7.EBX[13]).
-            const bool shows_pointers = insn.opcode == Opcode::FNSTENV || insn.opcode == Opcode::FNSAVE;
-            ok = (wanted == 0 || undefined_flags(insn, test.in, test.length == 0) == 0) &&
-                 (test.length == 0 || !shows_pointers);
-            // POPF comes last: TF and AC would change what the rest does on the host.
-            ok = ok && (wanted == 0 || insn.opcode != Opcode::POPF);
-            std::memcpy(&test.code[test.length], bytes, insn.length);
-            test.length = static_cast<u8>(test.length + insn.length);
-        }
-        if (test.compatibility) truncate(test.in);
+        while (wanted-- > 0 && ok) ok = append(rng, test, wanted == 0);
+        if (!world_.is64()) truncate(test.in);
         if (ok && test.length != 0) return test;
     }
 }
@@ -554,20 +567,21 @@ TestCase Generator::vary(const TestCase& test, u64 index) const {
     for (unsigned attempt = 0; attempt < kAttempts; ++attempt) {
         TestCase other = test;
         other.variant = index;
-        random_state(rng, other.in);
+        random_state(rng, other.in, world_, rules_);
         u64 rip = other.in.rip;
         bool ok = true;
         for (const Instruction& insn : list) {
-            steer(rng, {}, insn, other.in, rip);
+            steer(rng, {}, insn, other.in, rip, world_, rules_);
             rip += insn.length;
         }
         for (const Instruction& insn : list) {
-            if (&insn != &list.back()) ok = ok && undefined_flags(insn, other.in, &insn == &list.front()) == 0;
+            if (rules_ == Rules::Hardware && &insn != &list.back())
+                ok = ok && undefined_flags(insn, other.in, &insn == &list.front()) == 0;
         }
-        if (test.compatibility) truncate(other.in);
+        if (!world_.is64()) truncate(other.in);
         if (ok) return other;
     }
     return test;
 }
 
-}  // namespace tandem::instruction_test
+}  // namespace tandem::accel::diff

@@ -1,4 +1,4 @@
-#include "tests/instruction/host_cpu.h"
+#include "accel/diff/host_cpu.h"
 
 #include <asm/prctl.h>
 #include <sys/mman.h>
@@ -12,8 +12,9 @@
 
 #include <algorithm>
 #include <new>
+#include <vector>
 
-namespace tandem::instruction_test {
+namespace tandem::accel::diff {
 
 struct Shared {
     u32 count = 0;
@@ -96,8 +97,8 @@ void enter(ucontext_t& context, const TestCase& test) {
     for (unsigned i = 0; i < 16; ++i) gregs[kGregs[i]] = static_cast<greg_t>(test.in.gpr[i]);
     gregs[REG_RIP] = static_cast<greg_t>(test.in.rip);
     gregs[REG_EFL] = static_cast<greg_t>(test.in.rflags);
-    gregs[REG_CSGSFS] =
-        static_cast<greg_t>((static_cast<u64>(gregs[REG_CSGSFS]) & ~u64{0xffff}) | (test.compatibility ? kCode32 : kCode64));
+    gregs[REG_CSGSFS] = static_cast<greg_t>((static_cast<u64>(gregs[REG_CSGSFS]) & ~u64{0xffff}) |
+                                            (world_of(test).is64() ? kCode64 : kCode32));
     copy_fx(fx_of(context), test.in.fx);
     put_ymm(context, test.in);
 }
@@ -146,7 +147,7 @@ void on_exception(int, siginfo_t*, void* raw) {
     } else {
         const u32 index = child.shared->index;
         leave(context, static_cast<u32>(context.uc_mcontext.gregs[REG_TRAPNO]), child.shared->outcomes[index]);
-        if (child.shared->cases[index].compatibility) truncate(child.shared->outcomes[index].out);
+        if (!world_of(child.shared->cases[index]).is64()) truncate(child.shared->outcomes[index].out);
         child.shared->index = index + 1;
     }
     next(context);
@@ -244,7 +245,27 @@ Result<std::unique_ptr<HostCpu>> HostCpu::create() {
     close(done[1]);
     host->command_ = command[1];
     host->done_ = done[0];
+    host->compatibility_ = host->try_compatibility();
     return host;
+}
+
+std::string HostCpu::refusal(const World& world) const {
+    if (!world.is_linux_process()) return "a process of the host has no such state";
+    if (!world.is64() && !compatibility_) return "the host's kernel does not run 32-bit code";
+    return {};
+}
+
+// A kernel without IA-32 emulation has no 32-bit code segment: returning to it faults with the selector as error code.
+bool HostCpu::try_compatibility() {
+    TestCase test;
+    const auto world = world_by_name("user32-compatibility");
+    if (!world) return false;
+    test.world = static_cast<u8>(*world);
+    test.in.gpr[4] = kData + 0x1000;
+    const std::vector<u8> memory(kDataSize + kReadOnlySize);
+    Outcome outcome;
+    const auto ran = run({&test, 1}, memory, {&outcome, 1});
+    return ran.ok() && outcome.vector == 13 && outcome.error == 0 && outcome.out.rip == kCodeStart;
 }
 
 HostCpu::~HostCpu() {
@@ -271,4 +292,4 @@ Result<void> HostCpu::run(std::span<const TestCase> cases, std::span<const u8> m
     return {};
 }
 
-}  // namespace tandem::instruction_test
+}  // namespace tandem::accel::diff

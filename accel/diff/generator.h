@@ -5,29 +5,38 @@
 #include <span>
 #include <vector>
 
+#include "accel/diff/test_case.h"
 #include "cpu/x86/decode/rows.h"
-#include "tests/instruction/test_case.h"
 
-namespace tandem::instruction_test {
+namespace tandem::accel::diff {
 
 using Rng = std::mt19937_64;
 
+// Whether hardware is among the processors that are compared. It then runs as a process does, undefined results may not
+// reach a later instruction, and what a host's kernel or another processor model would answer differently is left out.
+enum class Rules : u8 { Hardware, Translators };
+
 class Generator {
 public:
-    // `mode`: Bits32 or Bits64. `only`: mnemonics to take (all when empty). Rows whose CPUID feature this host lacks are
+    // `world`: index into worlds(). `only`: mnemonics to take (all when empty). Rows whose CPUID feature this host lacks are
     // left out.
-    Generator(std::span<const std::string> only, cpu::x86::Mode mode);
+    Generator(std::span<const std::string> only, unsigned world, Rules rules);
 
     // Data memory to start from: integers, floating-point values and addresses.
     static void fill_memory(Rng& rng, std::span<u8> memory);
-    // The experiment of this seed: one instruction, or with `sequences` sometimes a few.
-    TestCase make(u64 seed, bool sequences) const;
+    // The experiment of this seed: one instruction, or sometimes up to `longest`.
+    TestCase make(u64 seed, unsigned longest) const;
     // The same code with other operands: `index` 0 is the experiment itself.
     TestCase vary(const TestCase& test, u64 index) const;
     [[nodiscard]] size_t rows() const { return rows_.size(); }
 
 private:
-    cpu::x86::Mode mode_;
+    // False: the experiment is spoilt.
+    bool append(Rng& rng, TestCase& test, bool last) const;
+
+    u8 index_;
+    const World& world_;
+    Rules rules_;
     std::vector<const cpu::x86::decode_rows::Row*> rows_;
 };
 
@@ -39,4 +48,4 @@ TestCase undefined_vex_encoding(Rng& rng);
 // True when the processor that this runs on has the feature.
 bool host_has(cpu::x86::Feature feature);
 
-}  // namespace tandem::instruction_test
+}  // namespace tandem::accel::diff

@@ -1,4 +1,4 @@
-#include "tests/instruction/bare_vcpu.h"
+#include "accel/diff/bare_vcpu.h"
 
 #include <cstring>
 #include <new>
@@ -6,7 +6,7 @@
 #include "base/bits.h"
 #include "cpu/x86/guest.h"
 
-namespace tandem::instruction_test {
+namespace tandem::accel::diff {
 
 using namespace cpu::x86;
 
@@ -80,14 +80,19 @@ BareVcpu::~BareVcpu() = default;
 Result<std::unique_ptr<BareVcpu>> BareVcpu::create(const jit::Options& options, u64 memory_size) {
     TANDEM_TRY_ASSIGN(CpuModel model, CpuModel::create("max"));
     std::unique_ptr<BareVcpu> bare(new BareVcpu(std::move(model)));
-    bare->storage_.resize(memory_size + kPage);
-    bare->memory_ = reinterpret_cast<u8*>(align_up(reinterpret_cast<u64>(bare->storage_.data()), kPage));
     TANDEM_TRY_ASSIGN(bare->translator_, jit::create_translator(*bare->guest_, *bare->bus_, options));
-    TANDEM_TRY(bare->translator_->add_slot({0, memory_size, bare->memory_, false}));
+    TANDEM_TRY_ASSIGN(bare->memory_, bare->add_memory(0, memory_size));
     TANDEM_TRY_ASSIGN(bare->vcpu_, bare->translator_->create_vcpu(nullptr));
     bare->state_ = new (bare->vcpu_->state()) TranslateState();
     bare->clear_state();
     return bare;
+}
+
+Result<u8*> BareVcpu::add_memory(u64 address, u64 size) {
+    storage_.push_back(std::make_unique<u8[]>(size + kPage));
+    auto* memory = reinterpret_cast<u8*>(align_up(reinterpret_cast<u64>(storage_.back().get()), kPage));
+    TANDEM_TRY(translator_->add_slot({address, size, memory, false}));
+    return memory;
 }
 
 void BareVcpu::clear_state() {
@@ -114,4 +119,4 @@ void BareVcpu::map(u64 root, u64& next_table, u64 linear, u64 physical, u64 bits
     }
 }
 
-}  // namespace tandem::instruction_test
+}  // namespace tandem::accel::diff

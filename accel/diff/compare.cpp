@@ -1,14 +1,15 @@
-#include "tests/instruction/compare.h"
+#include "accel/diff/compare.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/bits.h"
 #include "cpu/x86/decode/disassemble.h"
 
-namespace tandem::instruction_test {
+namespace tandem::accel::diff {
 
 using namespace cpu::x86;
 
@@ -96,18 +97,31 @@ constexpr const char* kNames[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "r
 
 class Differences {
 public:
+    explicit Differences(const Sides& sides) : sides_(sides) {}
     template <class T>
     void check(const std::string& what, const T& host, const T& tandem) {
-        if (host != tandem) lines_.push_back(fmt::format("{:<8} host {:>18x}   Tandem {:>18x}", what, host, tandem));
+        if (host == tandem) return;
+        lines_.push_back(fmt::format("{:<8} {} {:>18x}   {} {:>18x}", what, sides_.first, host, sides_.second, tandem));
     }
     void check(const std::string& what, std::span<const u8> host, std::span<const u8> tandem) {
         if (!std::equal(host.begin(), host.end(), tandem.begin(), tandem.end())) {
-            lines_.push_back(fmt::format("{:<8} host {}\n{:<8} Tandem {}", what, hex_bytes(host), "", hex_bytes(tandem)));
+            lines_.push_back(fmt::format("{:<8} {} {}\n{:<8} {} {}", what, sides_.first, hex_bytes(host), "", sides_.second,
+                                         hex_bytes(tandem)));
         }
+    }
+    void check(const std::string& what, const MemoryChange& host, const MemoryChange& tandem, u64 base) {
+        if (host == tandem) return;
+        check(what + ".at", base + host.offset, base + tandem.offset);
+        const auto shown = [](const MemoryChange& m) {
+            return std::span(m.bytes).first(std::min<size_t>(m.bytes.size(), m.end - m.offset));
+        };
+        check(what, shown(host), shown(tandem));
+        check(what + ".hash", host.hash, tandem.hash);
     }
     std::vector<std::string> take() { return std::move(lines_); }
 
 private:
+    Sides sides_;
     std::vector<std::string> lines_;
 };
 
@@ -252,6 +266,35 @@ void compare_fx(Differences& d, const FxImage& host, const FxImage& tandem) {
     }
 }
 
+// The fields of a struct with visit(), by name.
+struct FieldReader {
+    std::vector<std::pair<std::string, u64>> fields;
+    std::string prefix;
+
+    template <class T>
+    void operator()(const std::string& name, T& value) {
+        if constexpr (requires { value.visit(*this); }) {
+            const std::string before = std::exchange(prefix, prefix + name + ".");
+            value.visit(*this);
+            prefix = before;
+        } else if constexpr (requires { value.size(); }) {
+            for (size_t i = 0; i < value.size(); ++i) (*this)(fmt::format("{}{}", name, i), value[i]);
+        } else {
+            fields.emplace_back(prefix + name, static_cast<u64>(value));
+        }
+    }
+};
+
+void compare_system(Differences& d, const World& world, SystemImage first, SystemImage second) {
+    if (!first.present || !second.present || first == second) return;
+    FieldReader a, b;
+    first.visit(a);
+    second.visit(b);
+    for (size_t i = 0; i < a.fields.size(); ++i) d.check(a.fields[i].first, a.fields[i].second, b.fields[i].second);
+    d.check("tables", first.tables, second.tables, table_area(world.paging).at);
+    d.check("code", first.code, second.code, kCodePage);
+}
+
 void append_inputs(std::string& text, const TestCase& test) {
     const CpuImage& in = test.in;
     for (unsigned i = 0; i < 16; ++i)
@@ -297,43 +340,48 @@ u64 undefined_flags(const Instruction& insn, const CpuImage& in, bool first) {
     return flags;
 }
 
-std::vector<std::string> differences(const TestCase& test, const Outcome& host_in, const Outcome& tandem_in) {
-    Differences d;
-    if (open_fault(test, host_in, tandem_in)) return {};
-    Outcome host = host_in;
-    Outcome tandem = tandem_in;
+namespace {
+
+// Makes alike what is the hardware's choice. False: nothing can be compared.
+bool level(const TestCase& test, Outcome& host, Outcome& tandem) {
+    if (open_fault(test, host, tandem)) return false;
     level_strings(test, host, tandem);
-    if (faulted(test, host)) {
-        const auto at = host.out.rip - test.in.rip;
-        Instruction insn;
-        if (decode(std::span(test.code).subspan(at, test.length - at), mode_of(test), insn) == DecodeStatus::Ok) {
-            for (const Latitude& l : kOnFault) {
-                if (l.applies(insn, host, tandem)) l.level(host, tandem);
-            }
-        }
+    if (!faulted(test, host)) return true;
+    const auto at = host.out.rip - test.in.rip;
+    Instruction insn;
+    if (decode(std::span(test.code).subspan(at, test.length - at), mode_of(test), insn) != DecodeStatus::Ok) return true;
+    for (const Latitude& l : kOnFault) {
+        if (l.applies(insn, host, tandem)) l.level(host, tandem);
     }
+    return true;
+}
+
+}  // namespace
+
+std::vector<std::string> differences(const TestCase& test, const Outcome& first, const Outcome& second, const Sides& sides) {
+    Differences d(sides);
+    Outcome host = first;
+    Outcome tandem = second;
+    if (!sides.exact && !level(test, host, tandem)) return {};
     d.check("vector", host.vector, tandem.vector);
-    d.check("error", page_fault_error(host), page_fault_error(tandem));
+    d.check("error", sides.exact ? host.error : page_fault_error(host),
+            sides.exact ? tandem.error : page_fault_error(tandem));
     d.check("cr2", host.cr2, tandem.cr2);
     d.check("rip", host.out.rip, tandem.out.rip);
-    u64 ignored = 0;
+    u64 compared = ~u64{0};
     bool result_undefined = false;
-    const auto list = instructions(test);
-    for (const Instruction& insn : list) {
-        ignored |= undefined_flags(insn, test.in, &insn == &list.front());
-        result_undefined = result_undefined || undefined_result(insn, test.in);
+    if (!sides.exact) {
+        compared = kCompared;
+        const auto list = instructions(test);
+        for (const Instruction& insn : list) {
+            compared &= ~undefined_flags(insn, test.in, &insn == &list.front());
+            result_undefined = result_undefined || undefined_result(insn, test.in);
+        }
     }
-    d.check("rflags", host.out.rflags & kCompared & ~ignored, tandem.out.rflags & kCompared & ~ignored);
+    d.check("rflags", host.out.rflags & compared, tandem.out.rflags & compared);
     if (!result_undefined) {
         for (unsigned i = 0; i < 16; ++i) d.check(kNames[i], host.out.gpr[i], tandem.out.gpr[i]);
-        if (host.memory.hash != tandem.memory.hash) {
-            d.check("mem.at", kData + host.memory.offset, kData + tandem.memory.offset);
-            auto shown = [](const MemoryChange& m) {
-                return std::span(m.bytes).first(std::min<size_t>(m.bytes.size(), m.end - m.offset));
-            };
-            d.check("memory", shown(host.memory), shown(tandem.memory));
-            d.check("mem.hash", host.memory.hash, tandem.memory.hash);
-        }
+        if (host.memory.hash != tandem.memory.hash) d.check("memory", host.memory, tandem.memory, kData);
     }
     compare_fx(d, host.out.fx, tandem.out.fx);
     for (unsigned i = 0; i < 16; ++i) {
@@ -341,16 +389,33 @@ std::vector<std::string> differences(const TestCase& test, const Outcome& host_i
             d.check(fmt::format("ymm{}.{}", i, half + 2), host.out.ymm_high[i][half], tandem.out.ymm_high[i][half]);
         }
     }
+    if (sides.exact) compare_system(d, world_of(test), host.system, tandem.system);
     return d.take();
 }
 
-std::string report(const TestCase& test, const Outcome& host, const Outcome& tandem) {
+std::string report(const TestCase& test, const Outcome& first, const Outcome& second, const Sides& sides) {
     const std::span<const u8> code = std::span(test.code).first(test.length);
-    std::string text = fmt::format("seed {} variant {}: {}\n{}", test.seed, test.variant, hex_bytes(code),
-                                   disassemble(code, mode_of(test), test.in.rip));
+    std::string text = fmt::format("seed {} variant {}, {}: {}\n{}", test.seed, test.variant, world_of(test).name,
+                                   hex_bytes(code), disassemble(code, mode_of(test), test.in.rip));
     append_inputs(text, test);
-    for (const std::string& line : differences(test, host, tandem)) text += "  ! " + line + "\n";
+    for (const std::string& line : differences(test, first, second, sides)) text += "  ! " + line + "\n";
     return text;
 }
 
-}  // namespace tandem::instruction_test
+std::vector<std::string> catalogue() {
+    constexpr std::pair<u64, const char*> kFlags[] = {{CF, "CF"}, {PF, "PF"}, {AF, "AF"},
+                                                      {ZF, "ZF"}, {SF, "SF"}, {OF, "OF"}};
+    std::vector<std::string> lines;
+    for (const UndefinedRow& row : kUndefined) {
+        std::vector<std::string_view> names, flags;
+        for (const Opcode opcode : row.opcodes) names.push_back(opcode_name(opcode));
+        for (const auto& [bit, name] : kFlags) {
+            if ((row.flags & bit) != 0) flags.emplace_back(name);
+        }
+        lines.push_back(fmt::format("| {} | {} |", fmt::join(names, " "), fmt::join(flags, " ")));
+    }
+    for (const Latitude& l : kOnFault) lines.push_back(fmt::format("- {}", l.reason));
+    return lines;
+}
+
+}  // namespace tandem::accel::diff

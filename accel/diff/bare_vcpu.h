@@ -1,5 +1,5 @@
-// A processor without a board for tests of instructions: guest memory, page tables and one translated vCPU whose run ends at
-// the first exception instead of delivering it.
+// A processor without a board for experiments on instructions: guest memory, page tables and one translated vCPU whose run
+// ends at the first exception instead of delivering it.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,7 @@
 #include "cpu/x86/translate_state.h"
 #include "jit/runtime/translator.h"
 
-namespace tandem::instruction_test {
+namespace tandem::accel::diff {
 
 // Page-table entry bits (SDM volume 3, 4.5).
 enum PageBits : u64 {
@@ -31,6 +31,9 @@ public:
     ~BareVcpu();
     BareVcpu(const BareVcpu&) = delete;
     BareVcpu& operator=(const BareVcpu&) = delete;
+
+    // More RAM, elsewhere; its host memory.
+    Result<u8*> add_memory(u64 address, u64 size);
 
     [[nodiscard]] u8* memory() const { return memory_; }
     [[nodiscard]] cpu::x86::TranslateState& state() const { return *state_; }
@@ -52,11 +55,11 @@ private:
     std::unique_ptr<jit::Guest> guest_;
     std::unique_ptr<jit::Bus> bus_;
     std::unique_ptr<cpu::x86::Platform> platform_;
-    std::vector<u8> storage_;
+    std::vector<std::unique_ptr<u8[]>> storage_;
     u8* memory_ = nullptr;
     std::unique_ptr<jit::Translator> translator_;
     std::unique_ptr<jit::VcpuTranslator> vcpu_;
     cpu::x86::TranslateState* state_ = nullptr;
 };
 
-}  // namespace tandem::instruction_test
+}  // namespace tandem::accel::diff

@@ -1,0 +1,22 @@
+// Whether two engines are in the same state, and how they are not.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "accel/lockstep/image.h"
+#include "cpu/x86/state.h"
+
+namespace tandem::accel::lockstep {
+
+struct Names {
+    std::string first, second;
+};
+
+// One line for each register and each run of memory that differs, "what: first's value, second's value"; empty when they
+// agree. Memory is compared in `pages` only.
+std::vector<std::string> differences(const cpu::x86::State& first, const cpu::x86::State& second,
+                                     const devices::GuestMemory& first_memory, const devices::GuestMemory& second_memory,
+                                     const std::vector<u64>& pages, const Names& names);
+
+}  // namespace tandem::accel::lockstep

@@ -1,0 +1,203 @@
+#include "accel/lockstep/lockstep_vcpu.h"
+
+#include <fmt/format.h>
+
+#include "accel/lockstep/compare.h"
+#include "accel/lockstep/reproducer.h"
+#include "base/log.h"
+
+namespace tandem::accel::lockstep {
+namespace {
+
+using cpu::x86::State;
+
+constexpr u64 kStretch = 2'000'000;  // instructions, after which both are compared whatever happens
+constexpr u32 kHeldSignals = SignalWord::Nmi | SignalWord::Init | SignalWord::Sipi;
+
+// The follower's accesses have been traced already.
+class NoTrace {
+public:
+    NoTrace() : before_(log::g_categories.load()) {
+        if ((before_ & log::Exits) != 0) log::set_categories(before_ & ~u32{log::Exits});
+    }
+    ~NoTrace() {
+        if ((before_ & log::Exits) != 0) log::set_categories(before_);
+    }
+    NoTrace(const NoTrace&) = delete;
+    NoTrace& operator=(const NoTrace&) = delete;
+
+private:
+    u32 before_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<LockstepVcpu>> LockstepVcpu::create(Pair& pair, ExitHandler& machine) {
+    std::unique_ptr<LockstepVcpu> vcpu(new LockstepVcpu(pair, machine));
+    TANDEM_TRY_ASSIGN(vcpu->leader_, pair.leader->create_vcpu(0, vcpu->recorder_));
+    vcpu->exact_ = dynamic_cast<ExactVcpu*>(vcpu->leader_.get());
+    if (vcpu->exact_ == nullptr) {
+        return Error{Errc::Unsupported, fmt::format("engine '{}' does not count instructions", pair.options.leader.name)};
+    }
+    vcpu->exact_->track_writes(&vcpu->leader_pages_);
+    vcpu->exact_->set_random_source([recorder = &vcpu->recorder_] { return recorder->random(); });
+    vcpu->recorder_.attach(*vcpu->leader_, *vcpu->exact_,
+                           {pair.machine, &pair.leader_memory, &pair.agreed, &vcpu->leader_pages_});
+    return vcpu;
+}
+
+LockstepVcpu::~LockstepVcpu() {
+    if (exact_ != nullptr) exact_->track_writes(nullptr);
+}
+
+void LockstepVcpu::request_exit() {
+    requested_ = true;
+    leader_->request_exit();
+}
+
+void LockstepVcpu::wait_for_event() {
+    if ((signals_.peek() & kHeldSignals) == 0) leader_->wait_for_event();
+}
+
+void LockstepVcpu::raise(u32 bits) {
+    signals_.raise(bits);
+    leader_->request_exit();
+}
+
+void LockstepVcpu::raise_sipi(u8 vector) {
+    signals_.raise_sipi(vector);
+    leader_->request_exit();
+}
+
+Result<void> LockstepVcpu::import_state(const cpu::ArchState& in) {
+    take_device_writes();
+    TANDEM_TRY(leader_->import_state(in));
+    TANDEM_TRY(pair_.follower->vcpu().import_state(in));
+    state_known_ = false;
+    return {};
+}
+
+Result<void> LockstepVcpu::take_signals() {
+    if ((signals_.peek() & kHeldSignals) == 0) return {};
+    const u32 taken = signals_.take(kHeldSignals);
+    for (Vcpu* vcpu : {leader_.get(), &pair_.follower->vcpu()}) {
+        if ((taken & SignalWord::Nmi) != 0) vcpu->raise_nmi();
+        if ((taken & SignalWord::Init) != 0) vcpu->raise_init();
+        if ((taken & SignalWord::Sipi) != 0) vcpu->raise_sipi(static_cast<u8>(taken >> SignalWord::kSipiVectorShift));
+    }
+    state_known_ = false;
+    return {};
+}
+
+void LockstepVcpu::take_device_writes() {
+    std::vector<u8> bytes;
+    for (const auto& [address, size] : recorder_.take_device_writes()) {
+        bytes.resize(size);
+        if (!pair_.machine->read(address, bytes.data(), size)) continue;
+        pair_.leader_memory.write(address, bytes.data(), size);
+        pair_.follower->memory().write(address, bytes.data(), size);
+        pair_.agreed.write(address, bytes.data(), size);
+    }
+}
+
+Exit LockstepVcpu::go(bool stepping) {
+    for (;;) {
+        if (!stepping && requested_.exchange(false)) return RequestedExit{};
+        if (!failed_.empty()) return InternalErrorExit{failed_};
+        auto exit = stretch(stepping);
+        if (!exit) {
+            failed_ = exit.error().message;
+            return InternalErrorExit{failed_};
+        }
+        if (auto* halt = std::get_if<HaltExit>(&*exit)) halt->requested = requested_.exchange(false);
+        if (stepping || !std::holds_alternative<RequestedExit>(*exit)) return std::move(*exit);
+    }
+}
+
+Result<Exit> LockstepVcpu::stretch(bool stepping) {
+    TANDEM_TRY(take_signals());
+    take_device_writes();
+    if (!state_known_) {
+        TANDEM_TRY_ASSIGN(agreed_state_, state_of(*leader_));
+        cpu::ArchState other;  // exporting takes INIT and SIPI
+        TANDEM_TRY(pair_.follower->vcpu().export_state(other));
+        state_known_ = true;
+    }
+    recorder_.begin();
+    const u64 base = exact_->instructions();
+    exact_->set_instruction_limit(base + kStretch);
+    Exit exit = stepping ? leader_->step() : leader_->run();
+    const u64 count = exact_->instructions() - base;
+    recorder_.publish();
+    if (count == 0 && recorder_.journal().empty() && leader_pages_.empty() && !stepping) return exit;
+
+    Replayer& replayer = pair_.follower->replayer();
+    {
+        const NoTrace quiet;
+        (void)pair_.follower->follow(recorder_.journal(), count);
+        replayer.finish();
+    }
+    ++pair_.stretches;
+    pair_.instructions += count;
+    TANDEM_TRY_ASSIGN(State now, state_of(*leader_));
+    std::vector<u64> pages = leader_pages_;
+    TANDEM_TRY_ASSIGN(const auto found, compare(now, pages));
+    if (!found.empty()) return explain(found, count);
+    for (const u64 page : pages) copy_page(pair_.leader_memory, pair_.agreed, page);
+    pair_.pages += pages.size();
+    agreed_state_ = std::move(now);
+    leader_pages_.clear();
+    exact_->forget_writes();
+    pair_.follower->forget();
+    return exit;
+}
+
+// `pages`: those the leader wrote; afterwards those that either did.
+Result<std::vector<std::string>> LockstepVcpu::compare(const State& now, std::vector<u64>& pages) {
+    const Names names{pair_.options.leader.name, pair_.options.follower.name};
+    std::vector<std::string> lines;
+    const Replayer& replayer = pair_.follower->replayer();
+    if (!replayer.complaint().empty()) {
+        lines.push_back(fmt::format("{}: {}", names.second, replayer.complaint()));
+    } else if (!replayer.exhausted()) {
+        const Event& e = recorder_.journal()[replayer.position()];
+        lines.push_back(fmt::format("{}: {}, which {} does not do", names.first,
+                                    e.kind == Event::Kind::Access ? describe(e.exit) : name_of(e.kind), names.second));
+    }
+    const std::vector<u64> written = pair_.follower->written();
+    pages.insert(pages.end(), written.begin(), written.end());
+    tidy(pages);
+    TANDEM_TRY_ASSIGN(const State other, pair_.follower->state());
+    const auto found = differences(now, other, pair_.leader_memory, pair_.follower->memory(), pages, names);
+    lines.insert(lines.end(), found.begin(), found.end());
+    return lines;
+}
+
+Exit LockstepVcpu::explain(const std::vector<std::string>& found, u64 count) {
+    const NoTrace quiet;
+    const LockstepOptions& o = pair_.options;
+    const Names names{o.leader.name, o.follower.name};
+    Stretch whole;
+    whole.state = agreed_state_;
+    whole.journal = recorder_.journal();
+    whole.count = count;
+    whole.tsc_hz = recorder_.tsc_hz();
+    Investigation investigation(o.leader, o.follower, pair_.agreed);
+    auto finding = investigation.run(whole);
+    if (!finding) {
+        failed_ = fmt::format("{} and {} differ ({}), and looking for the place failed: {}", names.first, names.second,
+                              found.front(), finding.error().message);
+        return InternalErrorExit{failed_};
+    }
+    if (!finding->reproduced) finding->differences = found;
+    const std::string text = report(*finding, names);
+    log::write(text);
+    const Case c{o.cpu, names, finding->stretch};
+    const auto saved = save_case(o.directory, c, investigation.memory(), text);
+    failed_ = fmt::format("{} and {} differ{}; {}", names.first, names.second,
+                          finding->reproduced ? fmt::format(" at {:#x}", finding->trail.back()) : "",
+                          saved ? fmt::format("'tandem replay {}' shows it again", o.directory) : saved.error().message);
+    return InternalErrorExit{failed_};
+}
+
+}  // namespace tandem::accel::lockstep

@@ -1,0 +1,81 @@
+// The machine as the engine that leads sees it: accesses go to the machine, and what it answers into the journal. Between
+// the machine's memory, on which devices work, and the leader's own, changes are carried over where the leader can see the
+// difference: at its accesses, and where it takes an interrupt.
+#pragma once
+
+#include <array>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+
+#include "accel/exact.h"
+#include "accel/lockstep/image.h"
+#include "accel/lockstep/journal.h"
+
+namespace tandem::accel::lockstep {
+
+class Recorder final : public ExitHandler, public devices::CpuInterruptController {
+public:
+    // `machine` must outlive it; exits are handled in the name of `outer`.
+    Recorder(ExitHandler& machine, Vcpu& outer) : machine_(machine), outer_(outer) {}
+
+    struct Memories {
+        devices::GuestMemory* machine = nullptr;
+        devices::GuestMemory* leader = nullptr;
+        const devices::GuestMemory* agreed = nullptr;  // as the stretch began
+        std::vector<u64>* written = nullptr;           // pages, by the leader
+    };
+    // Before the first stretch.
+    void attach(Vcpu& leader, ExactVcpu& exact, const Memories& memories);
+
+    // A stretch begins: an empty journal.
+    void begin();
+    [[nodiscard]] const Journal& journal() const { return journal_; }
+    // Carries what devices have written into the leader's memory and the journal, and what the leader has written into the
+    // machine's memory, byte by byte, so that what devices write beside it stays.
+    void publish();
+
+    // A device wrote the machine's memory. Any thread.
+    void device_wrote(u64 address, u64 size);
+    // What devices have written since they were last asked.
+    std::vector<std::pair<u64, u64>> take_device_writes();
+
+    u64 random();
+
+    // ExitHandler
+    void handle(Vcpu& vcpu, Exit& exit) override;
+    devices::CpuInterruptController& interrupt_controller(unsigned) override { return *this; }
+    u64 tsc(unsigned index) override;
+    void tsc_offset_changed(unsigned index, u64 offset) override { machine_.tsc_offset_changed(index, offset); }
+    void fpu_error(unsigned index) override { machine_.fpu_error(index); }
+    u64 tsc_hz() override { return machine_.tsc_hz(); }
+    unsigned cpu_count() override { return machine_.cpu_count(); }
+
+    // CpuInterruptController
+    [[nodiscard]] bool interrupt_pending() const override;
+    int acknowledge() override;
+    [[nodiscard]] u8 cr8() const override;
+    void set_cr8(u8 value) override;
+
+private:
+    using Page = std::array<u8, kPage>;
+
+    void note(Event::Kind kind, u64 value) const;
+    void take_in();
+    // A page as leader and machine both had it last.
+    Page& published(u64 page);
+
+    ExitHandler& machine_;
+    Vcpu& outer_;
+    Vcpu* leader_ = nullptr;
+    ExactVcpu* exact_ = nullptr;
+    Memories memories_;
+    mutable Journal journal_;  // reading CR8 is an event too
+    u64 base_ = 0;
+    std::unordered_map<u64, Page> published_;
+
+    std::mutex lock_;  // guards what follows; a leaf
+    std::vector<std::pair<u64, u64>> device_writes_;
+};
+
+}  // namespace tandem::accel::lockstep

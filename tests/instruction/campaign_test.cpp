@@ -1,0 +1,145 @@
+// Differential campaigns: their parts equal the whole, they can be interrupted, and what they find is made small.
+#include <catch2/catch.hpp>
+
+#include "accel/diff/campaign.h"
+
+namespace tandem::accel::diff {
+namespace {
+
+CampaignOptions options(u64 count) {
+    CampaignOptions o;
+    o.engines = {"interp", "baseline"};
+    o.count = count;
+    return o;
+}
+
+Results run(const CampaignOptions& o, Results results = {}, u64 stop_after = ~u64{0}) {
+    auto campaign = Campaign::create(o);
+    REQUIRE(campaign.ok());
+    results.campaign = (*campaign)->describe();
+    const auto ran =
+        (*campaign)->run(results, [&](const CampaignProgress& p, const std::string&) { return p.done < stop_after; });
+    REQUIRE(ran.ok());
+    return results;
+}
+
+std::string error_of(const CampaignOptions& o) {
+    auto campaign = Campaign::create(o);
+    return campaign ? "" : campaign.error().message;
+}
+
+// Results of shard `shard` of two: streams 0 to 511 differ where they are a multiple of 100.
+Results half(u64 shard) {
+    Results r;
+    r.campaign = Json{{"seed", 1}, {"count", 512}, {"shard", shard}, {"shards", 2}};
+    r.streams = 256;
+    for (u64 stream = shard * 256; stream < (shard + 1) * 256; ++stream) {
+        if (stream % 100 != 0) continue;
+        r.add({stream, "ADC rflags", "user64"});
+        r.findings.try_emplace("ADC rflags", Json{{"type", "finding"}, {"kind", "ADC rflags"}, {"stream", stream}});
+    }
+    return r;
+}
+
+}  // namespace
+
+TEST_CASE("Tiers agree on streams in every machine state", "[diff]") {
+    const Results r = run(options(6'000));
+    INFO(r.summary());
+    CHECK(r.streams == 6'000);
+    CHECK(r.differences.empty());
+}
+
+TEST_CASE("Merged shards equal one run", "[diff]") {
+    const Results whole = run(options(3'000));
+    std::vector<Results> parts;
+    for (u64 i = 0; i < 3; ++i) {
+        CampaignOptions o = options(3'000);
+        o.shard = i;
+        o.shards = 3;
+        auto read = parse_results(run(o).text());
+        REQUIRE(read.ok());
+        parts.push_back(std::move(read).value());
+    }
+    auto merged = merge(std::move(parts));
+    REQUIRE(merged.ok());
+    CHECK(merged->text() == whole.text());
+}
+
+TEST_CASE("Merging keeps the finding of the first stream of a kind", "[diff]") {
+    auto merged = merge({half(1), half(0)});
+    REQUIRE(merged.ok());
+    CHECK(merged->streams == 512);
+    REQUIRE(merged->differences.size() == 6);
+    CHECK(merged->findings.at("ADC rflags").at("stream") == 0);
+    CHECK(merged->text().find(R"("stream":0)") < merged->text().find(R"("stream":500)"));
+}
+
+TEST_CASE("What is not the whole of one campaign is not merged", "[diff]") {
+    CHECK_FALSE(merge({half(0)}).ok());
+    CHECK_FALSE(merge({half(0), half(0)}).ok());
+    Results unfinished = half(1);
+    unfinished.streams = 128;
+    CHECK_FALSE(merge({half(0), unfinished}).ok());
+    Results foreign = half(1);
+    foreign.campaign["seed"] = 2;
+    CHECK_FALSE(merge({half(0), foreign}).ok());
+}
+
+TEST_CASE("An interrupted campaign goes on where it stopped", "[diff]") {
+    const Results first = run(options(2'000), {}, 700);
+    CHECK(first.streams == 768);
+    auto read = parse_results(header_line(first.campaign) + checkpoint_line(first) + R"({"type":"differ)");
+    REQUIRE(read.ok());
+    CHECK(run(options(2'000), *read).text() == run(options(2'000)).text());
+}
+
+TEST_CASE("Damaged results are named by line", "[diff]") {
+    const auto read = parse_results("{\"type\":\"campaign\"}\nnonsense\n{}\n");
+    REQUIRE_FALSE(read.ok());
+    CHECK(read.error().message.find("line 2") != std::string::npos);
+}
+
+TEST_CASE("A campaign's bad options are named", "[diff]") {
+    CampaignOptions o = options(10);
+    o.engines = {"interp", "bochs"};
+    CHECK(error_of(o).find("bochs") != std::string::npos);
+    o.engines = {"interp", "interp"};
+    CHECK(error_of(o).find("twice") != std::string::npos);
+    o = options(10);
+    o.states = {"user65"};
+    CHECK(error_of(o).find("user65") != std::string::npos);
+    o = options(10);
+    o.shard = 2;
+    o.shards = 2;
+    CHECK(error_of(o).find("--shard") != std::string::npos);
+    o = options(10);
+    o.only = {"FROB"};
+    CHECK(error_of(o).find("--only") != std::string::npos);
+}
+
+TEST_CASE("A difference is reduced to the instruction and the register it needs", "[diff]") {
+    const Generator generator({}, 0, Rules::Translators);
+    Experiment whole;
+    u64 seed = 0;
+    do {
+        whole.test = generator.make(++seed, 8);
+    } while (instructions(whole.test).size() < 4);
+    whole.memory.resize(kDataSize + kReadOnlySize);
+    Rng rng(1);
+    Generator::fill_memory(rng, whole.memory);
+    whole.test.in.gpr[3] = 0x1234;
+    const auto wanted = instructions(whole.test)[2].opcode;
+    const u8 byte = whole.memory[0x1003] = 0x5a;
+    const Experiment small = reduce(whole, [&](const Experiment& e) {
+        bool there = false;
+        for (const auto& insn : instructions(e.test)) there = there || insn.opcode == wanted;
+        return there && e.test.in.gpr[3] == 0x1234 && e.memory[0x1003] == byte;
+    });
+    REQUIRE(instructions(small.test).size() == 1);
+    CHECK(instructions(small.test)[0].opcode == wanted);
+    CHECK(small.test.in.gpr[0] == 0);
+    CHECK(std::count(small.memory.begin(), small.memory.end(), 0) >= std::ptrdiff_t{kDataSize + kReadOnlySize - 8});
+}
+
+}  // namespace tandem::accel::diff

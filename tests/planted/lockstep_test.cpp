@@ -1,0 +1,187 @@
+// Two engines in lockstep on a small machine: they agree; with a planted fault the instruction is found, named and saved.
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <catch2/catch.hpp>
+#include <filesystem>
+
+#include "accel/jit/x86_jit.h"
+#include "accel/lockstep/lockstep.h"
+#include "accel/lockstep/reproducer.h"
+#include "accel/run_loop.h"
+#include "base/plant.h"
+#include "cpu/x86/state.h"
+
+namespace tandem::accel::lockstep {
+namespace {
+
+using plant::Fault;
+
+constexpr u64 kCode = 0x1000, kHandler = 0x800;
+
+EngineSpec engine(const std::string& name, jit::Tier tier) {
+    return {name, [tier](u32 max_block) {
+                jit::Options options;
+                options.tier = tier;
+                options.count_instructions = true;
+                if (max_block != 0) options.max_block_insns = max_block;
+                return create_jit_accelerator(*cpu::x86::CpuModel::create("max"), options);
+            }};
+}
+
+// Port 0x10 reads as a number that changes, port 0x20 requests an interrupt, port 0x30 has the machine write memory.
+class Board final : public ExitHandler, devices::CpuInterruptController {
+public:
+    devices::GuestMemory memory;
+    Vcpu* vcpu = nullptr;
+    u64 clock = 0, written = 0, interrupts = 0;
+
+    void handle(Vcpu&, Exit& exit) override {
+        auto* port = std::get_if<PortExit>(&exit);
+        if (port == nullptr) return;
+        if (!port->write) port->data = static_cast<u32>(clock += 0x1234567);
+        if (port->write && port->port == 0x20) {
+            waiting_ = true;
+            vcpu->set_line(devices::CpuLine::Interrupt, true);
+        }
+        if (port->write && port->port == 0x30) {
+            const u64 bytes = ++written * 0x0101010101010101;
+            memory.write(0x3000, &bytes, sizeof bytes);
+        }
+    }
+    devices::CpuInterruptController& interrupt_controller(unsigned) override { return *this; }
+    u64 tsc(unsigned) override { return clock += 77; }
+    [[nodiscard]] bool interrupt_pending() const override { return waiting_; }
+    int acknowledge() override {
+        waiting_ = false;
+        ++interrupts;
+        vcpu->set_line(devices::CpuLine::Interrupt, false);
+        return 0x40;
+    }
+    [[nodiscard]] u8 cr8() const override { return 0; }
+    void set_cr8(u8) override {}
+
+private:
+    bool waiting_ = false;
+};
+
+struct Run {
+    Exit exit;
+    Board board;
+    u64 counter = 0;  // of the interrupt handler
+    std::string directory =
+        fmt::format("{}/tandem-lockstep-{}", std::filesystem::temp_directory_path().string(), ::getpid());
+};
+
+// Real mode. 200 rounds of: IN, mixing by ADC, MOVSX, IMUL, SAR and RDTSC and RDRAND, an interrupt, a device's write that is
+// read back, stores; then HLT with interrupts off.
+constexpr u8 kProgram[] = {
+    0xfb,                          // 1000 sti
+    0xb9, 0xc8, 0x00,              // 1001 mov cx, 200
+    0xe5, 0x10,                    // 1004 in ax, 0x10
+    0x01, 0xc3,                    // 1006 add bx, ax
+    0x66, 0x11, 0xc3,              // 1008 adc ebx, eax
+    0x11, 0xdf,                    // 100b adc di, bx
+    0x66, 0x0f, 0xbe, 0xd3,        // 100d movsx edx, bl
+    0x66, 0x0f, 0xaf, 0xda,        // 1011 imul ebx, edx
+    0x70, 0x00,                    // 1015 jo next
+    0x66, 0xc1, 0xfa, 0x03,        // 1017 sar edx, 3
+    0x66, 0x89, 0x16, 0x00, 0x20,  // 101b mov [0x2000], edx
+    0xe7, 0x20,                    // 1020 out 0x20, ax
+    0xe7, 0x30,                    // 1022 out 0x30, ax
+    0x66, 0x03, 0x1e, 0x00, 0x30,  // 1024 add ebx, [0x3000]
+    0x51,                          // 1029 push cx
+    0x0f, 0x31,                    // 102a rdtsc
+    0x0f, 0xc7, 0xf6,              // 102c rdrand si
+    0x59,                          // 102f pop cx
+    0x66, 0x89, 0x1e, 0x10, 0x20,  // 1030 mov [0x2010], ebx
+    0xe2, 0xcd,                    // 1035 loop 1004
+    0xfa,                          // 1037 cli
+    0xf4,                          // 1038 hlt
+};
+// inc word [0x2020]; iret
+constexpr u8 kInterruptHandler[] = {0xff, 0x06, 0x20, 0x20, 0xcf};
+
+void run(Run& r, jit::Tier first, jit::Tier second) {
+    REQUIRE(r.board.memory.add("ram", 0, 0x100000).ok());
+    auto made = create_lockstep_accelerator({engine("first", first), engine("second", second), "max", r.directory});
+    REQUIRE(made.ok());
+    REQUIRE((*made)->map_memory(r.board.memory).ok());
+    auto vcpu = (*made)->create_vcpu(0, r.board);
+    REQUIRE(vcpu.ok());
+    r.board.vcpu = vcpu->get();
+    r.board.memory.write(kCode, kProgram, sizeof kProgram);
+    r.board.memory.write(kHandler, kInterruptHandler, sizeof kInterruptHandler);
+    const u32 vector = kHandler;
+    r.board.memory.write(0x40 * 4, &vector, sizeof vector);
+    cpu::x86::State state;
+    cpu::x86::reset(state, true);
+    state.seg[cpu::x86::CS].base = state.seg[cpu::x86::CS].selector = 0;
+    state.rip = kCode;
+    state.gpr[cpu::x86::RSP] = 0x7000;
+    REQUIRE((*vcpu)->import_state(state).ok());
+    for (;;) {
+        r.exit = (*vcpu)->run();
+        if (!std::holds_alternative<RequestedExit>(r.exit)) break;
+    }
+    r.board.memory.read(0x2020, &r.counter, 2);
+}
+
+}  // namespace
+
+TEST_CASE("Two engines in lockstep take the same interrupts, answers and device writes", "[lockstep]") {
+    for (const auto& [first, second] :
+         {std::pair{jit::Tier::Interp, jit::Tier::Baseline}, {jit::Tier::Baseline, jit::Tier::Interp}}) {
+        Run r;
+        run(r, first, second);
+        if (const auto* error = std::get_if<InternalErrorExit>(&r.exit)) FAIL(error->why);
+        CHECK(std::holds_alternative<HaltExit>(r.exit));
+        CHECK(r.board.interrupts == 200);
+        CHECK(r.counter == 200);
+        CHECK(r.board.written == 200);
+    }
+}
+
+TEST_CASE("Lockstep finds a planted fault, names its instruction and saves it", "[lockstep][planted]") {
+    struct Row {
+        Fault fault;
+        u64 address;
+    };
+    const Row kRows[] = {{Fault::MovsxZeroes, 0x100d}, {Fault::ImulOverflow, 0x1011}, {Fault::SarShiftsZeroes, 0x1017}};
+    for (const Row& row : kRows) {
+        plant::select(row.fault);
+        Run r;
+        run(r, jit::Tier::Interp, jit::Tier::Baseline);
+        INFO(plant::name(row.fault));
+        const auto* error = std::get_if<InternalErrorExit>(&r.exit);
+        REQUIRE(error != nullptr);
+        CHECK(error->why.find(fmt::format("{:#x}", row.address)) != std::string::npos);
+        devices::GuestMemory memory;
+        auto saved = load_case(r.directory, memory);
+        REQUIRE(saved.ok());
+        CHECK(saved->stretch.state.rip == row.address);
+        CHECK(saved->stretch.count == 1);
+        const EngineSpec wrong = engine("second", jit::Tier::Baseline), right = engine("first", jit::Tier::Interp);
+        Investigation again(right, wrong, memory);
+        REQUIRE(again.make_sides(saved->stretch).ok());
+        auto found = again.compare(saved->stretch, saved->stretch.count);
+        plant::select(Fault::None);
+        REQUIRE(found.ok());
+        CHECK_FALSE(found->empty());
+        auto mended = again.make_sides(saved->stretch);
+        REQUIRE(mended.ok());
+        auto same = again.compare(saved->stretch, saved->stretch.count);
+        REQUIRE(same.ok());
+        CHECK(same->empty());
+        std::filesystem::remove_all(r.directory);
+    }
+}
+
+TEST_CASE("A reproducer that is not one is named", "[lockstep]") {
+    devices::GuestMemory memory;
+    const auto none = load_case("/nonexistent", memory);
+    REQUIRE_FALSE(none.ok());
+    CHECK(none.error().message.find("/nonexistent") != std::string::npos);
+}
+
+}  // namespace tandem::accel::lockstep
