@@ -110,6 +110,11 @@ Result<machines::MachineConfig> configure(const Options& options, const devices:
     config.firmware_directories = options.firmware_directories;
     config.pause_at_shutdown = options.no_shutdown;
     config.start_paused = options.start_paused;
+    config.rtc = options.rtc;
+    config.boot = options.boot;
+    config.on_panic = options.on_panic;
+    config.uuid = options.uuid;
+    config.smbios = options.smbios;
     TANDEM_TRY(open_drives(options, config));
     TANDEM_TRY(open_chardevs(options, config, events));
     TANDEM_TRY(open_networks(options, config));
@@ -151,6 +156,7 @@ int report(const machines::Outcome& outcome) {
         case Kind::Shutdown:
             log::error("the guest's processor shut down (triple fault): {}", outcome.detail);
             return kShutdown;
+        case Kind::Panic: return static_cast<int>(outcome.status);
         case Kind::GuestExit: return static_cast<int>(outcome.status & 0xff);
         case Kind::InternalError: log::error("internal error: {}", outcome.detail); return kInternalError;
         default: return kSuccess;

@@ -42,12 +42,13 @@ Opened open_tap(PropertyList& p) {
     devices::TapOptions o;
     o.interface = p.take("ifname");
     if (o.interface.empty()) return invalid("tap: needs ifname=NAME");
-    for (const char* key : {"script", "downscript"}) {
-        const std::string value = p.take(key, "no");
-        if (value != "no" && !value.empty())
-            return invalid(fmt::format("tap: {}={} is not supported (known: no)", key, value));
-    }
-    TANDEM_TRY(p.finish("tap", "ifname, script=no, downscript=no"));
+    const auto script = [&p](const char* key) {
+        std::string path = p.take(key, "no");
+        return path == "no" ? std::string{} : path;
+    };
+    o.script = script("script");
+    o.down_script = script("downscript");
+    TANDEM_TRY(p.finish("tap", "ifname, script, downscript"));
     return devices::create_tap(o);
 }
 

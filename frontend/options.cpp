@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "frontend/config_file.h"
+#include "frontend/options_platform.h"
 
 namespace tandem::frontend {
 namespace {
@@ -201,18 +202,6 @@ Result<void> set_name(Options& o, std::string_view value) {
     return p.finish("-name", "guest");
 }
 
-// The real-time clock shows the host's time in UTC.
-Result<void> set_rtc(Options&, std::string_view value) {
-    PropertyList p = parse_properties(value, false);
-    const std::string base = p.take("base", "utc");
-    const std::string clock = p.take("clock", "host");
-    const std::string drift = p.take("driftfix", "slew");
-    if (base != "utc") return invalid(fmt::format("base={} is not supported (known: utc)", base));
-    if (clock != "host") return invalid(fmt::format("clock={} is not supported (known: host)", clock));
-    if (drift != "slew" && drift != "none") return invalid(fmt::format("unknown driftfix '{}' (known: none, slew)", drift));
-    return p.finish("-rtc", "base, clock, driftfix");
-}
-
 Result<void> set_uuid(Options& o, std::string_view value) {
     bool good = value.size() == 36;
     for (std::size_t i = 0; good && i < value.size(); ++i) {
@@ -221,32 +210,6 @@ Result<void> set_uuid(Options& o, std::string_view value) {
     }
     if (!good) return invalid(fmt::format("'{}' is not a UUID (xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx)", value));
     o.uuid = value;
-    return {};
-}
-
-// What the guest does, and what becomes of the machine.
-Result<void> set_run_action(Options& o, std::string_view value) {
-    struct Row {
-        std::string_view event, action;
-        bool Options::* field;
-        bool set;
-    };
-    static constexpr Row kActions[] = {{"reboot", "reset", &Options::no_reboot, false},
-                                       {"reboot", "shutdown", &Options::no_reboot, true},
-                                       {"shutdown", "poweroff", &Options::no_shutdown, false},
-                                       {"shutdown", "pause", &Options::no_shutdown, true}};
-    for (const auto& [event, action] : parse_properties(value, false).items) {
-        bool known = false;
-        for (const Row& row : kActions) {
-            if (row.event != event || row.action != action) continue;
-            o.*row.field = row.set;
-            known = true;
-        }
-        if (!known) {
-            return invalid(
-                fmt::format("'{}={}' is unknown (known: reboot=reset|shutdown, shutdown=poweroff|pause)", event, action));
-        }
-    }
     return {};
 }
 
@@ -279,7 +242,7 @@ Result<void> set_monitor_mode(Options& o, std::string_view value) {
 }
 
 constexpr std::array kRows{
-    OptionRow{"machine", "TYPE[,accel=NAME]", "Board to emulate; 'help' lists them.", set_machine},
+    OptionRow{"machine", "TYPE[,accel=NAME][,hpet=on|off]", "Board to emulate; 'help' lists them.", set_machine},
     OptionRow{"accel", "NAME[,PROP=VALUE...]",
               "Engine: kvm with handoff=on|off (the translator executes what KVM cannot), or jit (also called tcg) with "
               "tier=interp|baseline|llvm|auto, baseline-threshold=N, "
@@ -306,6 +269,11 @@ constexpr std::array kRows{
               "cache=writeback|none|writethrough|directsync|unsafe, aio=threads|io_uring|native, discard=unmap|ignore, "
               "detect-zeroes=off|on|unmap.",
               add_drive},
+    OptionRow{
+        "blockdev", "driver=DRIVER,node-name=NAME[,PROP=VALUE...]",
+        "A disk for a -device drive=NAME, in properties or JSON: driver=file,filename=PATH, or driver=nbd,server.path=PATH, "
+        "or driver=FORMAT,file=NODE on one of these.",
+        add_blockdev},
     OptionRow{"hda", "FILE", "The same as -drive file=FILE, for a raw image; also -hdb, -hdc, -hdd.", add_disk},
     OptionRow{"hdb", "FILE", "Another disk.", add_disk},
     OptionRow{"hdc", "FILE", "Another disk.", add_disk},
@@ -320,7 +288,7 @@ constexpr std::array kRows{
               add_properties<&Options::chardevs>},
     OptionRow{"netdev", "user|tap,id=ID[,PROP=VALUE...]",
               "Network for a -device virtio-net-pci,netdev=ID: user (NAT; hostfwd=tcp:[HOST]:PORT-[GUEST]:PORT, net=, "
-              "restrict=on, ...) or tap,ifname=NAME.",
+              "restrict=on, ...) or tap,ifname=NAME[,script=PATH][,downscript=PATH].",
               add_properties<&Options::netdevs>},
     OptionRow{"nic", "user|tap|none[,model=virtio-net-pci][,mac=MAC][,PROP=VALUE...]",
               "The same with its card in one option. Without -nic and -netdev there is no network.",
@@ -342,7 +310,9 @@ constexpr std::array kRows{
               set_flag<&Options::no_reboot>},
     OptionRow{"no-shutdown", nullptr, "A guest that powers off leaves the machine paused instead of ending the program.",
               set_flag<&Options::no_shutdown>},
-    OptionRow{"action", "reboot=reset|shutdown,shutdown=poweroff|pause", "The same two, in one option.", set_run_action},
+    OptionRow{"action", "reboot=reset|shutdown,shutdown=poweroff|pause,panic=shutdown|pause|exit-failure|none",
+              "The same two in one option, and what follows when a guest tells a pvpanic device that it panicked.",
+              set_run_action},
     OptionRow{"S", nullptr, "Starts paused; 'cont' in a monitor lets the machine go.", set_flag<&Options::start_paused>},
     OptionRow{"monitor", "stdio|null|pty|unix:PATH,server,nowait|tcp:...|chardev:ID",
               "Where a monitor leads, which looks at the machine and steers it; its 'help' lists the commands.",
@@ -358,9 +328,19 @@ constexpr std::array kRows{
     OptionRow{"global", "DRIVER.PROP=VALUE", "A property of every device of this kind that does not say otherwise.",
               add_global},
     OptionRow{"name", "NAME", "The machine's name, shown by the monitor.", set_name},
-    OptionRow{"rtc", "base=utc,clock=host", "What the real-time clock shows: only the host's time, in UTC, so far.",
+    OptionRow{"rtc", "base=utc|localtime|DATE,clock=host|vm,driftfix=slew|none",
+              "What the real-time clock shows at first, whether it goes on while the machine is stopped, and whether late "
+              "periodic interrupts are made up.",
               set_rtc},
-    OptionRow{"uuid", "UUID", "The machine's UUID, shown by the monitor.", set_uuid},
+    OptionRow{"boot", "[order=]LETTERS[,menu=on|off][,strict=on|off]",
+              "What firmware starts from: c disk, d CD-ROM, n network; a device's bootindex= comes first. strict=on: from "
+              "those with a bootindex only.",
+              set_boot},
+    OptionRow{"smbios", "type=0|1|2|3|11[,FIELD=VALUE...]",
+              "What firmware's tables say of the machine: vendor, manufacturer, product, serial, ...; type 11 holds any "
+              "value=TEXT.",
+              add_smbios},
+    OptionRow{"uuid", "UUID", "The machine's UUID, shown by the monitor and by firmware's tables.", set_uuid},
     OptionRow{"pidfile", "FILE", "Writes the process id to a file, which is deleted at the end.",
               set_text<&Options::pidfile>},
     OptionRow{"daemonize", nullptr, "Goes into the background once the machine has been set up.",

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "base/types.h"
 #include "devices/fabric/backends.h"
+#include "machines/machine.h"
 
 namespace tandem::frontend {
 
@@ -72,6 +73,10 @@ struct Options {
         std::string driver, property, value;
     };
     std::vector<Global> globals;
+    devices::RtcOptions rtc;
+    machines::BootConfig boot;
+    machines::OnPanic on_panic = machines::OnPanic::End;
+    std::vector<machines::SmbiosField> smbios;
     u32 log_categories = 0;
     std::string log_file;
     u64 filter_low = 0, filter_high = ~u64{0};

@@ -13,6 +13,7 @@ void BoardMachine::begin(const MachineConfig& config) {
     on_reset_ = config.on_reset;
     pause_at_shutdown_ = config.pause_at_shutdown;
     start_paused_ = config.start_paused;
+    on_panic_ = config.on_panic;
     for (const auto& [name, backend] : config.drives) drives_.push_back({name, backend.get()});
     exits_.resize(config.cpus);
 }
@@ -39,6 +40,7 @@ Outcome BoardMachine::run() {
     const RunControl::Actions actions{on_reset_,
                                       pause_at_shutdown_,
                                       start_paused_,
+                                      on_panic_,
                                       [this] { return reset(); },
                                       [this] { stop_devices(); },
                                       [this] { start_devices(); }};

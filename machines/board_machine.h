@@ -63,6 +63,7 @@ private:
     OnGuestReset on_reset_ = OnGuestReset::Reset;
     bool pause_at_shutdown_ = false;
     bool start_paused_ = false;
+    OnPanic on_panic_ = OnPanic::End;
     std::vector<NamedDevice> devices_;
     std::vector<NamedDrive> drives_;
 };

@@ -14,6 +14,7 @@
 #include "devices/fabric/backends.h"
 #include "devices/fabric/clock.h"
 #include "devices/fabric/device.h"
+#include "devices/timer/rtc.h"
 
 namespace tandem::machines {
 
@@ -24,6 +25,22 @@ struct DeviceConfig {
 
 // A guest reset or triple fault starts the machine over, or ends the run (-no-reboot).
 enum class OnGuestReset : u8 { Reset, End };
+
+// A guest's kernel that says it has panicked (pvpanic) is reported; then it goes on, is paused, or the run ends with status
+// 0 or 1.
+enum class OnPanic : u8 { Report, Pause, End, Fail };
+
+// A string of the firmware's description of the machine (SMBIOS): structure type, field, value.
+struct SmbiosField {
+    unsigned type = 0;
+    std::string key, value;
+};
+
+struct BootConfig {
+    std::string order;    // letters, first to last: c disk, d CD-ROM, n network, a diskette; empty: cd
+    bool menu = false;    // firmware offers a choice
+    bool strict = false;  // nothing that has no bootindex is tried
+};
 
 struct MachineConfig {
     std::string type = "pc";
@@ -40,6 +57,12 @@ struct MachineConfig {
     std::string firmware;
     std::vector<std::string> firmware_directories;
     bool trace_exits = false;
+    bool hpet = true;
+    devices::RtcOptions rtc;
+    BootConfig boot;
+    OnPanic on_panic = OnPanic::End;
+    std::string uuid;  // 8-4-4-4-12 hexadecimal digits; empty: all zero
+    std::vector<SmbiosField> smbios;
     // Drives by id, opened by the front end; a device refers to one by its "drive" property.
     std::vector<std::pair<std::string, std::unique_ptr<devices::BlockBackend>>> drives;
     // Character streams by id; a device refers to one by its "chardev" property.
@@ -60,9 +83,9 @@ Result<std::unique_ptr<devices::NetBackend>> take_network(MachineConfig& config,
 
 // How a run ended; the front end turns it into an exit status and a sentence.
 struct Outcome {
-    enum class Kind : u8 { PowerOff, Reset, Quit, Shutdown, InternalError, GuestExit } kind = Kind::PowerOff;
+    enum class Kind : u8 { PowerOff, Reset, Quit, Shutdown, InternalError, GuestExit, Panic } kind = Kind::PowerOff;
     std::string detail;  // where and why, for Shutdown and InternalError
-    u32 status = 0;      // GuestExit: what the guest told isa-debug-exit
+    u32 status = 0;      // GuestExit: what the guest told isa-debug-exit; Panic: 0 or 1, see OnPanic
 };
 
 // What a machine is doing. Prelaunch: run() has not been called, or the machine was started paused and not yet continued.

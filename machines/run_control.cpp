@@ -84,10 +84,21 @@ std::optional<Outcome> RunControl::reset(u32 events, const Actions& actions) {
     return {};
 }
 
+std::optional<Outcome> RunControl::panic(OnPanic action) {
+    const char* then = action == OnPanic::Report ? "goes on" : action == OnPanic::Pause ? "is paused" : "ends";
+    if (complaints_.allow()) log::warn("the guest's kernel panicked; the machine {}", then);
+    if (action == OnPanic::Pause) paused_ = true;
+    if (action == OnPanic::Report || action == OnPanic::Pause) return {};
+    return Outcome{Outcome::Kind::Panic, {}, action == OnPanic::Fail ? 1u : 0u};
+}
+
 std::optional<Outcome> RunControl::handle(u32 events, const Actions& actions) {
     if (has(events, Event::Failure)) return Outcome{Outcome::Kind::InternalError, detail(), 0};
     if (has(events, Event::Exit)) return Outcome{Outcome::Kind::GuestExit, {}, exit_status_};
     if (has(events, Event::Quit)) return Outcome{Outcome::Kind::Quit, {}, 0};
+    if (has(events, Event::Panic)) {
+        if (auto outcome = panic(actions.on_panic)) return outcome;
+    }
     if (has(events, Event::PowerOff)) {
         if (!actions.pause_at_shutdown) return Outcome{Outcome::Kind::PowerOff, {}, 0};
         log::info("the guest powered off; the machine is paused");

@@ -29,7 +29,8 @@ public:
         Exit = 32,
         Pause = 64,
         Resume = 128,
-        Action = 256
+        Action = 256,
+        Panic = 512
     };
 
     RunControl();
@@ -47,6 +48,7 @@ public:
         OnGuestReset on_reset = OnGuestReset::Reset;
         bool pause_at_shutdown = false;  // power-off pauses the machine instead of ending the run (-no-shutdown)
         bool start_paused = false;
+        OnPanic on_panic = OnPanic::End;
         // Resets the machine; all vCPUs are parked.
         std::function<Result<void>()> reset;
         // All vCPUs have been parked, or are about to go on: clock and devices follow.
@@ -81,6 +83,7 @@ private:
     // Handles `events` with all vCPUs parked; an outcome when the run ends.
     std::optional<Outcome> handle(u32 events, const Actions& actions);
     std::optional<Outcome> reset(u32 events, const Actions& actions);
+    std::optional<Outcome> panic(OnPanic action);
     [[nodiscard]] std::string detail() const;
 
     int wake_ = -1;  // eventfd: posting is async-signal-safe

@@ -109,8 +109,11 @@ Result<void> VirtioDevices::attach(const DeviceConfig& device, MachineConfig& co
         serial_buses_.push_back({properties.text("id").value_or(""), bus});
     }
     if (auto* balloon = dynamic_cast<virtio::Balloon*>(made.get())) balloon_ = balloon;
+    if (!driver.pci && properties.text("bootindex")) {
+        return invalid(fmt::format("device '{}': only devices on PCI have a bootindex", device.driver));
+    }
     if (!driver.pci) return board_.add_mmio(std::move(made));
-    return board_.add_pci(std::move(made), driver.kind->pci_class, properties);
+    return board_.add_pci(std::move(made), driver.kind->pci_class, properties, driver.kind->boot_path);
 }
 
 // "bus" is a virtio-serial device's id with ".0" behind it; without one, the latest.

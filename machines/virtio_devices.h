@@ -20,7 +20,9 @@ public:
     struct Board {
         devices::GuestMemory& memory;
         std::function<Result<void>(std::unique_ptr<devices::virtio::VirtioDevice>)> add_mmio;
-        std::function<Result<void>(std::unique_ptr<devices::virtio::VirtioDevice>, u32 pci_class, const DeviceProperties&)>
+        // `boot_path`: see VirtioKind.
+        std::function<Result<void>(std::unique_ptr<devices::virtio::VirtioDevice>, u32 pci_class, const DeviceProperties&,
+                                   const char* boot_path)>
             add_pci;
     };
     explicit VirtioDevices(Board board) : board_(std::move(board)) {}

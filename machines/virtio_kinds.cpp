@@ -61,7 +61,7 @@ Created create_block(const VirtioRequest& r) {
     return virtio::create_block(r.memory, std::move(disk), options);
 }
 
-constexpr std::array<PropertyRow, 7> kNetProperties{{
+constexpr std::array<PropertyRow, 8> kNetProperties{{
     {"netdev", "id of the -netdev it is a port of (required)"},
     {"mac", "Ethernet address (default 52:54:00:12:34:56 and following)"},
     {"host_mtu", "largest packet the driver is told to send, 68 to 65535 (default: not told)"},
@@ -69,6 +69,7 @@ constexpr std::array<PropertyRow, 7> kNetProperties{{
     {"tx_queue_size", "transmit buffers, a power of two from 16 to 1024 (default 256)"},
     {"mrg_rxbuf", "on (default) or off: large packets take several receive buffers"},
     {"ctrl_vq", "on (default) or off: the driver chooses what it receives"},
+    {"bootindex", "place in the order in which firmware tries devices, from 0"},
 }};
 
 Created create_net(const VirtioRequest& r) {
@@ -117,8 +118,8 @@ Created create_balloon(const VirtioRequest& r) {
 }
 
 constexpr std::array<VirtioKind, 5> kKinds{{
-    {"virtio-blk", "virtio disk", virtio::kBlockClass, kBlockProperties, create_block},
-    {"virtio-net", "virtio network card", virtio::kNetClass, kNetProperties, create_net},
+    {"virtio-blk", "virtio disk", virtio::kBlockClass, kBlockProperties, create_block, "scsi@{}/disk@0,0"},
+    {"virtio-net", "virtio network card", virtio::kNetClass, kNetProperties, create_net, "ethernet@{}/ethernet-phy@0"},
     {"virtio-rng", "virtio source of random numbers", virtio::kRngClass, {}, create_rng},
     {"virtio-serial", "virtio console and serial ports", virtio::kConsoleClass, kSerialProperties, create_serial},
     {"virtio-balloon", "virtio memory balloon", virtio::kBalloonClass, kBalloonProperties, create_balloon},

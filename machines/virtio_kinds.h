@@ -27,6 +27,7 @@ struct VirtioKind {
     u32 pci_class;
     std::span<const PropertyRow> properties;  // beside those of the transport
     Result<std::unique_ptr<devices::virtio::VirtioDevice>> (*create)(const VirtioRequest& request);
+    const char* boot_path = nullptr;  // how firmware names it on its bus, {} for the address; null: nothing starts from it
 };
 std::span<const VirtioKind> virtio_kinds();
 

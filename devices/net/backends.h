@@ -31,6 +31,9 @@ Result<std::unique_ptr<NetBackend>> create_user_network(const UserNetOptions& op
 // A TAP device of the host (Linux, Documentation/networking/tuntap). It must exist, or the caller may create it.
 struct TapOptions {
     std::string interface;
+    // Programs that are run with the device's name when it is there, and before it is given up; empty: none. The first one's
+    // failure is an error, the second's a warning.
+    std::string script, down_script;
 };
 Result<std::unique_ptr<NetBackend>> create_tap(const TapOptions& options);
 

@@ -3,10 +3,17 @@
 #include <fmt/format.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <spawn.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <csignal>
+
+#include "base/log.h"
 
 #include "devices/char/stream_backend.h"
 #include "devices/net/backends.h"
@@ -17,9 +24,40 @@ namespace {
 constexpr std::size_t kMaxFrame = 65536 + 18;
 constexpr unsigned kBurst = 64;  // frames read before the device is served again
 
+Result<void> run_script(const std::string& script, const std::string& interface) {
+    std::string program = script, name = interface;
+    const std::array<char*, 3> argv{program.data(), name.data(), nullptr};
+    posix_spawnattr_t attributes;
+    ::posix_spawnattr_init(&attributes);
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    ::posix_spawnattr_setsigmask(&attributes, &none);
+    pid_t pid = -1;
+    const int rc = ::posix_spawn(&pid, script.c_str(), nullptr, &attributes, argv.data(), environ);
+    ::posix_spawnattr_destroy(&attributes);
+    if (rc != 0) {
+        errno = rc;
+        return io_error(fmt::format("cannot run the network script '{}'", script));
+    }
+    int status = 0;
+    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+    return Error{Errc::Io, fmt::format("the network script '{}' failed for '{}' with status {}", script, interface,
+                                       WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status))};
+}
+
 class Tap final : public NetBackend {
 public:
-    explicit Tap(Fd fd) : fd_(std::move(fd)), buffer_(kMaxFrame) {}
+    Tap(Fd fd, const TapOptions& options)
+        : fd_(std::move(fd)), buffer_(kMaxFrame), interface_(options.interface), down_script_(options.down_script) {}
+    ~Tap() override {
+        if (down_script_.empty()) return;
+        if (auto done = run_script(down_script_, interface_); !done.ok()) log::warn("{}", done.error().message);
+    }
+    Tap(const Tap&) = delete;
+    Tap& operator=(const Tap&) = delete;
 
     [[nodiscard]] bool takes_unfinished() const override { return true; }
     [[nodiscard]] bool gives_unfinished() const override { return true; }
@@ -58,6 +96,7 @@ public:
 private:
     Fd fd_;
     std::vector<u8> buffer_;
+    std::string interface_, down_script_;
 };
 
 }  // namespace
@@ -79,7 +118,8 @@ Result<std::unique_ptr<NetBackend>> create_tap(const TapOptions& options) {
     if (ioctl(fd.get(), TUNSETVNETHDRSZ, &header_size) != 0) {
         return io_error(fmt::format("TAP device '{}': the kernel has no offload headers", options.interface));
     }
-    return std::unique_ptr<NetBackend>(std::make_unique<Tap>(std::move(fd)));
+    if (!options.script.empty()) TANDEM_TRY(run_script(options.script, options.interface));
+    return std::unique_ptr<NetBackend>(std::make_unique<Tap>(std::move(fd), options));
 }
 
 }  // namespace tandem::devices

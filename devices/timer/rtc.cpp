@@ -10,6 +10,7 @@ namespace {
 constexpr u64 kSecond = 1'000'000'000;
 constexpr u64 kDay = 86400;
 constexpr u64 kNoAlarm = ~u64{0};
+constexpr u32 kMaxBacklog = 4096;
 constexpr u64 kUipNs = 244'141;  // 8 periods of 32768 Hz before the update (table "update cycle")
 
 enum Index : u8 {
@@ -70,14 +71,17 @@ RtcTime rtc_from_seconds(u64 seconds) {
     return t;
 }
 
-Rtc::Rtc(Clock& clock, IrqLine irq)
-    : clock_(clock), irq_(std::move(irq)), timer_(clock.create_timer([this] {
+Rtc::Rtc(Clock& clock, IrqLine irq, const RtcOptions& options)
+    : clock_(clock), irq_(std::move(irq)), makes_up_ticks_(options.makes_up_ticks), timer_(clock.create_timer([this] {
           std::lock_guard guard(lock_);
           account();
           update();
       })) {
     s_.bytes[kA] = 0x26;  // 32768 Hz crystal, 1024 Hz periodic rate
     s_.bytes[kB] = k24Hours;
+    s_.offset_s = options.offset_s;
+    s_.follows_host = options.follows_host;
+    if (!s_.follows_host) s_.base_ns = clock.wall_ns() - clock.now_ns();
     s_.last_second = now_seconds();
     reset();
 }
@@ -86,6 +90,7 @@ void Rtc::reset() {
     std::lock_guard guard(lock_);
     s_.bytes[kB] &= static_cast<u8>(~(kPie | kAie | kUie));
     s_.bytes[kC] = 0;
+    s_.backlog = 0;
     update();
 }
 
@@ -99,8 +104,10 @@ u8 Rtc::nvram(u8 index) const {
     return index > kD && index < s_.bytes.size() ? s_.bytes[index] : u8{0};
 }
 
+u64 Rtc::wall_ns() const { return s_.follows_host ? clock_.wall_ns() : s_.base_ns + clock_.now_ns(); }
+
 u64 Rtc::now_seconds() const {
-    const i64 t = static_cast<i64>(clock_.wall_ns() / kSecond) + s_.offset_s;
+    const i64 t = static_cast<i64>(wall_ns() / kSecond) + s_.offset_s;
     return static_cast<u64>(std::max<i64>(t, 0));
 }
 
@@ -111,7 +118,7 @@ RtcTime Rtc::now() const {
     return t;
 }
 
-bool Rtc::update_in_progress() const { return !s_.stopped && clock_.wall_ns() % kSecond >= kSecond - kUipNs; }
+bool Rtc::update_in_progress() const { return !s_.stopped && wall_ns() % kSecond >= kSecond - kUipNs; }
 
 u64 Rtc::period_ns() const {
     const unsigned rate = s_.bytes[kA] & kRate;
@@ -160,10 +167,30 @@ u64 Rtc::periodic_tick() const {
     return period == 0 ? 0 : clock_.now_ns() / period;
 }
 
+// An interrupt that found the one before unanswered, or that the host was too late for, is made up half a period after the
+// latest (contract I8).
+void Rtc::account_periods() {
+    u8& c = s_.bytes[kC];
+    const u64 now_ns = clock_.now_ns();
+    const u64 ticks = periodic_tick() - last_tick_;
+    last_tick_ += ticks;
+    const bool counts = makes_up_ticks_ && (s_.bytes[kB] & kPie) != 0;
+    if (!counts) s_.backlog = 0;
+    if (ticks != 0) {
+        const u64 missed = (c & kPf) != 0 ? ticks : ticks - 1;
+        if (counts) s_.backlog = static_cast<u32>(std::min<u64>(s_.backlog + missed, kMaxBacklog));
+    } else if (s_.backlog == 0 || (c & kPf) != 0 || now_ns < last_interrupt_ns_ + period_ns() / 2) {
+        return;
+    } else {
+        --s_.backlog;
+    }
+    c |= kPf;
+    last_interrupt_ns_ = now_ns;
+}
+
 // Sets the flags for everything that happened since the last call.
 void Rtc::account() {
-    if (periodic_tick() != last_tick_) s_.bytes[kC] |= kPf;
-    last_tick_ = periodic_tick();
+    account_periods();
     if (s_.stopped) return;
     const u64 second = now_seconds();
     if (second > s_.last_second) {
@@ -185,10 +212,13 @@ void Rtc::schedule() {
     const u64 now_ns = clock_.now_ns();
     const u8 enabled = static_cast<u8>(s_.bytes[kB] & ~s_.bytes[kC]);
     u64 deadline = Timer::kNever;
-    if (const u64 period = period_ns(); (enabled & kPie) != 0 && period != 0) deadline = (last_tick_ + 1) * period;
+    if (const u64 period = period_ns(); (enabled & kPie) != 0 && period != 0) {
+        deadline = (last_tick_ + 1) * period;
+        if (s_.backlog != 0) deadline = std::min(deadline, last_interrupt_ns_ + period / 2);
+    }
     // The alarm is looked at every second, so that a step of the host's clock cannot make it late.
     if ((enabled & (kUie | kAie)) != 0 && !s_.stopped) {
-        deadline = std::min(deadline, now_ns + kSecond - clock_.wall_ns() % kSecond);
+        deadline = std::min(deadline, now_ns + kSecond - wall_ns() % kSecond);
     }
     timer_->arm(deadline);
 }
@@ -199,7 +229,7 @@ void Rtc::set_time(const RtcTime& time) {
         return;
     }
     const u64 seconds = rtc_to_seconds(time);
-    s_.offset_s = static_cast<i64>(seconds) - static_cast<i64>(clock_.wall_ns() / kSecond);
+    s_.offset_s = static_cast<i64>(seconds) - static_cast<i64>(wall_ns() / kSecond);
     s_.weekday_offset = static_cast<u8>((time.weekday + 7u - rtc_from_seconds(seconds).weekday) % 7);
     s_.last_second = seconds;
 }
@@ -315,8 +345,11 @@ Result<void> Rtc::apply(const RtcState& state) {
     if (state.index > 0x7f || state.weekday_offset > 6) return corrupt("index or weekday out of range");
     constexpr i64 kMaxOffset = i64{1} << 40;
     if (state.offset_s > kMaxOffset || state.offset_s < -kMaxOffset) return corrupt("time offset out of range");
+    if (state.backlog > kMaxBacklog) return corrupt("too many interrupts to be made up");
     std::lock_guard guard(lock_);
+    if (state.follows_host != s_.follows_host) return corrupt("saved with another -rtc clock=");
     s_ = state;
+    last_interrupt_ns_ = clock_.now_ns();
     last_tick_ = periodic_tick();
     schedule();
     return {};

@@ -1,4 +1,4 @@
-// Real-time clock and CMOS memory MC146818A, with the century byte of PCs at 32H (Motorola MC146818A data sheet). Keeps UTC.
+// Real-time clock and CMOS memory MC146818A, with the century byte of PCs at 32H (Motorola MC146818A data sheet).
 #pragma once
 
 #include <array>
@@ -31,8 +31,14 @@ struct RtcTime {
 u64 rtc_to_seconds(const RtcTime& time);
 RtcTime rtc_from_seconds(u64 seconds);
 
+struct RtcOptions {
+    i64 offset_s = 0;            // what it shows at first, minus the host's time in UTC
+    bool follows_host = true;    // also while the machine is stopped; otherwise its time is the machine's
+    bool makes_up_ticks = true;  // periodic interrupts that the guest was too late for come later, faster than their period
+};
+
 struct RtcState {
-    static constexpr u32 kVersion = 1;
+    static constexpr u32 kVersion = 2;
     u8 index = 0;
     std::array<u8, 128> bytes{};  // alarms, status registers, NVRAM; the time registers' bytes are not used
     i64 offset_s = 0;             // this clock minus the host's wall clock
@@ -40,6 +46,9 @@ struct RtcState {
     bool stopped = false;  // SET, or divider held in reset: `stopped_time` is the time
     RtcTime stopped_time;
     u64 last_second = 0;  // up to which update and alarm flags are accounted for
+    bool follows_host = true;
+    u64 base_ns = 0;  // wall-clock time at the machine's zero, when it does not follow the host's
+    u32 backlog = 0;  // periodic interrupts to be made up
     void visit(auto& v) {
         v("index", index);
         v("bytes", bytes);
@@ -48,6 +57,9 @@ struct RtcState {
         v("stopped", stopped);
         v("stopped_time", stopped_time);
         v("last_second", last_second);
+        v("follows_host", follows_host);
+        v("base_ns", base_ns);
+        v("backlog", backlog);
     }
 };
 
@@ -56,7 +68,7 @@ public:
     static constexpr u64 kPorts = 2;  // index and data: 70H and 71H on a PC
 
     // `irq` follows IRQF: up until register C is read.
-    Rtc(Clock& clock, IrqLine irq);
+    Rtc(Clock& clock, IrqLine irq, const RtcOptions& options = {});
 
     u64 io_read(u64 offset, unsigned size) override;
     void io_write(u64 offset, u64 value, unsigned size) override;
@@ -76,6 +88,7 @@ private:
     u8 read_register(u8 index);
     void write_register(u8 index, u8 value);
     [[nodiscard]] RtcTime now() const;
+    [[nodiscard]] u64 wall_ns() const;
     [[nodiscard]] u64 now_seconds() const;
     [[nodiscard]] u64 period_ns() const;
     [[nodiscard]] bool update_in_progress() const;
@@ -89,6 +102,7 @@ private:
     void write_control(u8 index, u8 value);
     [[nodiscard]] u64 periodic_tick() const;
     void account();
+    void account_periods();
     void update();
     void schedule();
 
@@ -96,7 +110,9 @@ private:
     IrqLine irq_;
     mutable std::mutex lock_;
     RtcState s_;
-    u64 last_tick_ = 0;  // periods up to which the periodic flag is accounted for
+    const bool makes_up_ticks_;
+    u64 last_interrupt_ns_ = 0;  // of the machine's time: the latest periodic one
+    u64 last_tick_ = 0;          // periods up to which the periodic flag is accounted for
     std::unique_ptr<Timer> timer_;
 };
 

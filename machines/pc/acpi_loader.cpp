@@ -59,7 +59,7 @@ private:
 
 Result<void> publish_acpi_tables(devices::FwCfg& fw_cfg, const AcpiConfig& config) {
     // Placed from 0 on, so that addresses are offsets.
-    TANDEM_TRY_ASSIGN(const auto tables, build_acpi_tables(config, 0, layout::kFirmware.size));
+    TANDEM_TRY_ASSIGN(const auto tables, build_acpi_tables(config, 0, layout::kAcpiTables.size));
     LoaderScript script;
     std::vector<u8> root, others;
     script.allocate(kRootPointer, 16, LoaderScript::Zone::Segment);

@@ -8,6 +8,7 @@
 #include "base/bits.h"
 #include "devices/misc/acpi_pm.h"
 #include "devices/pci/root.h"
+#include "devices/timer/hpet.h"
 #include "machines/pc/aml.h"
 #include "machines/pc/layout.h"
 
@@ -158,6 +159,20 @@ std::vector<u8> build_mcfg() {
     return finish_table(std::move(t));
 }
 
+// IA-PC HPET Specification 1.0a, 3.2.4
+std::vector<u8> build_hpet() {
+    TableBytes t = start_table("HPET", 1);
+    t.append(devices::Hpet::kBlockId, 4);
+    t.append(0, 1);   // system memory
+    t.append(64, 1);  // register width
+    t.append(0, 2);
+    t.append(layout::kHpet.base, 8);
+    t.append(0, 1);  // the first and only
+    t.append(devices::Hpet::kMinimumTick, 2);
+    t.append(0, 1);  // no guarantee about its page
+    return finish_table(std::move(t));
+}
+
 aml::Term interrupt_routing() {
     aml::List rows;
     for (unsigned slot = 1; slot < devices::pci::kSlots; ++slot) {
@@ -192,6 +207,11 @@ aml::Term isa_devices(const AcpiConfig& config) {
             aml::List{
                 aml::name("_HID", aml::eisa_id("PNP0501")), aml::name("_UID", aml::integer(i + 1)),
                 aml::name("_CRS", aml::resources(aml::List{ports(layout::kSerial[i]), aml::irq(layout::kSerialIrq[i])}))}));
+    }
+    if (config.panic_port != 0) {
+        children.push_back(aml::device(
+            "PEVT", aml::List{aml::name("_HID", aml::string("QEMU0001")),
+                              aml::name("_CRS", aml::resources(aml::List{aml::io_ports(config.panic_port, 1)}))}));
     }
     return aml::device("ISA_", children);
 }
@@ -228,6 +248,12 @@ aml::Term motherboard() {
                                          aml::name("_CRS", reserved)});
 }
 
+aml::Term event_timer() {
+    const aml::Term window = aml::fixed_memory(static_cast<u32>(layout::kHpet.base), static_cast<u32>(layout::kHpet.size));
+    return aml::device(
+        "HPET", aml::List{aml::name("_HID", aml::eisa_id("PNP0103")), aml::name("_CRS", aml::resources(aml::List{window}))});
+}
+
 // Linux finds a virtio device over MMIO by this identifier.
 aml::Term virtio_mmio(unsigned number) {
     const u64 base = layout::kVirtioMmio.base + number * layout::kVirtioMmioStride;
@@ -247,6 +273,7 @@ std::vector<u8> build_dsdt(const AcpiConfig& config) {
         system.push_back(aml::device(fmt::format("CP{:02X}", cpu), aml::List{aml::name("_HID", aml::string("ACPI0007")),
                                                                              aml::name("_UID", aml::integer(cpu))}));
     }
+    if (config.hpet) system.push_back(event_timer());
     for (unsigned i = 0; i < config.virtio_mmio; ++i) system.push_back(virtio_mmio(i));
     constexpr u64 s5 = layout::kSleepTypeS5;
     TableBytes t = start_table("DSDT", 2);
@@ -304,8 +331,9 @@ Result<std::vector<AcpiTable>> build_acpi_tables(const AcpiConfig& config, u64 b
     const u64 facs = place("FACS", build_facs());
     tables.back().checksums.clear();
     const u64 dsdt = place("DSDT", build_dsdt(config));
-    const std::vector<u64> listed{place("FACP", build_fadt(facs, dsdt), {{36, 4}, {40, 4}, {132, 8}, {140, 8}}),
-                                  place("APIC", build_madt(config)), place("MCFG", build_mcfg())};
+    std::vector<u64> listed{place("FACP", build_fadt(facs, dsdt), {{36, 4}, {40, 4}, {132, 8}, {140, 8}}),
+                            place("APIC", build_madt(config)), place("MCFG", build_mcfg())};
+    if (config.hpet) listed.push_back(place("HPET", build_hpet()));
     const u64 rsdt = place("RSDT", build_rsdt(listed), list(listed.size(), 4));
     const u64 xsdt = place("XSDT", build_xsdt(listed), list(listed.size(), 8));
     tables[0].bytes = build_rsdp(rsdt, xsdt);

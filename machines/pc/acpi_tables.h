@@ -13,6 +13,8 @@ struct AcpiConfig {
     unsigned cpus = 1;
     unsigned serial_ports = 1;  // 0..4
     unsigned virtio_mmio = 0;   // devices, at layout::kVirtioMmio and following
+    bool hpet = false;
+    u16 panic_port = 0;  // 0: none
 };
 
 struct AcpiTable {

@@ -18,8 +18,8 @@ Result<std::unique_ptr<Board>> Board::create(MachineConfig& config, GuestMemory&
     board->clock->stop();
     TANDEM_TRY(board->attach_memory(config.ram_bytes));
     TANDEM_TRY(board->attach_interrupt_controllers(config.cpus));
-    TANDEM_TRY(board->attach_clocks(config.cpus));
-    board->fill_cmos(config.ram_bytes, config.cpus);
+    TANDEM_TRY(board->attach_clocks(config));
+    board->fill_cmos(config);
     TANDEM_TRY(board->attach_serial(config.serial));
     TANDEM_TRY(board->attach_system_control());
     TANDEM_TRY(board->attach_debug_console(std::move(config.debug_console)));
@@ -60,13 +60,33 @@ Result<void> Board::attach_interrupt_controllers(unsigned cpus) {
     return {};
 }
 
-Result<void> Board::attach_clocks(unsigned cpus) {
-    pit_ = std::make_unique<Pit>(*clock, isa_irq(0));
+// Its interrupts go to the pins of the PIRQs, as messages, or to those of timer and clock.
+Result<Board::ClockLines> Board::attach_event_timer(bool wanted) {
+    if (!wanted) return ClockLines{isa_irq(0), isa_irq(layout::kRtcIrq)};
+    Hpet::Wiring wiring;
+    wiring.legacy = {isa_irq(0), isa_irq(layout::kRtcIrq)};
+    wiring.pit = GatedLine(isa_irq(0));
+    wiring.rtc = GatedLine(isa_irq(layout::kRtcIrq));
+    wiring.messages = &apic_bus;
+    for (unsigned i = 0; i < pci::kPirqs; ++i) {
+        wiring.input[layout::kPirqGsi + i] = gsi_lines_[i].source();
+    }
+    ClockLines lines{wiring.pit.input(), wiring.rtc.input()};
+    hpet_ = std::make_unique<Hpet>(*clock, std::move(wiring));
+    TANDEM_TRY(mmio.add({"HPET", layout::kHpet.base, layout::kHpet.size, hpet_.get()}));
+    all_.push_back(hpet_.get());
+    return lines;
+}
+
+Result<void> Board::attach_clocks(const MachineConfig& config) {
+    for (unsigned i = 0; i < pci::kPirqs; ++i) gsi_lines_[i] = pci::SharedLine(ioapic->line(layout::kPirqGsi + i));
+    TANDEM_TRY_ASSIGN(const ClockLines lines, attach_event_timer(config.hpet));
+    pit_ = std::make_unique<Pit>(*clock, lines.pit);
     TANDEM_TRY(map_ports("8254", layout::kPit.base, layout::kPit.size, pit_->ports()));
     TANDEM_TRY(map_ports("system control B", layout::kPort61, 1, pit_->control_port()));
-    rtc_ = std::make_unique<Rtc>(*clock, isa_irq(layout::kRtcIrq));
+    rtc_ = std::make_unique<Rtc>(*clock, lines.rtc, config.rtc);
     TANDEM_TRY(map_ports("RTC", layout::kRtc.base, layout::kRtc.size, *rtc_));
-    kvmclock = std::make_unique<KvmClock>(*clock, memory, cpus);
+    kvmclock = std::make_unique<KvmClock>(*clock, memory, config.cpus);
     for (Device* d :
          {static_cast<Device*>(pit_.get()), static_cast<Device*>(rtc_.get()), static_cast<Device*>(kvmclock.get())}) {
         all_.push_back(d);
@@ -119,7 +139,6 @@ Result<void> Board::attach_pci() {
         lpc.pic[irq] = pic->line(irq);
     }
     for (unsigned i = 0; i < pci::kPirqs; ++i) {
-        gsi_lines_[i] = pci::SharedLine(ioapic->line(layout::kPirqGsi + i));
         lpc.gsi[i] = gsi_lines_[i].source();
     }
     lpc_ = std::make_unique<pci::LpcBridge>(std::move(lpc));
@@ -147,8 +166,9 @@ Result<void> Board::attach_debug_console(std::unique_ptr<CharBackend> backend) {
 }
 
 // The fields that PC firmware looks at (RTC memory map of the AT and its successors).
-void Board::fill_cmos(u64 ram_bytes, unsigned cpus) {
+void Board::fill_cmos(const MachineConfig& config) {
     using namespace layout;
+    const u64 ram_bytes = config.ram_bytes;
     const auto put = [this](u8 at, u64 value, unsigned bytes) {
         for (unsigned i = 0; i < bytes; ++i) rtc_->set_nvram(static_cast<u8>(at + i), static_cast<u8>(value >> (8 * i)));
     };
@@ -161,8 +181,18 @@ void Board::fill_cmos(u64 ram_bytes, unsigned cpus) {
     put(0x30, extended, 2);
     put(0x34, low > kAbove ? std::min<u64>((low - kAbove) / kUnit, 0xffff) : 0, 2);
     put(0x5b, (ram_bytes - low) / kUnit, 3);
-    put(0x3d, 0x32, 1);  // boot order: disk, CD-ROM
-    put(0x5f, cpus - 1, 1);
+    // Boot order, a digit for each kind of device: the third is in another byte.
+    constexpr std::string_view kKinds = "acdn";
+    std::array<u64, 3> kinds{2, 3, 0};
+    if (!config.boot.order.empty()) {
+        kinds = {};
+        for (std::size_t i = 0; i < std::min(kinds.size(), config.boot.order.size()); ++i) {
+            kinds[i] = kKinds.find(config.boot.order[i]) + 1;
+        }
+    }
+    put(0x3d, kinds[0] | kinds[1] << 4, 1);
+    put(0x38, kinds[2] << 4, 1);
+    put(0x5f, config.cpus - 1, 1);
 }
 
 Result<void> Board::map_ports(const char* name, u64 base, u64 size, IoHandler& handler) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
@@ -25,6 +26,7 @@
 #include "devices/pci/host_bridge.h"
 #include "devices/pci/lpc_bridge.h"
 #include "devices/pci/root.h"
+#include "devices/timer/hpet.h"
 #include "devices/timer/pit.h"
 #include "devices/timer/rtc.h"
 #include "machines/device_properties.h"
@@ -38,6 +40,7 @@ struct SystemRequests {
     std::function<void()> power_off;
     std::function<void()> reset;
     std::function<void(u32 status)> exit;  // end the program
+    std::function<void()> panicked;        // the guest's kernel says so
 };
 
 class Board {
@@ -67,6 +70,10 @@ public:
 
     // Devices over MMIO, which the firmware tables list.
     [[nodiscard]] unsigned virtio_mmio_devices() const { return virtio_mmio_; }
+    // Port of a pvpanic device; 0: there is none.
+    [[nodiscard]] u16 panic_port() const { return panic_port_; }
+    // What has a "bootindex", by it: the device's path as firmware names it (IEEE 1275 in fw_cfg's "bootorder").
+    [[nodiscard]] const std::map<u64, std::string>& boot_order() const { return boot_order_; }
     // The balloon, where there is one.
     [[nodiscard]] devices::virtio::Balloon* balloon() const { return virtio_.balloon(); }
     // Flash chips from `top` down, each below the one before.
@@ -85,11 +92,16 @@ private:
         : memory(guest_memory), requests_(std::move(requests)) {}
     Result<void> attach_memory(u64 ram_bytes);
     Result<void> attach_interrupt_controllers(unsigned cpus);
-    Result<void> attach_clocks(unsigned cpus);
+    Result<void> attach_clocks(const MachineConfig& config);
+    // Before the clocks whose interrupts it may replace; returns the lines that these are to drive.
+    struct ClockLines {
+        devices::IrqLine pit, rtc;
+    };
+    Result<ClockLines> attach_event_timer(bool wanted);
     Result<void> attach_serial(std::vector<std::unique_ptr<devices::CharBackend>>& backends);
     Result<void> attach_system_control();
     Result<void> attach_debug_console(std::unique_ptr<devices::CharBackend> backend);
-    void fill_cmos(u64 ram_bytes, unsigned cpus);
+    void fill_cmos(const MachineConfig& config);
     Result<void> attach_pci();
     Result<void> attach_configured(MachineConfig& config);
     // Rows of the device table: what -device may add, and how.
@@ -97,6 +109,10 @@ private:
     static std::span<const Driver> drivers();
     friend std::string device_help();
     Result<void> attach_debug_exit(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
+    Result<void> attach_panic_port(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
+    Result<void> attach_panic_function(const DeviceConfig& device, const DeviceProperties& properties,
+                                       MachineConfig& config);
+    [[nodiscard]] std::function<void(bool)> panic_handler() const;
     Result<void> attach_pc_testdev(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
     Result<void> attach_pci_testdev(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
     VirtioDevices::Board virtio_board();
@@ -104,8 +120,12 @@ private:
     Result<void> attach_serial_port(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig& config);
 
     // Puts a function where its property "addr" says, or into the first free slot, and takes it over.
+    // `boot_path`: what follows its address in the boot order, when it can be in there.
     template <class Function>
-    Result<void> add_function(std::unique_ptr<Function> function, const DeviceProperties& properties);
+    Result<void> add_function(std::unique_ptr<Function> function, const DeviceProperties& properties,
+                              const char* boot_path = nullptr);
+    Result<void> note_boot_index(const DeviceProperties& properties, DeviceProperties::PciAddress place,
+                                 const char* boot_path);
     Result<void> map_ports(const char* name, u64 base, u64 size, devices::IoHandler& handler);
     // A new source of ISA interrupt `irq`, which reaches the 8259s and the I/O APIC.
     [[nodiscard]] devices::IrqLine isa_irq(unsigned irq) const { return isa_lines_[irq].source(); }
@@ -115,6 +135,7 @@ private:
     std::array<devices::pci::SharedLine, devices::pci::kPirqs> gsi_lines_;  // I/O APIC pins of the PIRQs
     std::vector<std::unique_ptr<devices::CharBackend>> serial_backends_;
     std::unique_ptr<devices::CharBackend> debug_backend_;
+    std::unique_ptr<devices::Hpet> hpet_;
     std::unique_ptr<devices::Pit> pit_;
     std::unique_ptr<devices::Rtc> rtc_;
     std::vector<std::unique_ptr<devices::Uart16550>> uarts_;
@@ -129,6 +150,8 @@ private:
     std::vector<devices::Device*> all_;
     unsigned virtio_mmio_ = 0;
     VirtioDevices virtio_{virtio_board()};  // what no row of the table names
+    u16 panic_port_ = 0;
+    std::map<u64, std::string> boot_order_;
 };
 
 }  // namespace tandem::machines::pc

@@ -7,6 +7,7 @@
 #include "devices/misc/pc_testdev.h"
 #include "devices/misc/pci_testdev.h"
 #include "devices/misc/pflash.h"
+#include "devices/misc/pvpanic.h"
 #include "devices/virtio/mmio_transport.h"
 #include "devices/virtio/pci_transport.h"
 #include "machines/device_properties.h"
@@ -29,6 +30,10 @@ constexpr std::array<PropertyRow, 2> kDebugExitProperties{{
     {"iosize", "ports, 1 to 4 (default 2)"},
 }};
 
+constexpr std::array<PropertyRow, 1> kPanicProperties{{
+    {"ioport", "port (default 0x505)"},
+}};
+
 }  // namespace
 
 struct Board::Driver {
@@ -40,12 +45,15 @@ struct Board::Driver {
 
 std::span<const Board::Driver> Board::drivers() {
     static const std::span<const PropertyRow> kPortProperties = VirtioDevices::port_properties();
-    static const std::array<Driver, 5> kDrivers{{
+    static const std::array<Driver, 7> kDrivers{{
         {"isa-debug-exit", "writing VALUE to its port ends the program with status 2 * VALUE + 1", kDebugExitProperties,
          &Board::attach_debug_exit},
         {"pc-testdev", "interrupt lines, ports and memory for conformance suites", {}, &Board::attach_pc_testdev},
         {"virtconsole", "console (hvc) on a virtio-serial device", kPortProperties, &Board::attach_serial_port},
         {"virtserialport", "stream on a virtio-serial device", kPortProperties, &Board::attach_serial_port},
+        {"pvpanic", "port through which a guest's kernel says that it panicked (-action panic=)", kPanicProperties,
+         &Board::attach_panic_port},
+        {"pvpanic-pci", "the same as a PCI function", kPciTestDevProperties, &Board::attach_panic_function},
         {"pci-testdev", "PCI function that counts writes", kPciTestDevProperties, &Board::attach_pci_testdev},
     }};
     return kDrivers;
@@ -75,10 +83,24 @@ Result<void> Board::attach_configured(MachineConfig& config) {
     return {};
 }
 
+// Open Firmware's name of the device, as far as firmware compares it.
+Result<void> Board::note_boot_index(const DeviceProperties& properties, DeviceProperties::PciAddress place,
+                                    const char* boot_path) {
+    if (!properties.text("bootindex")) return {};
+    TANDEM_TRY_ASSIGN(const u64 index, properties.number("bootindex", 0, 0, 0x7fffffff));
+    const std::string function = place.function == 0 ? "" : fmt::format(",{:x}", place.function);
+    const std::string path =
+        "/pci@i0cf8/" + fmt::format(fmt::runtime(boot_path), fmt::format("{:x}{}", place.slot, function));
+    if (boot_order_.emplace(index, path).second) return {};
+    return invalid(fmt::format("bootindex {} is given to two devices", index));
+}
+
 template <class Function>
-Result<void> Board::add_function(std::unique_ptr<Function> function, const DeviceProperties& properties) {
+Result<void> Board::add_function(std::unique_ptr<Function> function, const DeviceProperties& properties,
+                                 const char* boot_path) {
     TANDEM_TRY_ASSIGN(const auto place, choose_pci_address(*root_, properties, layout::kFirstFreeSlot));
     TANDEM_TRY(root_->attach(place.slot, place.function, *function));
+    if (boot_path != nullptr) TANDEM_TRY(note_boot_index(properties, place, boot_path));
     all_.push_back(function.get());
     added_.push_back(std::move(function));
     return {};
@@ -86,8 +108,10 @@ Result<void> Board::add_function(std::unique_ptr<Function> function, const Devic
 
 VirtioDevices::Board Board::virtio_board() {
     return {memory, [this](std::unique_ptr<virtio::VirtioDevice> device) { return add_virtio_mmio(std::move(device)); },
-            [this](std::unique_ptr<virtio::VirtioDevice> device, u32 pci_class, const DeviceProperties& properties) {
-                return add_function(std::make_unique<virtio::VirtioPci>(std::move(device), pci_class), properties);
+            [this](std::unique_ptr<virtio::VirtioDevice> device, u32 pci_class, const DeviceProperties& properties,
+                   const char* boot_path) {
+                return add_function(std::make_unique<virtio::VirtioPci>(std::move(device), pci_class), properties,
+                                    boot_path);
             }};
 }
 
@@ -107,6 +131,27 @@ Result<void> Board::add_virtio_mmio(std::unique_ptr<virtio::VirtioDevice> device
 Result<void> Board::attach_serial_port(const DeviceConfig& device, const DeviceProperties& properties,
                                        MachineConfig& config) {
     return virtio_.attach_port(device, properties, config);
+}
+
+std::function<void(bool)> Board::panic_handler() const {
+    return [panicked = requests_.panicked](bool loaded) {
+        if (!loaded) return panicked();
+        log::warn("the guest's kernel crashed; a second one saves its memory");
+    };
+}
+
+Result<void> Board::attach_panic_port(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig&) {
+    TANDEM_TRY_ASSIGN(const u64 port, properties.number("ioport", layout::kPanicPort, 1, 0xffff));
+    if (panic_port_ != 0) return invalid(fmt::format("device '{}': a machine has one", device.driver));
+    panic_port_ = static_cast<u16>(port);
+    added_ports_.push_back(std::make_unique<PanicPort>(panic_handler()));
+    auto mapped = map_ports("pvpanic", port, 1, *added_ports_.back());
+    if (!mapped.ok()) return std::move(mapped).error().context(fmt::format("device '{}'", device.driver));
+    return {};
+}
+
+Result<void> Board::attach_panic_function(const DeviceConfig&, const DeviceProperties& properties, MachineConfig&) {
+    return add_function(std::make_unique<PanicFunction>(panic_handler()), properties);
 }
 
 Result<void> Board::attach_debug_exit(const DeviceConfig& device, const DeviceProperties& properties, MachineConfig&) {

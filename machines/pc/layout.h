@@ -25,8 +25,10 @@ constexpr u64 kMaxRam = 512 * kGiB;  // below the 64-bit BAR window
 constexpr Range kLowMemory{0, 0x9fc00};  // up to the extended BIOS data area
 constexpr Range kEbda{0x9fc00, 0x400};
 constexpr Range kFirmware{0xe0000, 0x20000};  // ACPI tables; the root pointer is searched for here (ACPI 6.5, 5.2.5.1)
-constexpr u64 kFirmwareMax = 8 * kMiB;        // ROM below 4 GiB, clear of the interrupt controllers
-constexpr u64 kFlashFloor = 0xff100000;       // lowest address of a flash chip
+constexpr Range kSmbios{0xf0000, 0x10000};    // the upper half, where the entry point is searched for (SMBIOS 3.6, 5.2.1)
+constexpr Range kAcpiTables{kFirmware.base, kSmbios.base - kFirmware.base};
+constexpr u64 kFirmwareMax = 8 * kMiB;   // ROM below 4 GiB, clear of the interrupt controllers
+constexpr u64 kFlashFloor = 0xff100000;  // lowest address of a flash chip
 constexpr u64 kOneMiB = kMiB;
 
 // Direct kernel boot, all in conventional memory.
@@ -45,6 +47,9 @@ constexpr Range kPci64{768 * kGiB, 128 * kGiB};
 // Interrupt controllers, at their architectural defaults (SDM volume 3, 10.4.1; 82093AA).
 constexpr Range kIoapic{0xfec00000, 0x1000};
 constexpr Range kLapic{0xfee00000, 0x1000};
+
+// High precision event timer, where firmware and systems expect it (IA-PC HPET Specification 1.0a, 2.2).
+constexpr Range kHpet{0xfed00000, 0x400};
 
 // virtio over MMIO: a window for each device, between the interrupt controllers, where no firmware puts BARs.
 constexpr Range kVirtioMmio{0xfec10000, 0x4000};
@@ -68,6 +73,8 @@ constexpr Range kPm{0x600, 128};         // ACPI power management (PMBASE)
 constexpr u8 kSleepTypeS5 = 7;           // SLP_TYP of soft off (ICH9 datasheet, 13.8.3.3)
 constexpr u16 kPciConfig = 0xcf8;        // ... 0xcff; reset control is 0xcf9
 constexpr Range kPciIo{0x1000, 0xf000};  // I/O BARs: above every port with a fixed meaning
+
+constexpr u64 kPanicPort = 0x505;  // pvpanic's usual place
 
 // pc-testdev, where the conformance suites that use it expect it.
 constexpr Range kTestLines{0x2000, 24}, kTestData{0xe0, 4}, kTestFlush{0xe4, 4}, kTestDataBytes{0xe8, 4};

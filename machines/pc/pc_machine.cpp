@@ -14,6 +14,7 @@
 #include "machines/pc/hypercalls.h"
 #include "machines/pc/layout.h"
 #include "machines/pc/linux_boot.h"
+#include "machines/pc/smbios.h"
 
 namespace tandem::machines::pc {
 namespace {
@@ -23,6 +24,7 @@ namespace x86 = cpu::x86;
 class PcMachine final : public BoardMachine {
 public:
     Result<void> create(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator) {
+        TANDEM_TRY(take_properties(config));
         TANDEM_TRY(check(config));
         begin(config);
         const auto* model = config.cpu ? std::get_if<x86::CpuModel>(&*config.cpu) : nullptr;
@@ -36,11 +38,14 @@ public:
             TANDEM_TRY_ASSIGN(image_, load_boot_image({config.kernel, config.initrd, config.append}, config.ram_bytes));
         }
         acpi_ = {config.cpus, static_cast<unsigned>(config.serial.size())};
-        const SystemRequests requests{[this] { control_.post(RunControl::Event::PowerOff); },
-                                      [this] { control_.post(RunControl::Event::Reset); },
-                                      [this](u32 status) { control_.post_exit(status); }};
+        const SystemRequests requests{
+            [this] { control_.post(RunControl::Event::PowerOff); }, [this] { control_.post(RunControl::Event::Reset); },
+            [this](u32 status) { control_.post_exit(status); }, [this] { control_.post(RunControl::Event::Panic); }};
         TANDEM_TRY_ASSIGN(board_, Board::create(config, memory_, requests));
         acpi_.virtio_mmio = board_->virtio_mmio_devices();
+        acpi_.hpet = config.hpet;
+        acpi_.panic_port = board_->panic_port();
+        TANDEM_TRY_ASSIGN(smbios_, build_smbios(config));
         take_devices(config, board_->named_devices());
         TANDEM_TRY(describe(config));
         if (firmware_) TANDEM_TRY(firmware_->map(memory_));
@@ -57,10 +62,21 @@ public:
     void request_powerdown() override { board_->pm->press_power_button(); }
 
 private:
-    static Result<void> check(const MachineConfig& config) {
-        if (!config.properties.empty()) {
-            return invalid(fmt::format("-machine {}: there is no property '{}'", config.type, config.properties[0].first));
+    // What -machine says beside the type.
+    static Result<void> take_properties(MachineConfig& config) {
+        static constexpr std::array<PropertyRow, 1> kProperties{{{"hpet", "on (default) or off"}}};
+        const DeviceConfig machine{config.type, config.properties};
+        const DeviceProperties properties(machine, kProperties);
+        for (const auto& [key, value] : config.properties) {
+            if (key != kProperties[0].name) {
+                return invalid(fmt::format("-machine {}: there is no property '{}' (known: hpet)", config.type, key));
+            }
         }
+        TANDEM_TRY_ASSIGN(config.hpet, properties.flag("hpet", config.hpet));
+        return {};
+    }
+
+    static Result<void> check(const MachineConfig& config) {
         if (config.cpus < 1 || config.cpus > layout::kMaxCpus) {
             return invalid(fmt::format("-smp {}: machine 'pc' takes 1 to {} processors", config.cpus, layout::kMaxCpus));
         }
@@ -102,8 +118,22 @@ private:
             TANDEM_TRY(fw.set_file("etc/sercon-port", {0xf8, 0x03}));
         }
         if (!firmware_) return {};
+        fw.set(FwCfg::kUuid, parse_uuid(config.uuid));
+        fw.set_number(FwCfg::kBootMenu, config.boot.menu ? 1 : 0, 2);
+        TANDEM_TRY(publish_boot_order(fw, config.boot));
+        TANDEM_TRY(fw.set_file("etc/smbios/smbios-tables", smbios_.structures));
+        TANDEM_TRY(fw.set_file("etc/smbios/smbios-anchor", smbios_.entry_point(0)));
         if (!config.kernel.empty()) TANDEM_TRY(publish_kernel(fw, config));
         return publish_acpi_tables(fw, acpi_);
+    }
+
+    Result<void> publish_boot_order(devices::FwCfg& fw, const BootConfig& boot) {
+        std::string text;
+        for (const auto& [index, path] : board_->boot_order()) text += path + "\n";
+        if (boot.strict) text += "HALT\n";
+        if (text.empty()) return {};
+        text.back() = '\0';
+        return fw.set_file("bootorder", std::vector<u8>(text.begin(), text.end()));
     }
 
     static void append_e820(std::vector<u8>& map, const E820Entry& e) {
@@ -165,11 +195,17 @@ private:
 
     Result<void> place_kernel() {
         TANDEM_TRY(board_->set_up_without_firmware());
-        TANDEM_TRY_ASSIGN(const auto tables, build_acpi_tables(acpi_, layout::kFirmware.base, layout::kFirmware.size));
+        TANDEM_TRY_ASSIGN(const auto tables, build_acpi_tables(acpi_, layout::kAcpiTables.base, layout::kAcpiTables.size));
         for (const auto& t : tables) {
             if (!board_->memory.write(t.address, t.bytes.data(), t.bytes.size())) {
                 return Error{Errc::Internal, "ACPI tables do not lie in RAM"};
             }
+        }
+        const auto entry = smbios_.entry_point(layout::kSmbios.base + kSmbiosEntrySize);
+        if (!board_->memory.write(layout::kSmbios.base, entry.data(), entry.size()) ||
+            !board_->memory.write(layout::kSmbios.base + kSmbiosEntrySize, smbios_.structures.data(),
+                                  smbios_.structures.size())) {
+            return Error{Errc::Internal, "SMBIOS tables do not lie in RAM"};
         }
         return image_->place(board_->memory, tables.front().address);
     }
@@ -237,6 +273,7 @@ private:
     unsigned cpus_ = 1;
     u32 signature_ = x86::kPProSignature;  // of the processors
     AcpiConfig acpi_;
+    SmbiosTables smbios_;
     // What the machine starts with: one of the two.
     std::optional<Firmware> firmware_;
     std::unique_ptr<BootImage> image_;

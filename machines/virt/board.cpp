@@ -124,9 +124,8 @@ Result<void> Board::attach_configured(MachineConfig& config) {
 
 VirtioDevices::Board Board::virtio_board() {
     return {memory, [this](std::unique_ptr<virtio::VirtioDevice> device) { return add_virtio_mmio(std::move(device)); },
-            [this](std::unique_ptr<virtio::VirtioDevice> device, u32 pci_class, const DeviceProperties& properties) {
-                return add_virtio_pci(std::move(device), pci_class, properties);
-            }};
+            [this](std::unique_ptr<virtio::VirtioDevice> device, u32 pci_class, const DeviceProperties& properties,
+                   const char*) { return add_virtio_pci(std::move(device), pci_class, properties); }};
 }
 
 Result<void> Board::add_virtio_mmio(std::unique_ptr<virtio::VirtioDevice> device) {

@@ -1,5 +1,7 @@
 // Options from files, and those with rules of their own.
 #include <catch2/catch.hpp>
+#include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 
@@ -86,8 +88,80 @@ TEST_CASE("options: processors, globals, actions, identity") {
     CHECK(parse({"-action", "reboot=shutdown,shutdown=pause"})->no_reboot);
     CHECK(!error_of({"-action", "panic=dance"}).empty());
     CHECK(parse({"-device", "virtio-blk-pci,help"})->device_query == "virtio-blk-pci");
-    CHECK(error_of({"-rtc", "base=localtime"}).find("localtime") != std::string::npos);
-    CHECK(parse({"-rtc", "base=utc,clock=host"}).ok());
     CHECK(!error_of({"-uuid", "1234"}).empty());
     CHECK(parse({"-uuid", "12345678-1234-1234-1234-123456789abc"})->uuid.size() == 36);
+}
+
+TEST_CASE("options: what a drive's words mean") {
+    const auto drive = [](const char* words) { return parse({"-drive", words})->drives.at(0).options; };
+    CHECK(drive("file=x").discard);
+    CHECK_FALSE(drive("file=x").direct);
+    CHECK(drive("file=x,cache=none").direct);
+    CHECK_FALSE(drive("file=x,cache=none").write_through);
+    CHECK(drive("file=x,cache=directsync").direct);
+    CHECK(drive("file=x,cache=directsync").write_through);
+    CHECK(drive("file=x,cache=writethrough").write_through);
+    CHECK(drive("file=x,cache=unsafe").no_flush);
+    CHECK(drive("file=x,cache=none,cache.direct=off,cache.no-flush=on").no_flush);
+    CHECK_FALSE(drive("file=x,cache=none,cache.direct=off").direct);
+    CHECK(drive("file=x,aio=io_uring").io_uring);
+    CHECK(drive("file=x,cache=none,aio=native").io_uring);
+    CHECK_FALSE(drive("file=x,discard=ignore").discard);
+    CHECK(drive("file=x,detect-zeroes=unmap").detect_zeroes == devices::DetectZeroes::Unmap);
+    CHECK(drive("file=x,format=qcow2").format == "qcow2");
+    CHECK(parse({"-hda", "a,b=c.img"})->drives.at(0).options.file == "a,b=c.img");
+    CHECK(error_of({"-drive", "file=x,werror=stop"}).find("werror=stop") != std::string::npos);
+    CHECK(error_of({"-drive", "file=x,media=cdrom"}).find("media=disk") != std::string::npos);
+}
+
+TEST_CASE("options: disks as nodes") {
+    auto o = parse({"-blockdev", "driver=file,filename=a.qcow2,node-name=f,cache.direct=on", "-blockdev",
+                    "driver=qcow2,file=f,node-name=d,read-only=on"});
+    REQUIRE(o.ok());
+    REQUIRE(o->drives.size() == 1);
+    CHECK(o->drives[0].id == "d");
+    CHECK(o->drives[0].interface == "none");
+    CHECK(o->drives[0].options.file == "a.qcow2");
+    CHECK(o->drives[0].options.format == "qcow2");
+    CHECK(o->drives[0].options.direct);
+    CHECK(o->drives[0].options.readonly);
+    auto j = parse({"-blockdev",
+                    R"({"driver":"raw","node-name":"n","file":{"driver":"nbd","server":{"type":"unix","path":"/s,x"},)"
+                    R"("export":"e"},"cache":{"direct":false}})"});
+    REQUIRE(j.ok());
+    CHECK(j->drives.at(0).options.file.find("/s,x") != std::string::npos);
+    CHECK(j->drives.at(0).options.file.starts_with("json:"));
+    CHECK(error_of({"-blockdev", "driver=file,filename=a"}).find("node-name") != std::string::npos);
+    CHECK(error_of({"-blockdev", "driver=file,node-name=a"}).find("filename") != std::string::npos);
+    CHECK(error_of({"-blockdev", "driver=qcow2,file=nobody,node-name=a"}).find("nobody") != std::string::npos);
+    CHECK(error_of({"-blockdev", "driver=file,filename=a,node-name=a,colour=red"}).find("colour") != std::string::npos);
+    CHECK(error_of({"-blockdev", "{oops"}).find("JSON") != std::string::npos);
+}
+
+TEST_CASE("options: clock, firmware's order and names, what follows a panic") {
+    CHECK(parse({"-rtc", "base=utc,clock=host"})->rtc.offset_s == 0);
+    const i64 offset = parse({"-rtc", "base=2001-02-03T04:05:06,clock=vm,driftfix=none"})->rtc.offset_s;
+    CHECK(std::abs(offset + static_cast<i64>(std::time(nullptr)) - 981173106) <= 1);
+    CHECK_FALSE(parse({"-rtc", "clock=vm"})->rtc.follows_host);
+    CHECK_FALSE(parse({"-rtc", "driftfix=none"})->rtc.makes_up_ticks);
+    CHECK(parse({"-rtc", "base=localtime"}).ok());
+    CHECK(error_of({"-rtc", "base=tomorrow"}).find("tomorrow") != std::string::npos);
+    CHECK(error_of({"-rtc", "base=2001-02-03X"}).find("2001-02-03X") != std::string::npos);
+    CHECK(error_of({"-rtc", "clock=sun"}).find("sun") != std::string::npos);
+    auto boot = parse({"-boot", "order=nc,menu=on,strict=on"});
+    REQUIRE(boot.ok());
+    CHECK(boot->boot.order == "nc");
+    CHECK(boot->boot.menu);
+    CHECK(boot->boot.strict);
+    CHECK(parse({"-boot", "d"})->boot.order == "d");
+    CHECK(!error_of({"-boot", "order=cz"}).empty());
+    CHECK(!error_of({"-boot", "order=cc"}).empty());
+    auto names = parse({"-smbios", "type=1,serial=a,,b", "-smbios", "type=11,value=x,value=y"});
+    REQUIRE(names.ok());
+    REQUIRE(names->smbios.size() == 3);
+    CHECK(names->smbios[0].value == "a,b");
+    CHECK(names->smbios[2].type == 11);
+    CHECK(error_of({"-smbios", "serial=a"}).find("type=") != std::string::npos);
+    CHECK(!error_of({"-smbios", "type=300"}).empty());
+    CHECK(parse({"-action", "panic=exit-failure"})->on_panic == machines::OnPanic::Fail);
 }

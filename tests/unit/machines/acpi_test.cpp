@@ -6,6 +6,7 @@
 #include <fstream>
 #include <numeric>
 
+#include "devices/timer/hpet.h"
 #include "machines/pc/acpi_tables.h"
 #include "machines/pc/aml.h"
 #include "machines/pc/layout.h"
@@ -16,7 +17,7 @@ using namespace tandem::machines::pc;
 namespace {
 
 std::vector<AcpiTable> build(unsigned cpus, unsigned serial) {
-    auto r = build_acpi_tables({cpus, serial}, layout::kFirmware.base, layout::kFirmware.size);
+    auto r = build_acpi_tables({cpus, serial, 0, true, 0x505}, layout::kAcpiTables.base, layout::kAcpiTables.size);
     REQUIRE(r.ok());
     return std::move(r).value();
 }
@@ -66,9 +67,9 @@ TEST_CASE("ACPI tables: checksums, links and lengths") {
         CHECK(std::string(t.bytes.begin(), t.bytes.begin() + 4) == t.signature);
         CHECK(get(t.bytes, 4, 4) == t.bytes.size());
         if (t.signature != "FACS") CHECK(sum(t.bytes, t.bytes.size()) == 0);
-        CHECK(t.address + t.bytes.size() <= layout::kFirmware.end());
+        CHECK(t.address + t.bytes.size() <= layout::kAcpiTables.end());
     }
-    REQUIRE(xsdt.bytes.size() == 36 + 3 * 8);
+    REQUIRE(xsdt.bytes.size() == 36 + 4 * 8);
     CHECK(get(xsdt.bytes, 36, 8) == find(tables, "FACP").address);
     const auto& fadt = find(tables, "FACP").bytes;
     CHECK(fadt.size() == 276);
@@ -95,8 +96,16 @@ TEST_CASE("ACPI MADT lists every processor, the I/O APIC and the overrides") {
     CHECK(overrides == 2);
 }
 
+TEST_CASE("ACPI HPET table names the timer's window") {
+    const auto tables = build(1, 1);
+    const auto& hpet = find(tables, "HPET").bytes;
+    REQUIRE(hpet.size() == 56);
+    CHECK(get(hpet, 36, 4) == devices::Hpet::kBlockId);
+    CHECK(get(hpet, 44, 8) == layout::kHpet.base);
+}
+
 TEST_CASE("ACPI tables that do not fit are an error") {
-    CHECK_FALSE(build_acpi_tables({1, 1}, layout::kFirmware.base, 1024).ok());
+    CHECK_FALSE(build_acpi_tables({1, 1, 0, false, 0}, layout::kFirmware.base, 1024).ok());
 }
 
 TEST_CASE("AML encodings against the specification's examples") {

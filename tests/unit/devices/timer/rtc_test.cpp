@@ -15,7 +15,8 @@ constexpr u64 kSecond = 1'000'000'000;
 constexpr u64 kStart = 1709164797;
 
 struct RtcFixture {
-    explicit RtcFixture(u64 start_s = kStart) : clock(2'000'000'000, start_s * kSecond) {}
+    explicit RtcFixture(u64 start_s = kStart, const RtcOptions& o = {})
+        : clock(2'000'000'000, start_s * kSecond), options(o) {}
     u8 get(u8 index) {
         rtc.io_write(0, index, 1);
         return static_cast<u8>(rtc.io_read(1, 1));
@@ -25,12 +26,14 @@ struct RtcFixture {
         rtc.io_write(1, value, 1);
     }
     FakeClock clock;
+    RtcOptions options;
     bool irq = false;
     int edges = 0;
     Rtc rtc{clock, IrqLine([this](bool l) {
                 if (l && !irq) ++edges;
                 irq = l;
-            })};
+            }),
+            options};
 };
 
 }  // namespace
@@ -268,4 +271,53 @@ TEST_CASE("rtc: random accesses") {
         Rtc fresh(f.clock, IrqLine());
         check_round_trip(f.rtc, fresh);
     }
+}
+
+TEST_CASE("rtc: it may show another time than the host, and stand still with the machine") {
+    RtcOptions options;
+    options.offset_s = 3600;
+    RtcFixture f(kStart, options);
+    CHECK(f.get(4) == 0x00);  // 23:59:57 and an hour
+    CHECK(f.get(7) == 0x29);
+    options.follows_host = false;
+    RtcFixture g(kStart, options);
+    const u8 before = g.get(0);
+    g.clock.set_wall_start((kStart + 30) * kSecond);  // the host's time went on while the machine stood
+    CHECK(g.get(0) == before);
+    f.clock.set_wall_start((kStart + 30) * kSecond);
+    CHECK(f.get(0) != before);
+    RtcFixture h(kStart + 100, options);
+    REQUIRE(h.rtc.restore(g.rtc.save()).ok());
+    CHECK(h.get(0) == before);
+    CHECK_FALSE(f.rtc.restore(g.rtc.save()).ok());
+}
+
+TEST_CASE("rtc: periodic interrupts that the guest is too late for are made up") {
+    const bool made_up = GENERATE(true, false);
+    RtcOptions options;
+    options.makes_up_ticks = made_up;
+    RtcFixture f(kStart, options);
+    f.set(0xa, 0x26);  // 1024 Hz
+    f.set(0xb, 0x42);
+    (void)f.get(0xc);
+    const u64 period = kSecond / 1024;
+    // For 100 periods nobody answers, then each interrupt is answered at once.
+    f.clock.advance(100 * period + 1000);
+    unsigned answered = 0;
+    for (const u64 end = f.clock.now_ns() + 300 * period; f.clock.now_ns() < end;) {
+        if (f.irq && (f.get(0xc) & 0x40) != 0) ++answered;
+        f.clock.advance(period / 16);
+    }
+    CHECK(answered >= (made_up ? 398 : 299));
+    CHECK(answered <= (made_up ? 402 : 303));
+    // Never faster than twice the rate, and not after the interrupt was switched off.
+    f.clock.advance(50 * period);
+    f.set(0xb, 0x02);
+    (void)f.get(0xc);
+    f.set(0xb, 0x42);
+    (void)f.get(0xc);
+    const int edges = f.edges;
+    f.clock.advance(period / 2 + 1000);
+    (void)f.get(0xc);
+    CHECK(f.edges - edges <= 1);
 }
