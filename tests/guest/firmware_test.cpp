@@ -120,6 +120,32 @@ TEST_CASE("SeaBIOS starts GRUB from a virtio disk, which starts Debian's kernel;
     CHECK(slurp(log).find("Running on QEMU (q35)") != std::string::npos);
 }
 
+TEST_CASE("SeaBIOS starts from the disk that bootindex and -boot name") {
+    if (!have({"/usr/share/seabios/bios-256k.bin"})) return;
+    const Directory dir;
+    // A boot sector that ends the program: mov dx, 0x501; mov al, NUMBER; out dx, al; hlt. The status is 2 * NUMBER + 1.
+    const auto disk = [&dir](const char* name, char number) {
+        const fs::path path = dir.path / name;
+        std::string sector = std::string("\xba\x01\x05\xb0", 4) + number + "\xee\xf4";
+        sector.resize(1 << 20);
+        sector[510] = '\x55';
+        sector[511] = static_cast<char>(0xaa);
+        std::ofstream(path, std::ios::binary) << sector;
+        return path.string();
+    };
+    const std::string a = "file=" + disk("a", 5) + ",if=none,id=a", b = "file=" + disk("b", 9) + ",if=none,id=b";
+    const auto status = [&](const std::string& first, const std::string& second, const std::string& order) {
+        return run_program({tandem_program(), "-nographic", "-no-reboot", "-device", "isa-debug-exit", "-drive", a, "-drive",
+                            b, "-device", "virtio-blk-pci,drive=a" + first, "-device", "virtio-blk-pci,drive=b" + second,
+                            "-boot", order})
+            .status;
+    };
+    CHECK(status("", "", "order=c") == 11);
+    CHECK(status(",bootindex=1", ",bootindex=0", "order=c") == 19);
+    CHECK(status("", ",bootindex=3", "strict=on") == 19);
+    CHECK(status(",bootindex=2", ",bootindex=2", "order=c") == 1);
+}
+
 TEST_CASE("OVMF reaches its shell, and starts a kernel given with -kernel") {
     if (!have({"/usr/share/ovmf/OVMF.fd"})) return;
     {

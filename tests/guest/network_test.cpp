@@ -222,12 +222,18 @@ TEST_CASE("an open connection goes on after savevm and loadvm, and is reset in a
 TEST_CASE("virtio-rng feeds the guest's /dev/hwrng") {
     Session s(boot({"-device", "virtio-rng-pci"}));
     REQUIRE(s.wait_for(kPrompt, 120s));
-    // Random bytes do not compress.
+    // Random bytes do not compress, and each value is every 256th of 64 MiB: 262144 of them, give or take 2 %.
     s.type(
-        "dd if=/dev/hwrng bs=64k count=16 of=/tmp/random; [ $(gzip -c /tmp/random | wc -c) -gt 1048576 ] && echo ran-$((40 "
-        "+ 2))\n");
-    CHECK(s.wait_for("16+0 records out", 120s));
+        "dd if=/dev/hwrng bs=64k count=1024 of=/tmp/random; [ $(head -c 1048576 /tmp/random | gzip -c | wc -c) -gt 1048576 "
+        "] && ");
+    s.type("echo ran-$((40 + 2))\n");
+    CHECK(s.wait_for("1024+0 records out", 180s));
     CHECK(s.wait_for("ran-42", 60s));
+    s.type(
+        "for v in 000 101 377; do n=$(tr -cd \"\\\\$v\" </tmp/random | wc -c); [ $n -gt 256901 ] && [ $n -lt 267387 ] && ");
+    s.type("echo even-$v; done; echo counted-$((40 + 2))\n");
+    REQUIRE(s.wait_for("counted-42", 60s));
+    for (const char* text : {"even-000", "even-101", "even-377"}) CHECK(s.output().find(text) != std::string::npos);
     s.type("poweroff -f\n");
     CHECK(s.wait_exit() == 0);
 }
