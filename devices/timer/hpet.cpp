@@ -12,6 +12,7 @@ enum Register : u64 { kCapabilities = 0x000, kConfig = 0x010, kStatus = 0x020, k
 enum TimerRegister : u64 { kTimerConfig = 0x00, kComparator = 0x08, kFsbRoute = 0x10, kTimerSize = 0x20 };
 
 constexpr u64 kFemtosecondsPerTick = Hpet::kNsPerTick * 1'000'000;
+constexpr u16 kRequester = 0xf8;         // the function that it is part of: bus 0, slot 31
 constexpr u64 kEnable = 1, kLegacy = 2;  // 2.3.5
 // 2.3.8
 constexpr u64 kLevel = 1u << 1, kInterrupt = 1u << 2, kPeriodic = 1u << 3, kPeriodicCapable = 1u << 4, kWide = 1u << 5,
@@ -191,7 +192,7 @@ void Hpet::fire(unsigned n) {
     if ((t.config & kLevel) != 0) s_.status |= u64{1} << n;
     if ((t.config & kInterrupt) == 0) return;
     if ((t.config & kFsb) != 0) {
-        wiring_.messages->send_msi(t.fsb_route >> 32, static_cast<u32>(t.fsb_route));
+        wiring_.messages->send_msi(t.fsb_route >> 32, static_cast<u32>(t.fsb_route), kRequester);
     } else if ((t.config & kLevel) != 0) {
         line_of(n).set(true);
     } else {

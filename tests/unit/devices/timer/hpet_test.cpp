@@ -29,7 +29,7 @@ struct Line {
 };
 
 struct Messages final : MsiSink {
-    void send_msi(u64 a, u32 d) override {
+    void send_msi(u64 a, u32 d, u16) override {
         address = a;
         data = d;
         ++count;
