@@ -158,7 +158,8 @@ Element evaluate_half(u32 v, unsigned rounding, u32 control) {
     if (rounded_exponent > kMaximum) {
         e.flags |= mxcsr::OE | ((unmasked & mxcsr::OE) == 0 || inexact_unbounded ? mxcsr::PE : 0);
     } else if (tiny && (unmasked & mxcsr::UE) != 0) {
-        e.flags |= mxcsr::UE | (inexact_unbounded ? mxcsr::PE : 0);
+        // Processors report a denormal source as inexact, whatever its significand.
+        e.flags |= mxcsr::UE | (inexact_unbounded || !normal ? mxcsr::PE : 0);
     } else if (inexact) {
         e.flags |= mxcsr::PE | (tiny ? mxcsr::UE : 0);
     }

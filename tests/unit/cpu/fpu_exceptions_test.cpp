@@ -214,6 +214,25 @@ TEST_CASE("VDPPS: an invalid product of one half stops the underflow of the othe
     CHECK(p.state().mxcsr == (unmasked | mxcsr::IE));
 }
 
+TEST_CASE("VCVTPS2PH: what an unmasked underflow reports beside itself") {
+    const u32 unmasked = mxcsr::Default & ~(mxcsr::UE << 7);
+    struct Row {
+        u64 source;
+        u32 flags;  // as the host's processor sets them
+    };
+    for (const Row& row : {Row{0x00100000, mxcsr::UE | mxcsr::PE | mxcsr::DE}, Row{0x00800000, mxcsr::UE},
+                           Row{0x33800000, mxcsr::UE}, Row{0x33c00000, mxcsr::UE}, Row{0x38800000, 0}}) {
+        Processor p;
+        p.state().cr4 |= cr4::OSXSAVE;
+        p.state().xcr0 = 7;
+        p.state().mxcsr = unmasked;
+        p.state().vec[0].lane = {row.source, 0};
+        CAPTURE(row.source);
+        CHECK(p.execute({0xc4, 0xe3, 0x79, 0x1d, 0xc1, 0x04}) == (row.flags != 0 ? kXM : kNoException));
+        CHECK(p.state().mxcsr == (unmasked | row.flags));
+    }
+}
+
 TEST_CASE("MASKMOVDQU touches the selected bytes only") {
     Processor p;
     const std::vector<u8> maskmovdqu = {0x66, 0x0f, 0xf7, 0xc1};
