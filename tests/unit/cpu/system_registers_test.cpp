@@ -252,8 +252,8 @@ TEST_CASE("MSRs: rows, reserved bits, canonical addresses", "[system][msr]") {
     CHECK(write_msr(cpu, 0x250, 0x0602060606060606) == 13);
     CHECK(write_msr(cpu, 0x200, 0xc0000006) == -1);
     CHECK(write_msr(cpu, 0x200, 0xc0000106) == 13);
-    CHECK(write_msr(cpu, 0x201, 0x3fffc0000800) == -1);
-    CHECK(write_msr(cpu, 0x201, 0x400000000800) == 13);
+    CHECK(write_msr(cpu, 0x201, 0xffc0000800) == -1);
+    CHECK(write_msr(cpu, 0x201, 0x10000000800) == 13);  // beyond 40 physical bits
     CHECK(read_msr(cpu, 0x10a) != kGpOnRead);
     CHECK(write_msr(cpu, 0x49, 1) == -1);
     CHECK(read_msr(cpu, 0x49) == kGpOnRead);  // write-only
