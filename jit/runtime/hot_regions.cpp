@@ -1,9 +1,11 @@
 #include "jit/runtime/hot_regions.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
 
 #include "base/log.h"
@@ -96,6 +98,28 @@ void HotRegions::finish(HotRegion& region, Result<CompiledRegion> result) {
     if (region.entry != nullptr) backend_.redirect(*region.members[0], region.entry);
 }
 
+namespace {
+
+// The compiler leaves tens of megabytes of freed memory behind; when it has nothing to do they go back to the system, at
+// most once a second.
+class FreedMemory {
+public:
+    void give_back() {
+#if defined(__GLIBC__)
+        constexpr u64 kPause = 1'000'000'000;
+        const auto now = static_cast<u64>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
+        if (now - last_ < kPause) return;
+        last_ = now;
+        malloc_trim(0);
+#endif
+    }
+
+private:
+    u64 last_ = 0;
+};
+
+}  // namespace
+
 void HotRegions::work() {
     // Where processors are scarce the guest's own threads go first; they are what is waited for.
     constexpr int kNiceness = 5;
@@ -117,6 +141,7 @@ void HotRegions::work() {
         log::info("{}", loaded.error().message);
         unavailable_.store(true, std::memory_order_relaxed);
     }
+    FreedMemory freed;
     std::unique_lock lock(queue_lock_);
     for (;;) {
         wake_.wait(lock, [this] { return stop_ || !jobs_.empty() || !releases_.empty(); });
@@ -133,6 +158,10 @@ void HotRegions::work() {
         if (compiler_) result = compiler_->compile(job.source);
         nanoseconds_.fetch_add(thread_nanoseconds() - start);
         finish(*job.region, std::move(result));
+        lock.lock();
+        if (!jobs_.empty()) continue;
+        lock.unlock();
+        freed.give_back();
         lock.lock();
     }
 }

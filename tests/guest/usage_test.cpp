@@ -124,7 +124,7 @@ TEST_CASE("unusable files are refused with one line that names them") {
              {{"-kernel", "/nonexistent/vmlinuz"}, "/nonexistent/vmlinuz"},
              {{"-kernel", scratch.file("empty", "")}, "empty"},
              {{"-kernel", text}, "text"},
-             {{"-kernel", tandem_program()}, "ELF"},
+             {{"-kernel", "/bin/sh"}, "ELF"},
              {{"-kernel", scratch.truncated_copy(kernel, 600)}, "truncated"},
              {{"-kernel", scratch.truncated_copy(kernel, 100000)}, "truncated"},
              {{"-kernel", kernel, "-initrd", "/nonexistent/initrd"}, "/nonexistent/initrd"},

@@ -50,7 +50,7 @@ Value permute_bytes(Lifter& l, std::span<const Value> sources, const ByteMap& ma
         bool used = false, identity = true;
         for (unsigned i = 0; i < 16; ++i) {
             const bool from = map[i] >= 0 && static_cast<unsigned>(map[i]) / 16 == s;
-            selector[i] = from ? static_cast<u8>(map[i] % 16) : 0x80;
+            selector[i] = from ? static_cast<u8>(map[i] % 16) : u8{0x80};
             used |= from;
             identity &= selector[i] == i;
         }
