@@ -1,15 +1,12 @@
 #include "cpu/arm64/lift/helpers.h"
 
-#include <immintrin.h>
-#include <sched.h>
-
 #include <algorithm>
 #include <bit>
-#include <thread>
 
 #include "base/bits.h"
 #include "cpu/arm64/mode.h"
 #include "jit/guest/frame.h"
+#include "jit/guest/spin.h"
 
 namespace tandem::cpu::arm64 {
 namespace {
@@ -170,14 +167,7 @@ LeaveReason check_lse2_alignment(TranslateState* t, u64 va, u32 spec, u32 write)
     return LeaveReason::Exception;
 }
 
-void spin_wait(TranslateState* t) {
-    static const unsigned kHostProcessors = std::thread::hardware_concurrency();
-    if (t->platform != nullptr && t->platform->cpu_count() > kHostProcessors) {
-        sched_yield();
-    } else {
-        _mm_pause();
-    }
-}
+void spin_wait(TranslateState* t) { jit::spin_wait(t->platform != nullptr ? t->platform->cpu_count() : 1); }
 
 LeaveReason continue_at(TranslateState* t, u64 next) {
     const bool same = ModeBits::of(*t).value() == jit::header_of(t).mode;

@@ -1,13 +1,10 @@
 #include "cpu/x86/lift/helpers.h"
 
-#include <immintrin.h>
-#include <sched.h>
-
 #include <optional>
-#include <thread>
 
 #include "cpu/x86/mode.h"
 #include "jit/guest/frame.h"
+#include "jit/guest/spin.h"
 
 namespace tandem::cpu::x86 {
 namespace {
@@ -99,13 +96,6 @@ LeaveReason enable_interrupts(TranslateState* t, u64 next) {
     return leave_at(*t, next);
 }
 
-void spin_wait(TranslateState* t) {
-    static const unsigned kHostProcessors = std::thread::hardware_concurrency();
-    if (t->platform != nullptr && t->platform->cpu_count() > kHostProcessors) {
-        sched_yield();
-    } else {
-        _mm_pause();
-    }
-}
+void spin_wait(TranslateState* t) { jit::spin_wait(t->platform != nullptr ? t->platform->cpu_count() : 1); }
 
 }  // namespace tandem::cpu::x86
