@@ -96,8 +96,9 @@ Result<std::unique_ptr<Campaign>> Campaign::create(CampaignOptions options) {
         if (!processor) return std::move(processor).error().context("--engines");
         campaign->processors_.push_back(std::move(processor).value());
     }
-    std::stable_partition(campaign->processors_.begin(), campaign->processors_.end(),
-                          [](const auto& p) { return p->hardware(); });
+    auto& processors = campaign->processors_;
+    const auto hardware = std::find_if(processors.begin(), processors.end(), [](const auto& p) { return p->hardware(); });
+    if (hardware != processors.end()) std::rotate(processors.begin(), hardware, hardware + 1);
     TANDEM_TRY(campaign->choose_states());
     return campaign;
 }

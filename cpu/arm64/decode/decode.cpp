@@ -30,8 +30,9 @@ public:
     Buckets() {
         std::vector<u16> order(std::size(kRows));
         for (u16 i = 0; i < order.size(); ++i) order[i] = i;
-        std::stable_sort(order.begin(), order.end(), [](u16 a, u16 b) {
-            return std::popcount(kRows[a].pattern.mask) > std::popcount(kRows[b].pattern.mask);
+        std::sort(order.begin(), order.end(), [](u16 a, u16 b) {
+            const int of_a = std::popcount(kRows[a].pattern.mask), of_b = std::popcount(kRows[b].pattern.mask);
+            return of_a != of_b ? of_a > of_b : a < b;
         });
         for (const u16 i : order) for_buckets(kRows[i].pattern, [&](unsigned b) { ++start_[b + 1]; });
         for (unsigned b = 0; b < kBuckets; ++b) start_[b + 1] += start_[b];
