@@ -16,7 +16,7 @@ namespace {
 
 enum Phandle : u32 { kGicHandle = 1, kMessagesHandle, kClockHandle, kGpioHandle };
 // Interrupt specifiers of arm,gic-v3 and arm,cortex-a15-gic
-constexpr u32 kSpi = 0, kPpi = 1, kEdgeRising = 1, kLevelHigh = 4;
+constexpr u32 kSpi = 0, kPpi = 1, kLevelHigh = 4;
 constexpr u32 kKeyPower = 116;  // linux/input-event-codes.h
 constexpr u32 kGpioActiveHigh = 0;
 

@@ -21,7 +21,7 @@ public:
         for (const char* driver : {"virtio-rng-pci", "virtio-balloon-pci", "virtio-rng-device", "virtio-serial-pci"}) {
             config.devices.push_back({driver, {}});
         }
-        auto made = machines::pc::Board::create(config, memory_, {[] {}, [] {}, [](u32) {}});
+        auto made = machines::pc::Board::create(config, memory_, {[] {}, [] {}, [](u32) {}, [] {}});
         if (!made.ok()) __builtin_trap();
         board_ = std::move(made).value();
         board_->fw_cfg->set_number(devices::FwCfg::kRamSize, config.ram_bytes, 8);
