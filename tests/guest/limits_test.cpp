@@ -23,7 +23,8 @@ std::vector<std::string> debian(const std::vector<std::string>& more) {
     return argv;
 }
 
-// Resident KiB of a process outside mappings of at least `ram` bytes, which are guest memory.
+// Resident KiB of a process outside mappings of at least `ram` bytes, which are guest memory. Proportional, so that the code
+// memory, which is mapped twice (writable and executable), counts once.
 std::size_t resident_beside(int pid, std::size_t ram) {
     std::ifstream file("/proc/" + std::to_string(pid) + "/smaps");
     std::size_t total = 0;
@@ -33,7 +34,7 @@ std::size_t resident_beside(int pid, std::size_t ram) {
         std::size_t high = 0;
         if (std::sscanf(line.c_str(), "%zx-%zx ", &low, &high) == 2) guest = high - low >= ram;
         std::size_t kib = 0;
-        if (!guest && std::sscanf(line.c_str(), "Rss: %zu kB", &kib) == 1) total += kib;
+        if (!guest && std::sscanf(line.c_str(), "Pss: %zu kB", &kib) == 1) total += kib;
     }
     return total;
 }
