@@ -110,8 +110,7 @@ struct Execution {
 
     // The current instruction did or did not complete, by the reason it leaves with.
     LeaveReason leave(LeaveReason why) const {
-        const bool undone =
-            why == LeaveReason::Exception || why == LeaveReason::Interpret || why == LeaveReason::Attention;
+        const bool undone = why == LeaveReason::Exception || why == LeaveReason::Interpret || why == LeaveReason::Attention;
         interp.completed_ += started - (undone && started != 0 ? 1 : 0);
         return why;
     }

@@ -80,8 +80,8 @@ public:
 
     // Makes run() return Attention soon. Any thread, async-signal-safe.
     virtual void request_attention() = 0;
-    // Whether run() or step() may be executing guest code. Any thread. A caller that stored something before, and sees false,
-    // knows that guest code which runs later, and its Guest callbacks, see what was stored.
+    // Whether run() or step() may be executing guest code. Any thread. A caller that stored something before, and sees
+    // false, knows that guest code which runs later, and its Guest callbacks, see what was stored.
     [[nodiscard]] virtual bool running() const = 0;
     // Drops cached translations of virtual addresses after the owner replaced the state from outside.
     virtual void state_replaced() = 0;

@@ -8,7 +8,6 @@
 namespace tandem::cpu::x86 {
 namespace {
 
-
 void lift_add(Lifter& l) {
     const Value addend = l.read(1);
     const Value old = l.insn.lock ? l.atomic(Op::AtomicAdd, 0, addend) : l.read(0);

@@ -6,7 +6,6 @@
 namespace tandem::cpu::x86 {
 namespace {
 
-
 // arg of the tables below: a HelperId, and what follows the call.
 enum After : u32 { kGoOn = 0, kEndBlock = 1u << 16, kSameMode = 2u << 16, kAfterMask = 3u << 16 };
 

@@ -155,9 +155,9 @@ TEST_CASE("GICv2: SGIs are banked by receiver and by sender", "[gic][I2]") {
     CHECK(b.cpu[1].irq());
     CHECK(b.cpu[2].irq());
     CHECK((b.read(kD + 0xf24, 1) & 0xffff) == 0x0500);  // SGI 5 from processors 0 and 2
-    b.write(kD + 0x280, ~0u, 1);             // SGIs are not cleared here
-    CHECK(b.read(kC + kIar, 1) == 5);        // from 0
-    CHECK_FALSE(b.cpu[1].irq());             // 5 is active, 7 has the same priority
+    b.write(kD + 0x280, ~0u, 1);                        // SGIs are not cleared here
+    CHECK(b.read(kC + kIar, 1) == 5);                   // from 0
+    CHECK_FALSE(b.cpu[1].irq());                        // 5 is active, 7 has the same priority
     b.write(kC + kEoir, 5, 1);
     CHECK(b.read(kC + kIar, 1) == (5 | 2u << 10));
     b.write(kC + kEoir, 5 | 2u << 10, 1);
