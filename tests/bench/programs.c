@@ -237,7 +237,7 @@ static int wanted(const char* name, int argc, char** argv) {
 int main(int argc, char** argv) {
     seed = first_seed;
     for (size_t i = 0; i < sizeof buffer; ++i) buffer[i] = (uint8_t)next_random();
-    const struct program* const tables[] = {hot_programs, system_programs, io_programs};
+    const struct program* const tables[] = {hot_programs, system_programs, isa_programs, io_programs};
     for (size_t t = 0; t < sizeof tables / sizeof *tables; ++t) {
         for (const struct program* p = tables[t]; p->name; ++p) {
             if (wanted(p->name, argc, argv) && (!p->offered || p->offered())) run_one(p);

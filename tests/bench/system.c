@@ -1,7 +1,6 @@
 // Benchmarks of what a real guest does besides arithmetic: system calls, page faults, processes, code that is made and thrown
 // away, vectors, copies, calls, threads.
 #define _GNU_SOURCE
-#include <immintrin.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -87,18 +86,6 @@ static uint64_t sys_signal(void) {
     return (uint64_t)caught;
 }
 
-// A function of 40 instructions and five blocks that computes with random constants.
-static void make_function(uint8_t* p) {
-    memcpy(p, "\x48\x89\xf8", 3), p += 3;  // mov rax, rdi
-    for (int i = 0; i < 16; ++i) {
-        const uint32_t value = (uint32_t)next_random() & 0x7fffffff;
-        memcpy(p, "\x48\x05", 2), memcpy(p + 2, &value, 4), p += 6;       // add rax, value
-        memcpy(p, "\x48\xc1\xc0", 3), p[3] = (uint8_t)(i + 1), p += 4;  // rol rax, i + 1
-        if (i % 4 == 3) memcpy(p, "\x79\x03\x48\xf7\xd0", 5), p += 5;      // jns over: not rax
-    }
-    *p = 0xc3;
-}
-
 // Code that is written, run once and written over.
 static uint64_t fresh_code(void) {
     enum { SIZE = 256, FUNCTIONS = 64, ROUNDS = 150 };
@@ -128,43 +115,14 @@ static uint64_t fresh_once(void) {
     return sum;
 }
 
-enum { WORDS = 4096 };
-static uint32_t vector_a[WORDS] __attribute__((aligned(64))), vector_b[WORDS] __attribute__((aligned(64)));
+uint32_t vector_a[WORDS] __attribute__((aligned(64))), vector_b[WORDS] __attribute__((aligned(64)));
 
-static void fill_vectors(void) {
+void fill_vectors(void) {
     for (int i = 0; i < WORDS; ++i) vector_a[i] = (uint32_t)next_random(), vector_b[i] = (uint32_t)next_random();
 }
 
-static uint64_t vec_sse(void) {
-    fill_vectors();
-    __m128i sum = _mm_setzero_si128();
-    for (int round = 0; round < 1500; ++round) {
-        for (int i = 0; i < WORDS; i += 4) {
-            const __m128i a = _mm_load_si128((const __m128i*)(vector_a + i)), b = _mm_load_si128((const __m128i*)(vector_b + i));
-            const __m128i mixed = _mm_xor_si128(_mm_add_epi32(a, sum), _mm_srli_epi32(b, 3));
-            sum = _mm_add_epi32(sum, _mm_shuffle_epi32(_mm_mul_epu32(mixed, b), 0x4e));
-        }
-    }
-    return (uint64_t)_mm_cvtsi128_si64(sum);
-}
-
-static int has_avx2(void) { return __builtin_cpu_supports("avx2") != 0; }
-__attribute__((target("avx2"))) static uint64_t vec_avx2(void) {
-    fill_vectors();
-    __m256i sum = _mm256_setzero_si256();
-    for (int round = 0; round < 1500; ++round) {
-        for (int i = 0; i < WORDS; i += 8) {
-            const __m256i a = _mm256_load_si256((const __m256i*)(vector_a + i));
-            const __m256i b = _mm256_load_si256((const __m256i*)(vector_b + i));
-            const __m256i mixed = _mm256_xor_si256(_mm256_add_epi32(a, sum), _mm256_srli_epi32(b, 3));
-            sum = _mm256_add_epi32(sum, _mm256_permute4x64_epi64(_mm256_mul_epu32(mixed, b), 0x4e));
-        }
-    }
-    return (uint64_t)_mm_cvtsi128_si64(_mm256_castsi256_si128(sum));
-}
-
 // memchr() looks at every byte that was copied.
-static uint64_t copies(size_t bytes, int count, void (*copy)(void*, const void*, size_t)) {
+uint64_t copies(size_t bytes, int count, void (*copy)(void*, const void*, size_t)) {
     static uint8_t from[1 << 20], to[1 << 20];
     uint64_t sum = 0;
     for (int i = 0; i < count; ++i) {
@@ -176,13 +134,7 @@ static uint64_t copies(size_t bytes, int count, void (*copy)(void*, const void*,
     }
     return sum;
 }
-static void copy_rep(void* to, const void* from, size_t n) {
-    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
-}
 static void copy_libc(void* to, const void* from, size_t n) { memcpy(to, from, n); }
-static uint64_t copy_rep_24(void) { return copies(24, 100000, copy_rep); }
-static uint64_t copy_rep_4k(void) { return copies(4096, 2000, copy_rep); }
-static uint64_t copy_rep_400k(void) { return copies(400000, 20, copy_rep); }
 static uint64_t copy_libc_24(void) { return copies(24, 400000, copy_libc); }
 static uint64_t copy_libc_4k(void) { return copies(4096, 40000, copy_libc); }
 static uint64_t copy_libc_400k(void) { return copies(400000, 400, copy_libc); }
@@ -303,11 +255,6 @@ const struct program system_programs[] = {
     {"sys-signal", sys_signal, NULL},
     {"fresh-code", fresh_code, NULL},
     {"fresh-once", fresh_once, NULL},
-    {"vec-sse", vec_sse, NULL},
-    {"vec-avx2", vec_avx2, has_avx2},
-    {"rep-24", copy_rep_24, NULL},
-    {"rep-4k", copy_rep_4k, NULL},
-    {"rep-400k", copy_rep_400k, NULL},
     {"copy-24", copy_libc_24, NULL},
     {"copy-4k", copy_libc_4k, NULL},
     {"copy-400k", copy_libc_400k, NULL},
