@@ -109,6 +109,7 @@ Result<Engine> create_lockstep(PropertyList p, const cpu::x86::CpuModel& model, 
     TANDEM_TRY_ASSIGN(lockstep.leader, exact_engine(first, model, static_cast<u32>(threshold)));
     TANDEM_TRY_ASSIGN(lockstep.follower, exact_engine(second, model, static_cast<u32>(threshold)));
     if (first == second) return invalid(fmt::format("-accel lockstep: a and b are both '{}'", first));
+    if (lockstep.follower.native) std::swap(lockstep.leader, lockstep.follower);  // it cannot be made to follow
     TANDEM_TRY_ASSIGN(engine.accelerator, accel::lockstep::create_lockstep_accelerator(std::move(lockstep)));
     return engine;
 }
@@ -131,12 +132,15 @@ Result<Engine> create(const PropertyList& p, const cpu::x86::CpuModel& model, co
 
 Result<accel::lockstep::EngineSpec> exact_engine(const std::string& name, const cpu::x86::CpuModel& model,
                                                  u32 llvm_threshold) {
-    constexpr std::string_view kKnown[] = {"interp", "baseline", "llvm"};
+    constexpr std::string_view kKnown[] = {"interp", "baseline", "llvm", "jit", "kvm"};
     if (std::ranges::find(kKnown, name) == std::end(kKnown)) {
         return invalid(fmt::format("lockstep: unknown engine '{}' (known: {})", name, fmt::join(kKnown, ", ")));
     }
+    if (name == "kvm") {
+        return accel::lockstep::EngineSpec{name, [model](u32) { return accel::create_kvm_accelerator(model); }, true};
+    }
     jit::Options jit;
-    TANDEM_TRY_ASSIGN(jit.tier, parse_tier(name));
+    TANDEM_TRY_ASSIGN(jit.tier, parse_tier(name == "jit" ? "auto" : name));
     jit.llvm_threshold = llvm_threshold;
     jit.count_instructions = true;
     const auto create = [jit, model](u32 max_block) {
@@ -148,7 +152,7 @@ Result<accel::lockstep::EngineSpec> exact_engine(const std::string& name, const 
         }
         return accel::create_jit_accelerator(model, own);
     };
-    return accel::lockstep::EngineSpec{name, create};
+    return accel::lockstep::EngineSpec{name, create, false};
 }
 
 Result<cpu::ArchModel> create_model(const Options& options) {

@@ -20,8 +20,20 @@ Result<std::optional<Exit>> JitVcpu::enter(bool stepping) {
     if (stepping) return std::optional<Exit>(finish(DebugExit{DebugExit::Reason::SingleStep, exit_pc(), 0}));
     if (why == jit::ir::LeaveReason::Halt) return std::optional<Exit>(halt());
     const jit::FrameHeader& header = jit::header_of(translator_->state());
+    if (jit::was_held(header)) return std::optional<Exit>(finish(RequestedExit{}));
     if (header.instructions >= jit::instruction_limit(header)) return std::optional<Exit>(finish(RequestedExit{}));
     return std::optional<Exit>{};
+}
+
+ExactVcpu::Held JitVcpu::held() const {
+    using Reason = jit::Hold::Reason;
+    switch (hold_.reason) {
+        case Reason::Access: return Held::Access;
+        case Reason::Value: return Held::Value;
+        case Reason::Sought: return Held::Sought;
+        case Reason::None: break;
+    }
+    return Held::No;
 }
 
 u64 JitVcpu::instructions() const { return jit::header_of(translator_->state()).instructions; }

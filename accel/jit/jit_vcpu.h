@@ -7,6 +7,7 @@
 
 #include "accel/exact.h"
 #include "accel/vcpu_base.h"
+#include "jit/guest/hold.h"
 #include "jit/runtime/translator.h"
 
 namespace tandem::accel {
@@ -25,6 +26,9 @@ public:
     void track_writes(std::vector<u64>* pages) final;
     void forget_writes() final { translator_->state_replaced(); }
     void set_random_source(std::function<u64()> source) final { random_source_ = std::move(source); }
+    void hold_accesses() final { jit::set_hold(jit::header_of(translator_->state()), &hold_); }
+    [[nodiscard]] Held held() const final;
+    void seek(const cpu::ArchState*) override {}
 
     // The translator's bus.
     u64 mmio_read(u64 gpa, unsigned size);
@@ -39,6 +43,7 @@ protected:
     // Has the machine perform an access of the instruction that is executing, under the host's floating-point control.
     void dispatch_now(Exit& exit);
     [[nodiscard]] jit::VcpuTranslator& translator() { return *translator_; }
+    [[nodiscard]] jit::Hold& hold() { return hold_; }
     [[nodiscard]] const std::function<u64()>& random_source() const { return random_source_; }
 
 private:
@@ -48,6 +53,7 @@ private:
     std::unique_ptr<jit::VcpuTranslator> translator_;
     std::atomic<bool> attached_{false};
     std::function<u64()> random_source_;
+    jit::Hold hold_;
 };
 
 }  // namespace tandem::accel

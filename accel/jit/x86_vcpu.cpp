@@ -18,8 +18,16 @@ constexpr u32 kMsrApicBase = 0x1b;
 
 }  // namespace
 
-X86JitVcpu::X86JitVcpu(unsigned index, ExitHandler& handler, const cpu::x86::CpuModel& model)
-    : JitVcpu(index, handler), model_(model), controller_(handler.interrupt_controller(index)) {}
+X86JitVcpu::X86JitVcpu(unsigned index, ExitHandler& handler, const cpu::x86::CpuModel& model, std::atomic<u64>& sought_pc)
+    : JitVcpu(index, handler), model_(model), sought_pc_(sought_pc), controller_(handler.interrupt_controller(index)) {}
+
+// Blocks that hold the instruction are translated anew, with or without the comparison before it.
+void X86JitVcpu::seek(const cpu::ArchState* target) {
+    const auto* wanted = target != nullptr ? std::get_if<State>(target) : nullptr;
+    if (wanted != nullptr) sought_ = wanted->gpr;
+    hold().registers = wanted != nullptr ? sought_.data() : nullptr;
+    sought_pc_ = wanted != nullptr ? wanted->rip : ~u64{0};
+}
 
 void X86JitVcpu::construct(void* state) {
     state_ = new (state) cpu::x86::TranslateState();

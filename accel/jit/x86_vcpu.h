@@ -12,7 +12,10 @@ namespace tandem::accel {
 class X86JitVcpu final : public JitVcpu, public cpu::x86::Platform, public cpu::x86::RandomSource {
 public:
     // All references must outlive the vCPU. attach() completes construction.
-    X86JitVcpu(unsigned index, ExitHandler& handler, const cpu::x86::CpuModel& model);
+    X86JitVcpu(unsigned index, ExitHandler& handler, const cpu::x86::CpuModel& model, std::atomic<u64>& sought_pc);
+
+    // ExactVcpu
+    void seek(const cpu::ArchState* target) override;
 
     // Vcpu
     [[nodiscard]] u64 exit_pc() const override { return state_->s.rip; }
@@ -51,6 +54,8 @@ private:
     Result<void> take_events() override;
 
     const cpu::x86::CpuModel& model_;
+    std::atomic<u64>& sought_pc_;
+    std::array<u64, 16> sought_{};  // general registers
     devices::CpuInterruptController& controller_;
     cpu::x86::TranslateState* state_ = nullptr;
 };

@@ -51,6 +51,7 @@ public:
                                                reinterpret_cast<u64>(range.host)};
             auto set = TANDEM_KVM(shared_.vm, KVM_SET_USER_MEMORY_REGION, &region);
             if (!set) return std::move(set).error().context(fmt::format("memory '{}' at {:#x}", range.name, range.gpa));
+            shared_.slots.push_back(region);
         }
         return {};
     }

@@ -170,18 +170,6 @@ Result<void> KvmVcpu::sync_tsc() {
     return {};
 }
 
-Result<void> KvmVcpu::set_debug(bool stepping) {
-    if (stepping == stepping_) return {};
-    kvm_guest_debug debug{};
-    if (stepping) {
-        debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
-        if (shared_.system.step_blocks_interrupts) debug.control |= KVM_GUESTDBG_BLOCKIRQ;
-    }
-    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_GUEST_DEBUG, &debug));
-    stepping_ = stepping;
-    return {};
-}
-
 bool KvmVcpu::interrupts_enabled() const {
     if (shared_.system.sync_regs) return (page_->s.regs.regs.rflags & kInterruptFlag) != 0;
     return page_->if_flag != 0;

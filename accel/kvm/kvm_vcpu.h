@@ -5,9 +5,11 @@
 #include <csignal>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "accel/accelerator.h"
 #include "accel/kvm/kernel.h"
+#include "accel/native.h"
 #include "accel/vcpu_base.h"
 #include "cpu/x86/state.h"
 
@@ -36,9 +38,10 @@ struct Shared {
     // Guest TSC less host TSC, before a guest's own offset; all vCPUs have the same.
     std::atomic<u64> tsc_base{0};
     std::atomic<u64> exits{0}, kicks{0};
+    std::vector<kvm_userspace_memory_region> slots;  // by number. While no vCPU runs, or by the only one
 };
 
-class KvmVcpu final : public VcpuBase {
+class KvmVcpu final : public VcpuBase, public NativeVcpu {
 public:
     // All references must outlive the vCPU. open() completes construction.
     // `signature`: what EDX holds after a reset or INIT.
@@ -53,6 +56,10 @@ public:
     Result<void> import_state(const cpu::ArchState& in) override;
     Result<void> fetch_state(cpu::ArchState& out) override;
     Result<void> store_state(const cpu::ArchState& in) override;
+
+    // NativeVcpu
+    Result<void> set_breakpoints(std::span<const u64> addresses) override;
+    Result<void> take_written(std::vector<u64>& pages) override;
 
 private:
     // VcpuBase
@@ -102,6 +109,8 @@ private:
     bool access_open_ = false;          // the last exit's access is completed by the next KVM_RUN
     bool failed_ = false;               // the last exit is an emulation failure
     bool stepping_ = false;
+    bool debug_known_ = true;  // the kernel has breakpoints_ and stepping_
+    std::vector<u64> breakpoints_;
     std::optional<cpu::x86::State> known_;  // what the kernel has: set by fetch(), until the guest runs on
     bool signal_mask_set_ = false;
     u64 tsc_offset_ = 0;  // the guest's own

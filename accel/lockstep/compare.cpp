@@ -5,6 +5,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "accel/lockstep/latitude.h"
 #include "devices/fabric/state.h"
 
 namespace tandem::accel::lockstep {
@@ -60,14 +61,19 @@ void compare_page(u64 address, const u8* first, const u8* second, const Names& n
 
 std::vector<std::string> differences(const cpu::x86::State& first, const cpu::x86::State& second,
                                      const devices::GuestMemory& first_memory, const devices::GuestMemory& second_memory,
-                                     const std::vector<u64>& pages, const Names& names) {
+                                     const std::vector<u64>& pages, const Names& names, bool native) {
     std::vector<std::string> lines;
-    compare_states(first, second, names, lines);
+    cpu::x86::State a = first, b = second;
+    if (native) {
+        level_native(a);
+        level_native(b);
+    }
+    compare_states(a, b, names, lines);
     for (const u64 page : pages) {
-        const u8* const a = page_of(first_memory, page);
-        const u8* const b = page_of(second_memory, page);
-        if (a == nullptr || b == nullptr || std::memcmp(a, b, kPage) == 0) continue;
-        compare_page(page, a, b, names, lines);
+        const u8* const left = page_of(first_memory, page);
+        const u8* const right = page_of(second_memory, page);
+        if (left == nullptr || right == nullptr || std::memcmp(left, right, kPage) == 0) continue;
+        compare_page(page, left, right, names, lines);
     }
     return lines;
 }

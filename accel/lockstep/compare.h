@@ -14,9 +14,9 @@ struct Names {
 };
 
 // One line for each register and each run of memory that differs, "what: first's value, second's value"; empty when they
-// agree. Memory is compared in `pages` only.
+// agree. Memory is compared in `pages` only. `native`: one of them runs on the host's processor.
 std::vector<std::string> differences(const cpu::x86::State& first, const cpu::x86::State& second,
                                      const devices::GuestMemory& first_memory, const devices::GuestMemory& second_memory,
-                                     const std::vector<u64>& pages, const Names& names);
+                                     const std::vector<u64>& pages, const Names& names, bool native = false);
 
 }  // namespace tandem::accel::lockstep

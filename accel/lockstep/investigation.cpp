@@ -13,7 +13,6 @@ namespace {
 
 using cpu::x86::State;
 
-constexpr u64 kTrail = 8;
 constexpr u32 kWholeBlocks = 64;
 
 cpu::x86::Mode code_mode(const State& s) {
@@ -46,10 +45,20 @@ std::string list_code(const State& state, std::span<const u8> code) {
     return cpu::x86::disassemble(code, code_mode(state), state.rip);
 }
 
+void name_instruction(const State& before, const devices::GuestMemory& memory, Finding& finding) {
+    constexpr unsigned kListed = 48;
+    const std::vector<u8> code = code_at(before, memory, kListed);
+    cpu::x86::Instruction insn;
+    const bool known = cpu::x86::decode(code, code_mode(before), insn) == cpu::x86::DecodeStatus::Ok;
+    finding.bytes.assign(code.begin(), code.begin() + (known ? insn.length : std::min<std::ptrdiff_t>(std::ssize(code), 1)));
+    finding.listing = list_code(before, code);
+}
+
 Result<void> Investigation::make_sides(const Stretch& stretch) {
     for (unsigned i = 0; i < 2; ++i) {
         TANDEM_TRY_ASSIGN(sides_[i], Side::create(specs_[i], memory_, stretch.max_block));
         sides_[i]->replayer().set_constants(stretch.tsc_hz, 1);
+        if (native()) sides_[i]->replayer().follow_native(0);
     }
     return {};
 }
@@ -68,12 +77,13 @@ Result<std::vector<std::string>> Investigation::compare(const Stretch& stretch, 
     tidy(pages);
     TANDEM_TRY_ASSIGN(const State a, sides_[0]->state());
     TANDEM_TRY_ASSIGN(const State b, sides_[1]->state());
-    const auto found = differences(a, b, sides_[0]->memory(), sides_[1]->memory(), pages, names);
+    const auto found = differences(a, b, sides_[0]->memory(), sides_[1]->memory(), pages, names, native());
     lines.insert(lines.end(), found.begin(), found.end());
     return lines;
 }
 
 Result<Finding> Investigation::run(const Stretch& stretch) {
+    if (native()) return walk(stretch);
     Finding finding;
     for (const u32 max_block : {1u, kWholeBlocks}) {
         Stretch trial = stretch;
@@ -109,12 +119,7 @@ Result<void> Investigation::describe(const Stretch& stretch, u64 low, u64 high, 
         finding.trail.push_back(s.rip);
     }
     TANDEM_TRY_ASSIGN(const State before, side.state());
-    constexpr unsigned kListed = 48;
-    const std::vector<u8> code = code_at(before, side.memory(), kListed);
-    cpu::x86::Instruction insn;
-    const bool known = cpu::x86::decode(code, code_mode(before), insn) == cpu::x86::DecodeStatus::Ok;
-    finding.bytes.assign(code.begin(), code.begin() + (known ? insn.length : std::min<std::ptrdiff_t>(std::ssize(code), 1)));
-    finding.listing = list_code(before, code);
+    name_instruction(before, side.memory(), finding);
     finding.agreed = low;
     finding.stretch = stretch;
     finding.stretch.count = high;

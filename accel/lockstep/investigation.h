@@ -1,6 +1,7 @@
 // Finds the instruction that made two engines differ, from what both agreed on last, and says so.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,10 +17,14 @@ struct Stretch {
     u64 count = 0;      // instructions
     u64 tsc_hz = 0;     // what CPUID tells
     u32 max_block = 1;  // instructions in a block at most for the difference to show
+    // Where a leader that counts no instructions came to; `count` is 0 then.
+    std::optional<cpu::x86::State> end;
 };
 
 struct Finding {
     bool reproduced = false;
+    // With a native engine: both came to the stretch's end, and differ in nothing but what manuals leave open.
+    bool open = false;
     Stretch stretch;  // as short as it can be
     std::vector<std::string> differences;
     std::vector<u64> trail;  // addresses of the last instructions, the differing one last
@@ -27,6 +32,8 @@ struct Finding {
     std::vector<u8> bytes;   // of that instruction
     u64 agreed = 0;          // instructions of the original stretch after which they still agree
 };
+
+constexpr u64 kTrail = 8;  // instructions before the differing one that are named
 
 class Investigation {
 public:
@@ -44,17 +51,28 @@ public:
     Result<void> make_sides(const Stretch& stretch);
 
 private:
+    [[nodiscard]] bool native() const { return specs_[0].native || specs_[1].native; }
+    // With a native engine, which does not stop at a count: both go one instruction at a time.
+    Result<Finding> walk(const Stretch& stretch);
+    Result<void> restart_walk(const Stretch& stretch);
+    // One instruction on both; what the manuals leave open in its results is the native engine's.
+    Result<void> walk_step();
+    Result<std::vector<std::string>> walk_differences();
     Result<void> locate(const Stretch& stretch, Finding& finding);
     Result<void> describe(const Stretch& stretch, u64 low, u64 high, Finding& finding);
 
     const EngineSpec specs_[2];
     const devices::GuestMemory& memory_;
     std::unique_ptr<Side> sides_[2];
+    std::vector<u64> walked_;  // pages that either has written
 };
 
 // The code that a processor is about to execute, and a listing of it.
 std::vector<u8> code_at(const cpu::x86::State& state, const devices::GuestMemory& memory, unsigned size);
 std::string list_code(const cpu::x86::State& state, std::span<const u8> code);
+
+// Listing and bytes of the instruction that `before` is about to execute.
+void name_instruction(const cpu::x86::State& before, const devices::GuestMemory& memory, Finding& finding);
 
 // For people: place, bytes, listing, what differs.
 std::string report(const Finding& finding, const Names& names);

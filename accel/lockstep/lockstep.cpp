@@ -42,8 +42,14 @@ public:
     }
 
     [[nodiscard]] std::string statistics() const override {
-        return fmt::format("{:<30}{}\n{:<30}{}\n{:<30}{}\n", "stretches compared", pair_.stretches.load(),
-                           "instructions compared", pair_.instructions.load(), "pages compared", pair_.pages.load());
+        const std::pair<const char*, u64> rows[] = {{"stretches compared", pair_.stretches},
+                                                    {"instructions compared", pair_.instructions},
+                                                    {"pages compared", pair_.pages},
+                                                    {"instructions beyond KVM", pair_.helped},
+                                                    {"differences that are open", pair_.open}};
+        std::string text;
+        for (const auto& [name, value] : rows) text += fmt::format("{:<30}{}\n", name, value);
+        return text;
     }
 
 private:

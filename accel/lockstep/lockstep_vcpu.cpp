@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "accel/lockstep/compare.h"
+#include "accel/lockstep/latitude.h"
+#include "accel/lockstep/native_leader.h"
 #include "accel/lockstep/reproducer.h"
 #include "base/log.h"
 
@@ -14,40 +15,56 @@ using cpu::x86::State;
 constexpr u64 kStretch = 2'000'000;  // instructions, after which both are compared whatever happens
 constexpr u32 kHeldSignals = SignalWord::Nmi | SignalWord::Init | SignalWord::Sipi;
 
-// The follower's accesses have been traced already.
-class NoTrace {
+}  // namespace
+
+NoTrace::NoTrace() : before_(log::g_categories.load()) {
+    if ((before_ & log::Exits) != 0) log::set_categories(before_ & ~u32{log::Exits});
+}
+
+NoTrace::~NoTrace() {
+    if ((before_ & log::Exits) != 0) log::set_categories(before_);
+}
+
+namespace {
+
+// The leader counts instructions, and the follower runs as many.
+class CountedLeader final : public LockstepVcpu {
 public:
-    NoTrace() : before_(log::g_categories.load()) {
-        if ((before_ & log::Exits) != 0) log::set_categories(before_ & ~u32{log::Exits});
+    CountedLeader(Pair& pair, ExitHandler& machine) : LockstepVcpu(pair, machine) {}
+    ~CountedLeader() override {
+        if (exact_ != nullptr) exact_->track_writes(nullptr);
     }
-    ~NoTrace() {
-        if ((before_ & log::Exits) != 0) log::set_categories(before_);
-    }
-    NoTrace(const NoTrace&) = delete;
-    NoTrace& operator=(const NoTrace&) = delete;
 
 private:
-    u32 before_;
+    Result<void> open() override;
+    Result<Exit> stretch(bool stepping) override;
+
+    ExactVcpu* exact_ = nullptr;
 };
+
+Result<void> CountedLeader::open() {
+    TANDEM_TRY_ASSIGN(leader_, pair_.leader->create_vcpu(0, recorder_));
+    exact_ = dynamic_cast<ExactVcpu*>(leader_.get());
+    if (exact_ == nullptr) {
+        return Error{Errc::Unsupported, fmt::format("engine '{}' does not count instructions", names().first)};
+    }
+    exact_->track_writes(&leader_pages_);
+    exact_->set_random_source([this] { return recorder_.random(); });
+    recorder_.attach(*leader_, *exact_, {pair_.machine, &pair_.leader_memory, &pair_.agreed, &leader_pages_});
+    return {};
+}
 
 }  // namespace
 
 Result<std::unique_ptr<LockstepVcpu>> LockstepVcpu::create(Pair& pair, ExitHandler& machine) {
-    std::unique_ptr<LockstepVcpu> vcpu(new LockstepVcpu(pair, machine));
-    TANDEM_TRY_ASSIGN(vcpu->leader_, pair.leader->create_vcpu(0, vcpu->recorder_));
-    vcpu->exact_ = dynamic_cast<ExactVcpu*>(vcpu->leader_.get());
-    if (vcpu->exact_ == nullptr) {
-        return Error{Errc::Unsupported, fmt::format("engine '{}' does not count instructions", pair.options.leader.name)};
+    std::unique_ptr<LockstepVcpu> vcpu;
+    if (pair.options.leader.native) {
+        vcpu = std::make_unique<NativeLeader>(pair, machine);
+    } else {
+        vcpu = std::make_unique<CountedLeader>(pair, machine);
     }
-    vcpu->exact_->track_writes(&vcpu->leader_pages_);
-    vcpu->exact_->set_random_source([recorder = &vcpu->recorder_] { return recorder->random(); });
-    vcpu->recorder_.attach(*vcpu->leader_, *vcpu->exact_,
-                           {pair.machine, &pair.leader_memory, &pair.agreed, &vcpu->leader_pages_});
+    TANDEM_TRY(vcpu->open());
     return vcpu;
-}
-
-LockstepVcpu::~LockstepVcpu() {
-    if (exact_ != nullptr) exact_->track_writes(nullptr);
 }
 
 void LockstepVcpu::request_exit() {
@@ -114,15 +131,28 @@ Exit LockstepVcpu::go(bool stepping) {
     }
 }
 
-Result<Exit> LockstepVcpu::stretch(bool stepping) {
+Result<void> LockstepVcpu::settle() {
     TANDEM_TRY(take_signals());
     take_device_writes();
-    if (!state_known_) {
-        TANDEM_TRY_ASSIGN(agreed_state_, state_of(*leader_));
-        cpu::ArchState other;  // exporting takes INIT and SIPI
-        TANDEM_TRY(pair_.follower->vcpu().export_state(other));
-        state_known_ = true;
-    }
+    if (state_known_) return {};
+    TANDEM_TRY_ASSIGN(agreed_state_, state_of(*leader_));
+    cpu::ArchState other;  // exporting takes INIT and SIPI
+    TANDEM_TRY(pair_.follower->vcpu().export_state(other));
+    state_known_ = true;
+    return {};
+}
+
+void LockstepVcpu::agree(State now, const std::vector<u64>& pages) {
+    for (const u64 page : pages) copy_page(pair_.leader_memory, pair_.agreed, page);
+    ++pair_.stretches;
+    pair_.pages += pages.size();
+    agreed_state_ = std::move(now);
+    leader_pages_.clear();
+    pair_.follower->forget();
+}
+
+Result<Exit> CountedLeader::stretch(bool stepping) {
+    TANDEM_TRY(settle());
     recorder_.begin();
     const u64 base = exact_->instructions();
     exact_->set_instruction_limit(base + kStretch);
@@ -131,30 +161,23 @@ Result<Exit> LockstepVcpu::stretch(bool stepping) {
     recorder_.publish();
     if (count == 0 && recorder_.journal().empty() && leader_pages_.empty() && !stepping) return exit;
 
-    Replayer& replayer = pair_.follower->replayer();
     {
         const NoTrace quiet;
         (void)pair_.follower->follow(recorder_.journal(), count);
-        replayer.finish();
+        pair_.follower->replayer().finish();
     }
-    ++pair_.stretches;
     pair_.instructions += count;
     TANDEM_TRY_ASSIGN(State now, state_of(*leader_));
     std::vector<u64> pages = leader_pages_;
     TANDEM_TRY_ASSIGN(const auto found, compare(now, pages));
     if (!found.empty()) return explain(found, count);
-    for (const u64 page : pages) copy_page(pair_.leader_memory, pair_.agreed, page);
-    pair_.pages += pages.size();
-    agreed_state_ = std::move(now);
-    leader_pages_.clear();
+    agree(std::move(now), pages);
     exact_->forget_writes();
-    pair_.follower->forget();
     return exit;
 }
 
-// `pages`: those the leader wrote; afterwards those that either did.
 Result<std::vector<std::string>> LockstepVcpu::compare(const State& now, std::vector<u64>& pages) {
-    const Names names{pair_.options.leader.name, pair_.options.follower.name};
+    const Names names = this->names();
     std::vector<std::string> lines;
     const Replayer& replayer = pair_.follower->replayer();
     if (!replayer.complaint().empty()) {
@@ -167,21 +190,24 @@ Result<std::vector<std::string>> LockstepVcpu::compare(const State& now, std::ve
     const std::vector<u64> written = pair_.follower->written();
     pages.insert(pages.end(), written.begin(), written.end());
     tidy(pages);
+    if (pair_.options.leader.native) level_tables(now, pair_.leader_memory, pair_.follower->memory(), pages);
     TANDEM_TRY_ASSIGN(const State other, pair_.follower->state());
-    const auto found = differences(now, other, pair_.leader_memory, pair_.follower->memory(), pages, names);
+    const auto found =
+        differences(now, other, pair_.leader_memory, pair_.follower->memory(), pages, names, pair_.options.leader.native);
     lines.insert(lines.end(), found.begin(), found.end());
     return lines;
 }
 
-Exit LockstepVcpu::explain(const std::vector<std::string>& found, u64 count) {
+Exit LockstepVcpu::explain(const std::vector<std::string>& found, u64 count, const std::optional<State>& end) {
     const NoTrace quiet;
     const LockstepOptions& o = pair_.options;
-    const Names names{o.leader.name, o.follower.name};
+    const Names names = this->names();
     Stretch whole;
     whole.state = agreed_state_;
     whole.journal = recorder_.journal();
     whole.count = count;
     whole.tsc_hz = recorder_.tsc_hz();
+    whole.end = end;
     Investigation investigation(o.leader, o.follower, pair_.agreed);
     auto finding = investigation.run(whole);
     if (!finding) {

@@ -1,9 +1,11 @@
-// The vCPU that drives the two of a pair.
+// The vCPU that drives the two of a pair: a leader that counts instructions, or one that runs on the host's processor
+// (native_leader.h).
 #pragma once
 
 #include <atomic>
-#include <mutex>
+#include <optional>
 
+#include "accel/lockstep/compare.h"
 #include "accel/lockstep/lockstep.h"
 #include "accel/lockstep/recorder.h"
 #include "accel/signals.h"
@@ -18,56 +20,80 @@ struct Pair {
     std::unique_ptr<Accelerator> leader;
     std::unique_ptr<Side> follower;
     // Counters for people.
-    std::atomic<u64> stretches{0}, instructions{0}, pages{0};
+    std::atomic<u64> stretches{0}, instructions{0}, pages{0}, helped{0}, open{0};
 };
 
-class LockstepVcpu final : public Vcpu {
+class LockstepVcpu : public Vcpu {
 public:
+    // Errors: Unsupported where the leader neither counts instructions nor is a NativeVcpu.
     static Result<std::unique_ptr<LockstepVcpu>> create(Pair& pair, ExitHandler& machine);
-    ~LockstepVcpu() override;
 
     // A device wrote the machine's memory. Any thread.
     void device_wrote(u64 address, u64 size) { recorder_.device_wrote(address, size); }
 
     // Vcpu
-    [[nodiscard]] unsigned index() const override { return 0; }
-    Exit run() override { return go(false); }
-    Exit step() override { return go(true); }
-    void request_exit() override;
-    void wait_for_event() override;
-    [[nodiscard]] u64 exit_pc() const override { return leader_->exit_pc(); }
-    Result<void> export_state(cpu::ArchState& out) override { return leader_->export_state(out); }
-    Result<void> import_state(const cpu::ArchState& in) override;
+    [[nodiscard]] unsigned index() const final { return 0; }
+    Exit run() final { return go(false); }
+    Exit step() final { return go(true); }
+    void request_exit() final;
+    void wait_for_event() final;
+    [[nodiscard]] u64 exit_pc() const final { return leader_->exit_pc(); }
+    Result<void> export_state(cpu::ArchState& out) final { return leader_->export_state(out); }
+    Result<void> import_state(const cpu::ArchState& in) final;
 
     // CpuSignals
-    void set_line(devices::CpuLine line, bool level) override { leader_->set_line(line, level); }
-    void raise_nmi() override { raise(SignalWord::Nmi); }
-    void raise_init() override { raise(SignalWord::Init); }
-    void raise_sipi(u8 vector) override;
+    void set_line(devices::CpuLine line, bool level) final { leader_->set_line(line, level); }
+    void raise_nmi() final { raise(SignalWord::Nmi); }
+    void raise_init() final { raise(SignalWord::Init); }
+    void raise_sipi(u8 vector) final;
 
-private:
+protected:
     LockstepVcpu(Pair& pair, ExitHandler& machine) : pair_(pair), recorder_(machine, *this) {}
 
-    void raise(u32 bits);
-    Exit go(bool stepping);
+    // Completes construction.
+    virtual Result<void> open() = 0;
     // Runs both and compares them. The leader's exit, or InternalError after a difference.
-    Result<Exit> stretch(bool stepping);
-    Result<void> take_signals();
-    // What devices have written between two stretches reaches everybody.
-    void take_device_writes();
+    virtual Result<Exit> stretch(bool stepping) = 0;
+
+    // Signals and device writes that have arrived reach both, and agreed_state_ is known.
+    Result<void> settle();
+    // `pages`: those the leader wrote; afterwards those that either did.
     Result<std::vector<std::string>> compare(const cpu::x86::State& now, std::vector<u64>& pages);
-    Exit explain(const std::vector<std::string>& found, u64 count);
+    // Both have come to `now`, and `pages` are what was written on the way.
+    void agree(cpu::x86::State now, const std::vector<u64>& pages);
+    // Looks for the place and saves a reproducer. `count`: of the leader's instructions since the last agreement; `end`: for
+    // a leader that does not count them, where it came to.
+    Exit explain(const std::vector<std::string>& found, u64 count, const std::optional<cpu::x86::State>& end = {});
+    [[nodiscard]] Names names() const { return {pair_.options.leader.name, pair_.options.follower.name}; }
 
     Pair& pair_;
     Recorder recorder_;
     std::unique_ptr<Vcpu> leader_;
-    ExactVcpu* exact_ = nullptr;
     std::vector<u64> leader_pages_;
     cpu::x86::State agreed_state_;
     bool state_known_ = false;  // agreed_state_ is what both have
-    std::string failed_;        // why no further stretch is run
+
+private:
+    void raise(u32 bits);
+    Exit go(bool stepping);
+    Result<void> take_signals();
+    void take_device_writes();
+
+    std::string failed_;  // why no further stretch is run
     std::atomic<bool> requested_{false};
     SignalWord signals_;  // NMI, INIT and SIPI, which both get between two stretches
+};
+
+// The follower's accesses have been traced already.
+class NoTrace {
+public:
+    NoTrace();
+    ~NoTrace();
+    NoTrace(const NoTrace&) = delete;
+    NoTrace& operator=(const NoTrace&) = delete;
+
+private:
+    u32 before_;
 };
 
 }  // namespace tandem::accel::lockstep

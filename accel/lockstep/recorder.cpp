@@ -26,10 +26,22 @@ void Recorder::attach(Vcpu& leader, ExactVcpu& exact, const Memories& memories) 
     memories_ = memories;
 }
 
+void Recorder::attach(Vcpu& leader, Gate& gate, const Memories& memories) {
+    leader_ = &leader;
+    gate_ = &gate;
+    memories_ = memories;
+}
+
 void Recorder::begin() {
     journal_.clear();
     published_.clear();
-    base_ = exact_->instructions();
+    if (exact_ != nullptr) base_ = exact_->instructions();
+}
+
+void Recorder::allow_interrupt(std::optional<int> again) {
+    may_take_ = true;
+    hidden_ = false;
+    again_ = again;
 }
 
 Recorder::Page& Recorder::published(u64 page) {
@@ -40,6 +52,7 @@ Recorder::Page& Recorder::published(u64 page) {
 
 void Recorder::publish() {
     take_in();
+    if (gate_ != nullptr) gate_->collect_written(*memories_.written);
     tidy(*memories_.written);
     for (const u64 page : *memories_.written) {
         const u8* const now = page_of(*memories_.leader, page);
@@ -68,7 +81,7 @@ void Recorder::take_in() {
     for (const auto& [address, size] : take_device_writes()) {
         Event e;
         e.kind = Event::Kind::Memory;
-        e.at = exact_->instructions() - base_;
+        e.at = position();
         e.address = address;
         e.bytes.resize(size);
         if (!memories_.machine->read(address, e.bytes.data(), size)) continue;
@@ -86,13 +99,29 @@ void Recorder::take_in() {
 void Recorder::note(Event::Kind kind, u64 value) const {
     Event e;
     e.kind = kind;
-    e.at = exact_->instructions() - base_;
+    e.at = position();
     e.value = value;
     journal_.push_back(std::move(e));
 }
 
+namespace {
+
+// Read from the machine by KVM's guest, from the processor itself by the translator's.
+bool own_register(const Exit& exit) {
+    constexpr u32 kApicBase = 0x1b;
+    const auto* msr = std::get_if<MsrExit>(&exit);
+    return msr != nullptr && msr->index == kApicBase && !msr->write;
+}
+
+}  // namespace
+
 // The stretch ends after the access.
 void Recorder::handle(Vcpu&, Exit& exit) {
+    if (gate_ != nullptr && !gate_->before_access(exit)) return leader_->request_exit();
+    if (gate_ != nullptr && own_register(exit)) {
+        machine_.handle(outer_, exit);
+        return leader_->request_exit();
+    }
     publish();
     const std::size_t at = journal_.size();
     journal_.push_back({Event::Kind::Access, 0, 0, exit, 0, {}});
@@ -104,6 +133,7 @@ void Recorder::handle(Vcpu&, Exit& exit) {
 
 u64 Recorder::tsc(unsigned index) {
     const u64 value = machine_.tsc(index);
+    if (gate_ != nullptr) return value;
     note(Event::Kind::Tsc, value);
     return value;
 }
@@ -116,23 +146,33 @@ u64 Recorder::random() {
     return value;
 }
 
-bool Recorder::interrupt_pending() const { return machine_.interrupt_controller(0).interrupt_pending(); }
+bool Recorder::interrupt_pending() const {
+    if (again_.has_value()) return true;
+    return !hidden_ && machine_.interrupt_controller(0).interrupt_pending();
+}
 
 int Recorder::acknowledge() {
+    if (gate_ != nullptr) {
+        if (again_.has_value()) return *std::exchange(again_, {});
+        if (!std::exchange(may_take_, false)) {
+            leader_->request_exit();  // the follower first comes to this place
+            return -1;
+        }
+    }
     publish();
     const int vector = machine_.interrupt_controller(0).acknowledge();
-    note(Event::Kind::Interrupt, vector < 0 ? ~u64{0} : static_cast<u64>(vector));
+    if (gate_ == nullptr || vector >= 0) note(Event::Kind::Interrupt, vector < 0 ? ~u64{0} : static_cast<u64>(vector));
     return vector;
 }
 
 u8 Recorder::cr8() const {
     const u8 value = machine_.interrupt_controller(0).cr8();
-    note(Event::Kind::ReadCr8, value);
+    if (gate_ == nullptr) note(Event::Kind::ReadCr8, value);
     return value;
 }
 
 void Recorder::set_cr8(u8 value) {
-    note(Event::Kind::WriteCr8, value);
+    if (gate_ == nullptr) note(Event::Kind::WriteCr8, value);
     machine_.interrupt_controller(0).set_cr8(value);
 }
 

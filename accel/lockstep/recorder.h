@@ -14,6 +14,16 @@
 
 namespace tandem::accel::lockstep {
 
+// Who is asked before an access of a leader that counts no instructions reaches the machine.
+class Gate {
+public:
+    virtual ~Gate() = default;
+    // False: the leader is to come back, and what it did since the last agreement is void.
+    virtual bool before_access(const Exit& exit) = 0;
+    // Appends pages that the leader has written.
+    virtual void collect_written(std::vector<u64>& pages) = 0;
+};
+
 class Recorder final : public ExitHandler, public devices::CpuInterruptController {
 public:
     // `machine` must outlive it; exits are handled in the name of `outer`.
@@ -27,9 +37,17 @@ public:
     };
     // Before the first stretch.
     void attach(Vcpu& leader, ExactVcpu& exact, const Memories& memories);
+    // The same for a leader that counts no instructions: interrupts are taken only where the follower knows the place, and
+    // what such a leader does not leave the guest for (the time-stamp counter, CR8) is not recorded.
+    void attach(Vcpu& leader, Gate& gate, const Memories& memories);
 
     // A stretch begins: an empty journal.
     void begin();
+    // With a gate: the leader stands where both agree. It may take one interrupt before it goes on: what waits, or `vector`
+    // once more.
+    void allow_interrupt(std::optional<int> again = {});
+    // Until it is allowed again no interrupt is seen to wait.
+    void hide_interrupts() { hidden_ = true; }
     [[nodiscard]] const Journal& journal() const { return journal_; }
     // Carries what devices have written into the leader's memory and the journal, and what the leader has written into the
     // machine's memory, byte by byte, so that what devices write beside it stays.
@@ -61,6 +79,7 @@ private:
     using Page = std::array<u8, kPage>;
 
     void note(Event::Kind kind, u64 value) const;
+    [[nodiscard]] u64 position() const { return exact_ != nullptr ? exact_->instructions() - base_ : 0; }
     void take_in();
     // A page as leader and machine both had it last.
     Page& published(u64 page);
@@ -69,6 +88,9 @@ private:
     Vcpu& outer_;
     Vcpu* leader_ = nullptr;
     ExactVcpu* exact_ = nullptr;
+    Gate* gate_ = nullptr;
+    bool may_take_ = false, hidden_ = false;
+    std::optional<int> again_;
     Memories memories_;
     mutable Journal journal_;  // reading CR8 is an event too
     u64 base_ = 0;

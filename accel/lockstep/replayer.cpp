@@ -74,9 +74,13 @@ int Replayer::acknowledge() {
     return vector == ~u64{0} ? -1 : static_cast<int>(vector);
 }
 
-u8 Replayer::cr8() const { return static_cast<u8>(take(Event::Kind::ReadCr8)); }
+u8 Replayer::cr8() const { return native_ ? cr8_ : static_cast<u8>(take(Event::Kind::ReadCr8)); }
 
 void Replayer::set_cr8(u8 value) {
+    if (native_) {
+        cr8_ = value;
+        return;
+    }
     const Event* const e = next(Event::Kind::WriteCr8, fmt::format("write of {:#x} to CR8", value));
     if (e == nullptr) return;
     if (e->value != value) complain(fmt::format("write of {:#x} to CR8: the other engine writes {:#x}", value, e->value));
@@ -89,11 +93,26 @@ const Event* Replayer::next_interrupt() const {
     return it == journal_->end() ? nullptr : &*it;
 }
 
+void Replayer::take_interrupt(Vcpu& vcpu, ExactVcpu& exact) {
+    write_memory();
+    if (next(Event::Kind::Interrupt, "taking an interrupt") == nullptr) return;
+    armed_ = true;
+    exact.set_instruction_limit(exact.instructions());
+    (void)vcpu.run();
+    if (armed_) complain("an interrupt that the other engine took is not taken");
+    armed_ = false;
+}
+
+void Replayer::skip_interrupt() {
+    write_memory();
+    if (next(Event::Kind::Interrupt, "an interrupt") != nullptr) ++cursor_;
+}
+
 Exit Replayer::advance(Vcpu& vcpu, ExactVcpu& exact, u64 base, u64 count) {
     Exit last = RequestedExit{};
     const auto run_to = [&](u64 limit) {
         exact.set_instruction_limit(base + limit);
-        if (armed_ || exact.instructions() < base + limit) last = vcpu.run();
+        if (exact.instructions() < base + limit) last = vcpu.run();
     };
     while (complaint_.empty()) {
         const Event* const interrupt = next_interrupt();
@@ -103,13 +122,8 @@ Exit Replayer::advance(Vcpu& vcpu, ExactVcpu& exact, u64 base, u64 count) {
         }
         run_to(interrupt->at);
         if (exact.instructions() != base + interrupt->at) break;
-        write_memory();
-        if (next(Event::Kind::Interrupt, "taking an interrupt") == nullptr) break;
-        armed_ = true;
-        run_to(interrupt->at);
-        if (armed_) complain("an interrupt that the other engine took is not taken");
+        take_interrupt(vcpu, exact);
     }
-    armed_ = false;
     if (complaint_.empty() && exact.instructions() != base + count) {
         complain(fmt::format("{} after {} instructions, where the other engine goes on", describe(last),
                              exact.instructions() - base));

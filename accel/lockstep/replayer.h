@@ -13,6 +13,15 @@ public:
     // Runs `vcpu`, whose instructions() was `base` when the journal began, to `count` instructions beyond that, with
     // interrupts where the journal has them. The last exit; a halt before that is one too.
     Exit advance(Vcpu& vcpu, ExactVcpu& exact, u64 base, u64 count);
+    // Has `vcpu` take the journal's next event, an interrupt, where it stands.
+    void take_interrupt(Vcpu& vcpu, ExactVcpu& exact);
+    // Leaves it out: the vCPU's state has it already.
+    void skip_interrupt();
+    // The journal is of an engine that counts no instructions: time and random numbers read as zero, and CR8 is kept here.
+    void follow_native(u8 cr8) {
+        native_ = true;
+        cr8_ = cr8;
+    }
     // Device writes that the journal has after the last access.
     void finish();
     // What the engine asked that the journal does not answer, or the reverse; empty while they agree.
@@ -24,7 +33,7 @@ public:
     // Pages that devices have written.
     [[nodiscard]] const std::vector<u64>& written() const { return written_; }
 
-    u64 random() { return take(Event::Kind::Random); }
+    u64 random() { return native_ ? 0 : take(Event::Kind::Random); }
     // What does not change while the machine runs.
     void set_constants(u64 tsc_hz, unsigned cpu_count) {
         tsc_hz_ = tsc_hz;
@@ -34,7 +43,7 @@ public:
     // ExitHandler
     void handle(Vcpu& vcpu, Exit& exit) override;
     devices::CpuInterruptController& interrupt_controller(unsigned) override { return *this; }
-    u64 tsc(unsigned) override { return take(Event::Kind::Tsc); }
+    u64 tsc(unsigned) override { return native_ ? 0 : take(Event::Kind::Tsc); }
     u64 tsc_hz() override { return tsc_hz_; }
     unsigned cpu_count() override { return cpu_count_; }
 
@@ -57,6 +66,8 @@ private:
     mutable std::size_t cursor_ = 0;  // reading CR8 is an event too
     mutable std::string complaint_;
     bool armed_ = false;
+    bool native_ = false;
+    u8 cr8_ = 0;
     std::vector<u64> written_;
     u64 tsc_hz_ = 0;
     unsigned cpu_count_ = 1;

@@ -6,6 +6,7 @@
 
 #include "accel/lockstep/image.h"
 #include "accel/lockstep/replayer.h"
+#include "accel/native.h"
 #include "cpu/x86/state.h"
 
 namespace tandem::accel::lockstep {
@@ -15,11 +16,14 @@ namespace tandem::accel::lockstep {
 struct EngineSpec {
     std::string name;  // as in -accel lockstep,a=NAME
     std::function<Result<std::unique_ptr<Accelerator>>(u32 max_block)> create;
+    // It runs on the host's processor and counts no instructions (accel/native.h).
+    bool native = false;
 };
 
 class Side {
 public:
-    // An engine with a copy of `memory` and one vCPU. Unsupported: the engine does not count instructions.
+    // An engine with a copy of `memory` and one vCPU. A native one goes step by step. Unsupported: the engine counts no
+    // instructions and is not native.
     static Result<std::unique_ptr<Side>> create(const EngineSpec& spec, const devices::GuestMemory& memory, u32 max_block);
     ~Side();
     Side(const Side&) = delete;
@@ -36,8 +40,10 @@ public:
     [[nodiscard]] devices::GuestMemory& memory() { return memory_; }
     [[nodiscard]] Accelerator& accelerator() { return *accelerator_; }
     Result<cpu::x86::State> state();
+    // Null where the engine is native.
+    [[nodiscard]] ExactVcpu* exact() { return exact_; }
     // Pages written since the last forget(), by the vCPU and by devices.
-    [[nodiscard]] std::vector<u64> written() const;
+    [[nodiscard]] std::vector<u64> written();
     void forget();
 
 private:
@@ -48,9 +54,12 @@ private:
     std::unique_ptr<Accelerator> accelerator_;
     std::unique_ptr<Vcpu> vcpu_;
     ExactVcpu* exact_ = nullptr;
+    NativeVcpu* native_ = nullptr;
     std::vector<u64> pages_;
 };
 
 Result<cpu::x86::State> state_of(Vcpu& vcpu);
+// Steps over the instruction at `state`, all its repetitions included.
+Exit step_whole(Vcpu& vcpu, const cpu::x86::State& state, const devices::GuestMemory& memory);
 
 }  // namespace tandem::accel::lockstep

@@ -103,7 +103,8 @@ bool is_stack_access(TranslateState& t, u64 va) {
 
 class X86Guest final : public jit::Guest {
 public:
-    explicit X86Guest(const CpuModel& model) : model_(model), slots_(make_slots()) {
+    X86Guest(const CpuModel& model, const std::atomic<u64>* sought_pc)
+        : model_(model), sought_pc_(sought_pc), slots_(make_slots()) {
         layout_ = {sizeof(TranslateState), offsetof(State, rip), slots_};
     }
 
@@ -121,7 +122,7 @@ public:
 
     jit::LiftStatus lift(const jit::ir::BlockKey& key, const jit::CodeWindow& code, unsigned max_insns,
                          jit::ir::Block& out) const override {
-        return lift_block(model_, key, code, max_insns, out);
+        return lift_block(model_, key, code, max_insns, out, sought_pc_ != nullptr ? sought_pc_->load() : ~u64{0});
     }
 
     unsigned fetch_mmu(u64 mode) const override { return ModeBits{mode}.fetch_mmu(); }
@@ -161,6 +162,7 @@ public:
 
 private:
     const CpuModel& model_;
+    const std::atomic<u64>* sought_pc_;
     std::vector<jit::StateSlot> slots_;
     jit::StateLayout layout_;
 };
@@ -186,6 +188,8 @@ std::string X86Guest::disassemble(const jit::ir::BlockKey& key, std::span<const 
 
 }  // namespace
 
-std::unique_ptr<jit::Guest> create_guest(const CpuModel& model) { return std::make_unique<X86Guest>(model); }
+std::unique_ptr<jit::Guest> create_guest(const CpuModel& model, const std::atomic<u64>* sought_pc) {
+    return std::make_unique<X86Guest>(model, sought_pc);
+}
 
 }  // namespace tandem::cpu::x86

@@ -1,6 +1,7 @@
 // The x86 guest for the translator.
 #pragma once
 
+#include <atomic>
 #include <memory>
 
 #include "cpu/x86/model.h"
@@ -9,7 +10,8 @@
 
 namespace tandem::cpu::x86 {
 
-// `model` must outlive the guest and every state that runs on it.
-std::unique_ptr<jit::Guest> create_guest(const CpuModel& model);
+// `model` must outlive the guest and every state that runs on it; so must `sought_pc`, where given: blocks are lifted so that
+// they can be left before the instruction there (jit::Hold). Who changes it drops what was translated of that instruction.
+std::unique_ptr<jit::Guest> create_guest(const CpuModel& model, const std::atomic<u64>* sought_pc = nullptr);
 
 }  // namespace tandem::cpu::x86

@@ -214,9 +214,9 @@ LeaveReason Vcpu::interpret_one() {
     const BlockKey key = core_.guest().current_key(state_);
     if (const LeaveReason why = lift_one(key); why != LeaveReason::None) return why;
     core_.check(scratch_, "lift");
-    stepping_ = true;
+    set_stepping(true);
     const LeaveReason why = interpret(scratch_);
-    stepping_ = false;
+    set_stepping(false);
     return why;
 }
 
@@ -227,22 +227,23 @@ void Vcpu::count_event() {
 
 // Nothing could carry out a store into translated code later, so it happens at once: no generated code is running here.
 LeaveReason Vcpu::deliver_exception() {
-    stepping_ = true;
+    set_stepping(true);
     const LeaveReason why = core_.guest().deliver_exception(state_);
-    stepping_ = false;
+    set_stepping(false);
     count_event();
     return why;
 }
 
 void Vcpu::poll_interrupts() {
-    stepping_ = true;
+    set_stepping(true);
     const bool delivered = core_.guest().poll_interrupts(state_);
-    stepping_ = false;
+    set_stepping(false);
     if (delivered) count_event();
 }
 
 LeaveReason Vcpu::run() {
     Online online(*this);
+    if (Hold* const hold = hold_of(*header_)) hold->reason = Hold::Reason::None;
     const Guest& guest = core_.guest();
     const auto* const pc = reinterpret_cast<const u64*>(static_cast<std::byte*>(state_) + guest.layout().pc_offset);
     bool first = true;
@@ -266,6 +267,7 @@ LeaveReason Vcpu::run() {
             why = fits_limit(*block) ? execute(*block) : LeaveReason::Interpret;
         }
         fresh = why != LeaveReason::None;
+        if (why == LeaveReason::Interpret && was_held(*header_)) return LeaveReason::Attention;
         if (why == LeaveReason::Interpret) why = interpret_one();
         if (why == LeaveReason::Exception) why = deliver_exception();
         if (why == LeaveReason::Attention) header_->attention.exchange(0, std::memory_order_seq_cst);

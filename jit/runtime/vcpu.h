@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "jit/guest/counting.h"
+#include "jit/guest/hold.h"
 #include "jit/interp/interpreter.h"
 #include "jit/runtime/core.h"
 #include "jit/runtime/fp_control.h"
@@ -64,6 +65,10 @@ public:
     bool write(u64 va, unsigned mmu, const void* in, unsigned size);
     // False: the alignment fault is pending.
     bool check_alignment(u64 va, u32 mem_flags, unsigned size, Access access);
+    // Whether an access of `place` is left for step() (Hold).
+    [[nodiscard]] bool held(const Place& place) const {
+        return place.host == nullptr && held_before(*header_, Hold::Reason::Access);
+    }
     // Sets leave_status() and says false, for the caller to return.
     bool fail(ir::LeaveReason why) {
         leave_status_ = why;
@@ -113,7 +118,12 @@ private:
     JumpCache jump_cache_;
     interp::Interpreter interpreter_;
     ir::Block scratch_;      // the block of interpret_one()
-    bool stepping_ = false;  // stores into translated code are carried out
+    // Stores into translated code are carried out, and nothing is left for later (Hold).
+    void set_stepping(bool on) {
+        stepping_ = on;
+        if (Hold* const hold = hold_of(*header_)) hold->stepping = on;
+    }
+    bool stepping_ = false;
     ir::LeaveReason leave_status_ = ir::LeaveReason::None;
     LinkSlot* pending_link_ = nullptr;       // the direct exit that was taken last, valid while seen_ == its epoch
     std::atomic<u64> seen_{Core::kOffline};  // the core's epoch at the last quiescent point

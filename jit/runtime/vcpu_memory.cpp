@@ -156,12 +156,14 @@ bool Vcpu::read(u64 va, unsigned mmu, Access access, void* out, unsigned size) {
     if (size > room && !core_.guest().check_crossing(state_, va, size)) return fail(LeaveReason::Exception);
     Place first;
     if (!resolve(va, mmu, access, first)) return false;
+    if (held(first)) return fail(LeaveReason::Interpret);
     if (size <= room) {
         read_place(first, out, size);
         return true;
     }
     Place second;
     if (!resolve(va + room, mmu, access, second)) return false;
+    if (held(second)) return fail(LeaveReason::Interpret);
     read_place(first, out, static_cast<unsigned>(room));
     read_place(second, static_cast<u8*>(out) + room, size - static_cast<unsigned>(room));
     return true;
@@ -174,7 +176,7 @@ bool Vcpu::write(u64 va, unsigned mmu, const void* in, unsigned size) {
     Place first;
     if (!resolve(va, mmu, Access::Write, first)) return false;
     const WriteVerdict verdict = judge_write(first, head);
-    if (verdict == WriteVerdict::Defer) return fail(LeaveReason::Interpret);
+    if (verdict == WriteVerdict::Defer || held(first)) return fail(LeaveReason::Interpret);
     if (head == size) {
         write_place(first, verdict, in, size);
         return true;
@@ -182,7 +184,7 @@ bool Vcpu::write(u64 va, unsigned mmu, const void* in, unsigned size) {
     Place second;
     if (!resolve(va + head, mmu, Access::Write, second)) return false;
     const WriteVerdict second_verdict = judge_write(second, size - head);
-    if (second_verdict == WriteVerdict::Defer) return fail(LeaveReason::Interpret);
+    if (second_verdict == WriteVerdict::Defer || held(second)) return fail(LeaveReason::Interpret);
     write_place(first, verdict, in, head);
     write_place(second, second_verdict, static_cast<const u8*>(in) + head, size - head);
     return true;

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "accel/diff/compare.h"
+#include "accel/lockstep/latitude.h"
 
 namespace tandem::accel::diff {
 
@@ -21,6 +22,19 @@ TEST_CASE("The catalogue of differences is what comparisons leave out", "[diff][
     std::sort(listed.begin(), listed.end());
     std::sort(wanted.begin(), wanted.end());
     CHECK(listed == wanted);
+}
+
+TEST_CASE("The catalogue of differences is what lockstep with KVM leaves out", "[lockstep][T2]") {
+    std::ifstream in(TANDEM_DOCUMENTS "/differences.md");
+    REQUIRE(in.good());
+    std::vector<std::string> listed;
+    bool mine = false;
+    for (std::string line; std::getline(in, line);) {
+        if (line.starts_with("#")) mine = line.starts_with("### Lockstep with KVM");
+        if (line.starts_with("Beyond")) mine = false;
+        if (mine && line.starts_with("- ")) listed.push_back(line);
+    }
+    CHECK(listed == lockstep::catalogue());
 }
 
 }  // namespace tandem::accel::diff

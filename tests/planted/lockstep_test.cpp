@@ -3,9 +3,12 @@
 
 #include <fmt/format.h>
 #include <catch2/catch.hpp>
+#include <cstdio>
 #include <filesystem>
+#include <span>
 
 #include "accel/jit/x86_jit.h"
+#include "accel/kvm/kvm_accelerator.h"
 #include "accel/lockstep/lockstep.h"
 #include "accel/lockstep/reproducer.h"
 #include "accel/run_loop.h"
@@ -20,13 +23,15 @@ using plant::Fault;
 constexpr u64 kCode = 0x1000, kHandler = 0x800;
 
 EngineSpec engine(const std::string& name, jit::Tier tier) {
-    return {name, [tier](u32 max_block) {
+    return {name,
+            [tier](u32 max_block) {
                 jit::Options options;
                 options.tier = tier;
                 options.count_instructions = true;
                 if (max_block != 0) options.max_block_insns = max_block;
                 return create_jit_accelerator(*cpu::x86::CpuModel::create("max"), options);
-            }};
+            },
+            false};
 }
 
 // Port 0x10 reads as a number that changes, port 0x20 requests an interrupt, port 0x30 has the machine write memory.
@@ -69,6 +74,7 @@ struct Run {
     Exit exit;
     Board board;
     u64 counter = 0;  // of the interrupt handler
+    std::string statistics;
     std::string directory =
         fmt::format("{}/tandem-lockstep-{}", std::filesystem::temp_directory_path().string(), ::getpid());
 };
@@ -102,15 +108,15 @@ constexpr u8 kProgram[] = {
 // inc word [0x2020]; iret
 constexpr u8 kInterruptHandler[] = {0xff, 0x06, 0x20, 0x20, 0xcf};
 
-void run(Run& r, jit::Tier first, jit::Tier second) {
+void run(Run& r, EngineSpec first, EngineSpec second, std::span<const u8> program = kProgram) {
     REQUIRE(r.board.memory.add("ram", 0, 0x100000).ok());
-    auto made = create_lockstep_accelerator({engine("first", first), engine("second", second), "max", r.directory});
+    auto made = create_lockstep_accelerator({std::move(first), std::move(second), "max", r.directory});
     REQUIRE(made.ok());
     REQUIRE((*made)->map_memory(r.board.memory).ok());
     auto vcpu = (*made)->create_vcpu(0, r.board);
     REQUIRE(vcpu.ok());
     r.board.vcpu = vcpu->get();
-    r.board.memory.write(kCode, kProgram, sizeof kProgram);
+    r.board.memory.write(kCode, program.data(), program.size());
     r.board.memory.write(kHandler, kInterruptHandler, sizeof kInterruptHandler);
     const u32 vector = kHandler;
     r.board.memory.write(0x40 * 4, &vector, sizeof vector);
@@ -125,6 +131,19 @@ void run(Run& r, jit::Tier first, jit::Tier second) {
         if (!std::holds_alternative<RequestedExit>(r.exit)) break;
     }
     r.board.memory.read(0x2020, &r.counter, 2);
+    r.statistics = (*made)->statistics();
+}
+void run(Run& r, jit::Tier first, jit::Tier second) { run(r, engine("first", first), engine("second", second)); }
+
+EngineSpec kvm() {
+    return {"kvm", [](u32) { return create_kvm_accelerator(*cpu::x86::CpuModel::create("max")); }, true};
+}
+
+// Says so where this host has none.
+bool have_kvm() {
+    auto made = kvm().create(0);
+    if (!made) std::printf("skipped: lockstep with KVM: %s\n", made.error().message.c_str());
+    return made.ok();
 }
 
 }  // namespace
@@ -175,6 +194,76 @@ TEST_CASE("Lockstep finds a planted fault, names its instruction and saves it", 
         CHECK(same->empty());
         std::filesystem::remove_all(r.directory);
     }
+}
+
+TEST_CASE("KVM and the translator in lockstep take the same interrupts, answers and device writes", "[lockstep][kvm]") {
+    if (!have_kvm()) return;
+    const jit::Tier tier = GENERATE(jit::Tier::Interp, jit::Tier::Baseline);
+    Run r;
+    run(r, kvm(), engine("second", tier));
+    if (const auto* error = std::get_if<InternalErrorExit>(&r.exit)) FAIL(error->why);
+    CHECK(std::holds_alternative<HaltExit>(r.exit));
+    CHECK(r.board.interrupts == 200);
+    CHECK(r.counter == 200);
+    CHECK(r.board.written == 200);
+    INFO(r.statistics);
+    // Each round leaves the guest for three accesses and an interrupt, and stops at RDTSC.
+    CHECK(std::stoull(r.statistics.substr(r.statistics.find_first_of("0123456789"))) >= 4 * 200);
+}
+
+// 2000 rounds of MUL, a shift by more than one and a push of the flags that they leave; a REP string; HLT.
+constexpr u8 kUndefined[] = {
+    0xfa,              // 1000 cli
+    0xb9, 0xd0, 0x07,  // 1001 mov cx, 2000
+    0xf7, 0xe1,        // 1004 mul cx
+    0xc1, 0xc0, 0x05,  // 1006 rol ax, 5
+    0x9c,              // 1009 pushf
+    0x5a,              // 100a pop dx
+    0x89, 0xca,        // 100b mov dx, cx
+    0x40,              // 100d inc ax
+    0xe2, 0xf4,        // 100e loop 1004
+    0xb9, 0x00, 0x01,  // 1010 mov cx, 256
+    0xbf, 0x00, 0x30,  // 1013 mov di, 0x3000
+    0xf3, 0xaa,        // 1016 rep stosb
+    0xb9, 0x40, 0x00,  // 1018 mov cx, 64
+    0xbe, 0x00, 0x30,  // 101b mov si, 0x3000
+    0xba, 0x44, 0x00,  // 101e mov dx, 0x44
+    0xf3, 0x6e,        // 1021 rep outsb
+    0xf4,              // 1023 hlt
+};
+
+TEST_CASE("Lockstep with KVM lets undefined flags be and takes repeated strings whole", "[lockstep][kvm]") {
+    if (!have_kvm()) return;
+    Run r;
+    run(r, kvm(), engine("second", jit::Tier::Baseline), kUndefined);
+    if (const auto* error = std::get_if<InternalErrorExit>(&r.exit)) FAIL(error->why);
+    CHECK(std::holds_alternative<HaltExit>(r.exit));
+}
+
+TEST_CASE("Lockstep with KVM finds a planted fault, names its instruction and saves it", "[lockstep][kvm][planted]") {
+    if (!have_kvm()) return;
+    plant::select(Fault::MovsxZeroes);
+    Run r;
+    run(r, kvm(), engine("second", jit::Tier::Baseline));
+    const auto* error = std::get_if<InternalErrorExit>(&r.exit);
+    REQUIRE(error != nullptr);
+    INFO(error->why);
+    CHECK(error->why.find("0x100d") != std::string::npos);
+    devices::GuestMemory memory;
+    auto saved = load_case(r.directory, memory);
+    REQUIRE(saved.ok());
+    CHECK(saved->stretch.state.rip == 0x100d);
+    // Replayed on KVM and on the translator, with and without the fault.
+    for (const bool mended : {false, true}) {
+        if (mended) plant::select(Fault::None);
+        Investigation again(kvm(), engine("second", jit::Tier::Baseline), memory);
+        REQUIRE(again.make_sides(saved->stretch).ok());
+        auto found = again.compare(saved->stretch, saved->stretch.count);
+        REQUIRE(found.ok());
+        INFO(fmt::format("{}", fmt::join(*found, "\n")));
+        CHECK(found->empty() == mended);
+    }
+    std::filesystem::remove_all(r.directory);
 }
 
 TEST_CASE("A reproducer that is not one is named", "[lockstep]") {

@@ -2,6 +2,7 @@
 #include <sys/random.h>
 
 #include <array>
+#include <cstring>
 
 #include "cpu/x86/lift/helpers.h"
 #include "cpu/x86/random_source.h"
@@ -215,11 +216,20 @@ u32 crc32c(TranslateState*, u32 crc, u64 data, u32 size) {
     return crc;
 }
 
-void random_number(TranslateState* t) {
+LeaveReason random_number(TranslateState* t) {
+    if (held_before(t, Hold::Reason::Value)) return LeaveReason::Interpret;
     auto* const source = dynamic_cast<RandomSource*>(t->platform);
-    if (source != nullptr && source->random(t->scratch[0])) return;
+    if (source != nullptr && source->random(t->scratch[0])) return LeaveReason::None;
     // A request of this size is never cut short once the host's pool is initialised.
     if (getrandom(&t->scratch[0], sizeof(u64), 0) != static_cast<ssize_t>(sizeof(u64))) t->scratch[0] = 0;
+    return LeaveReason::None;
+}
+
+LeaveReason hold_if_sought(TranslateState* t) {
+    const jit::Hold* const hold = jit::hold_of(jit::header_of(t));
+    if (hold == nullptr || hold->registers == nullptr) return LeaveReason::None;
+    if (std::memcmp(hold->registers, t->s.gpr.data(), sizeof t->s.gpr) != 0) return LeaveReason::None;
+    return held_before(t, Hold::Reason::Sought) ? LeaveReason::Interpret : LeaveReason::None;
 }
 
 }  // namespace tandem::cpu::x86

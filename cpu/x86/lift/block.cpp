@@ -86,9 +86,10 @@ std::span<const u8> across_pages(const jit::CodeWindow& code, std::size_t offset
 }  // namespace
 
 jit::LiftStatus lift_block(const CpuModel& model, const jit::ir::BlockKey& key, const jit::CodeWindow& code,
-                           unsigned max_insns, jit::ir::Block& out) {
+                           unsigned max_insns, jit::ir::Block& out, u64 sought_pc) {
     const ModeBits mode{key.mode};
     Lifter l(out, model, mode);
+    l.sought_pc = sought_pc;
     out.key = key;
     if (mode.single()) max_insns = 1;
     u64 pc = key.pc;

@@ -44,7 +44,9 @@ u64 bit_extract(TranslateState*, u64 source, u64 selector);
 u32 crc32c(TranslateState*, u32 crc, u64 data, u32 size);
 
 // RDRAND, RDSEED -> scratch[0], from the host's entropy.
-void random_number(TranslateState* t);
+LeaveReason random_number(TranslateState* t);
+// Leaves before the instruction when the general registers are those that jit::Hold looks for.
+LeaveReason hold_if_sought(TranslateState* t);
 
 enum class StringOp : u8 { Movs, Cmps, Stos, Lods, Scas, Ins, Outs };
 

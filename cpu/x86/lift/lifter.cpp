@@ -27,6 +27,7 @@ void Lifter::begin_instruction(const Instruction& i, u64 at) {
     shadow_open_ = false;
     b.insn_start(pc, i.length);
     if (mode.has(ModeBits::kDebug)) call(HelperId::debug_begin);
+    if (pc == sought_pc) call(HelperId::hold_if_sought);
     if (mode.has(ModeBits::kShadow)) {
         set(offsetof(State, sti_shadow), konst(Type::I8, 0));
         set(offsetof(State, mov_ss_shadow), konst(Type::I8, 0));

@@ -262,6 +262,7 @@ LeaveReason StringRun::compare_single() {
 LeaveReason StringRun::port_in_single() {
     if (const LeaveReason why = check(destination_); why != LeaveReason::None) return why;
     if (!jit::probe(&t_, linear(destination_), mmu_, Access::Write, spec_.size)) return jit::leave_status(&t_);
+    if (held_before(&t_, Hold::Reason::Access)) return LeaveReason::Interpret;
     const u32 value = port_read_unchecked(&t_, static_cast<u32>(t_.s.gpr[RDX] & 0xffff), spec_.size, form_);
     return store(destination_, value) ? LeaveReason::None : jit::leave_status(&t_);
 }
@@ -270,6 +271,7 @@ LeaveReason StringRun::port_out_single() {
     u64 value = 0;
     if (const LeaveReason why = check(source_); why != LeaveReason::None) return why;
     if (!load(source_, value)) return jit::leave_status(&t_);
+    if (held_before(&t_, Hold::Reason::Access)) return LeaveReason::Interpret;
     port_write_unchecked(&t_, static_cast<u32>(t_.s.gpr[RDX] & 0xffff), spec_.size, static_cast<u32>(value), form_);
     return LeaveReason::None;
 }

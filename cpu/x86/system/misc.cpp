@@ -94,6 +94,7 @@ LeaveReason check_io(TranslateState* t, u32 port, u32 size) {
 LeaveReason port_in(TranslateState* t, u32 port, u32 spec) {
     const u32 size = spec & ~kPortImmediate;
     if (!check_port(*t, static_cast<u16>(port), size)) return failed(*t);
+    if (held_before(t, Hold::Reason::Access)) return LeaveReason::Interpret;
     t->scratch[0] = port_read_unchecked(t, port, size, {.immediate = spec != size});
     return LeaveReason::None;
 }
@@ -101,6 +102,7 @@ LeaveReason port_in(TranslateState* t, u32 port, u32 spec) {
 LeaveReason port_out(TranslateState* t, u32 port, u32 spec, u32 value) {
     const u32 size = spec & ~kPortImmediate;
     if (!check_port(*t, static_cast<u16>(port), size)) return failed(*t);
+    if (held_before(t, Hold::Reason::Access)) return LeaveReason::Interpret;
     port_write_unchecked(t, port, size, value, {.immediate = spec != size});
     return LeaveReason::None;
 }
@@ -133,6 +135,7 @@ LeaveReason hypercall(TranslateState* t) {
     const u64 width = code64(s) ? ~u64{0} : 0xffffffff;
     u64 result = ~kEperm + 1;
     if (cpl(s) == 0) {
+        if (held_before(t, Hold::Reason::Access)) return LeaveReason::Interpret;
         result = t->platform->hypercall(s.gpr[RAX] & width, s.gpr[RBX] & width, s.gpr[RCX] & width, s.gpr[RDX] & width,
                                         s.gpr[RSI] & width);
     }
@@ -142,6 +145,7 @@ LeaveReason hypercall(TranslateState* t) {
 
 LeaveReason rdtsc(TranslateState* t) {
     if (!check_tsc_access(*t)) return failed(*t);
+    if (held_before(t, Hold::Reason::Value)) return LeaveReason::Interpret;
     set_edx_eax(t->s, guest_tsc(*t));
     return LeaveReason::None;
 }
@@ -149,6 +153,7 @@ LeaveReason rdtsc(TranslateState* t) {
 LeaveReason rdtscp(TranslateState* t) {
     if (!t->model->has(Feature::RDTSCP)) return raise(*t, kUD);
     if (!check_tsc_access(*t)) return failed(*t);
+    if (held_before(t, Hold::Reason::Value)) return LeaveReason::Interpret;
     set_edx_eax(t->s, guest_tsc(*t));
     t->s.gpr[RCX] = t->s.msr.tsc_aux & 0xffffffff;
     return LeaveReason::None;
@@ -190,6 +195,7 @@ LeaveReason write_segment_base(TranslateState* t, u32 seg, u64 value) {
 }
 
 LeaveReason cpuid(TranslateState* t) {
+    if (held_before(t, Hold::Reason::Value)) return LeaveReason::Interpret;
     State& s = t->s;
     CpuModel::Dynamic d;
     d.apic_id = t->platform->apic_id();

@@ -283,9 +283,35 @@ bool msr_write(TranslateState& t, u32 index, u64 value) {
     return t.platform->msr_write(index, value);
 }
 
+namespace {
+
+// Who answers for a register, where that is not the processor alone.
+Hold::Reason outside(TranslateState& t, u32 index, bool write) {
+    const CpuModel& model = *t.model;
+    constexpr u32 kApicBase = 0x1b;
+    if (const SpecialMsr* special = find_special(model, index)) {
+        if (index == kApicBase) return Hold::Reason::Access;
+        const bool clock = special->read == read_tsc || special->read == read_frequency_clock;
+        return clock && !write ? Hold::Reason::Value : Hold::Reason::None;
+    }
+    u64 value = 0;
+    const bool own = find_row(model, index) != nullptr || find_range(model, index) != nullptr ||
+                     read_memory_type(t, index, value).has_value();
+    return own ? Hold::Reason::None : Hold::Reason::Access;
+}
+
+bool left_for_later(TranslateState* t, u32 index, bool write) {
+    if (jit::hold_of(jit::header_of(t)) == nullptr) return false;
+    const Hold::Reason reason = outside(*t, index, write);
+    return reason != Hold::Reason::None && held_before(t, reason);
+}
+
+}  // namespace
+
 LeaveReason rdmsr(TranslateState* t) {
     State& s = t->s;
     if (!require_cpl0(*t)) return failed(*t);
+    if (left_for_later(t, static_cast<u32>(s.gpr[RCX]), false)) return LeaveReason::Interpret;
     u64 value = 0;
     if (!msr_read(*t, static_cast<u32>(s.gpr[RCX]), value)) {
         log::trace(log::GuestErrors, "rdmsr {:#x} at {:#x}: no such register", static_cast<u32>(s.gpr[RCX]), s.rip);
@@ -300,6 +326,7 @@ LeaveReason wrmsr(TranslateState* t) {
     State& s = t->s;
     if (!require_cpl0(*t)) return failed(*t);
     const auto index = static_cast<u32>(s.gpr[RCX]);
+    if (left_for_later(t, index, true)) return LeaveReason::Interpret;
     const u64 value = (s.gpr[RDX] << 32) | (s.gpr[RAX] & 0xffffffff);
     if (!msr_write(*t, index, value)) {
         log::trace(log::GuestErrors, "wrmsr {:#x} = {:#x} at {:#x}: refused", index, value, s.rip);

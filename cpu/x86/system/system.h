@@ -19,6 +19,7 @@
 #include "cpu/x86/system/registers.h"
 #include "cpu/x86/translate_state.h"
 #include "jit/guest/guest.h"
+#include "jit/guest/hold.h"
 #include "jit/ir/ir.h"
 
 namespace tandem::cpu::x86 {
@@ -36,6 +37,10 @@ inline unsigned data_mmu(const State& s) {
     return cpl(s) == 3 ? kMmuUser : (s.rflags & eflags::AC) != 0 ? kMmuSupervisorAc : kMmuSupervisor;
 }
 inline unsigned fetch_mmu(const State& s) { return cpl(s) == 3 ? kMmuUser : kMmuSupervisor; }
+
+using jit::Hold;
+// Whether the instruction is left for VcpuTranslator::step(), by LeaveReason::Interpret.
+inline bool held_before(TranslateState* t, Hold::Reason reason) { return jit::held_before(jit::header_of(t), reason); }
 
 enum Vector : u8 {
     kDE = 0,
