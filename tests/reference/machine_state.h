@@ -1,4 +1,4 @@
-// What streams of A64 SIMD and floating-point instructions are compared by.
+// What streams of A64 instructions are compared by.
 #pragma once
 
 #include <array>
@@ -9,6 +9,7 @@ namespace tandem::reference_test {
 
 struct MachineState {
     std::array<u64, 31> x{};
+    u64 sp = 0;
     std::array<std::array<u64, 2>, 32> v{};
     u32 nzcv = 0;  // bits 31:28
     u32 fpcr = 0;

@@ -27,6 +27,7 @@ Reference::~Reference() = default;
 void Reference::run(std::span<const u32> words, MachineState& state) {
     va::Simulator& s = impl_->simulator;
     for (unsigned i = 0; i < 31; ++i) s.WriteXRegister(i, static_cast<int64_t>(state.x[i]), va::Simulator::NoRegLog);
+    s.WriteSp(static_cast<int64_t>(state.sp));
     for (unsigned i = 0; i < 32; ++i) {
         va::Simulator::qreg_t q;
         std::memcpy(q.val, state.v[i].data(), sizeof q.val);
@@ -40,6 +41,7 @@ void Reference::run(std::span<const u32> words, MachineState& state) {
         s.ExecuteInstruction();
     }
     for (unsigned i = 0; i < 31; ++i) state.x[i] = static_cast<u64>(s.ReadXRegister(i));
+    state.sp = static_cast<u64>(s.ReadXRegister(31, va::Reg31IsStackPointer));
     for (unsigned i = 0; i < 32; ++i) {
         const va::Simulator::qreg_t q = s.ReadQRegister(i);
         std::memcpy(state.v[i].data(), q.val, sizeof q.val);

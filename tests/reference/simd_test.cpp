@@ -2,37 +2,19 @@
 // against VIXL's simulator.
 #include <bit>
 #include <catch2/catch.hpp>
-#include <cstdlib>
-#include <cstring>
-#include <set>
 #include <string>
 #include <string_view>
 
 #include "cpu/arm64/simd/kernels.h"
+#include "tests/reference/compare.h"
 #include "tests/reference/reference.h"
 #include "tests/reference/streams.h"
-#include "tests/reference/subject.h"
 
 namespace tandem::reference_test {
 namespace {
 
 using cpu::arm64::Feature;
 using cpu::arm64::Row;
-
-// The rounds of each row; more with TANDEM_FULL.
-unsigned rounds(unsigned few) { return std::getenv("TANDEM_FULL") != nullptr ? few * 40 : few; }
-
-std::unique_ptr<Subject> subject(jit::Tier tier, bool exact, u8* data) {
-    auto made = Subject::create(tier, exact, data);
-    INFO((made ? std::string() : made.error().message));
-    REQUIRE(made.ok());
-    return std::move(*made);
-}
-
-struct Data {
-    alignas(4096) std::array<u8, Subject::kDataSize> bytes{};
-    [[nodiscard]] u64 address() const { return reinterpret_cast<u64>(bytes.data()); }
-};
 
 // VIXL 5.1 leaves these to hand-computed vectors.
 bool reference_has(const Row& row) {
@@ -67,63 +49,13 @@ bool avoid_reference_defects(const Row& row, u32 word, MachineState& start) {
     return true;
 }
 
-std::string difference(const MachineState& a, const MachineState& b, bool with_status) {
-    std::string text;
-    char line[160];
-    for (unsigned i = 0; i < 31; ++i) {
-        if (a.x[i] == b.x[i]) continue;
-        std::snprintf(line, sizeof line, " x%u %016llx/%016llx", i, static_cast<unsigned long long>(a.x[i]),
-                      static_cast<unsigned long long>(b.x[i]));
-        text += line;
-    }
-    for (unsigned i = 0; i < 32; ++i) {
-        if (a.v[i] == b.v[i]) continue;
-        std::snprintf(line, sizeof line, " v%u %016llx:%016llx/%016llx:%016llx", i,
-                      static_cast<unsigned long long>(a.v[i][1]), static_cast<unsigned long long>(a.v[i][0]),
-                      static_cast<unsigned long long>(b.v[i][1]), static_cast<unsigned long long>(b.v[i][0]));
-        text += line;
-    }
-    std::snprintf(line, sizeof line, " nzcv %x/%x fpsr %x/%x", a.nzcv >> 28, b.nzcv >> 28, a.fpsr, b.fpsr);
-    if (a.nzcv != b.nzcv || (with_status && a.fpsr != b.fpsr)) text += line;
-    return text;
-}
-
-// Operands of a word, for reports.
-std::string operands(const MachineState& s, u32 word) {
-    std::string text;
-    char line[160];
-    for (const unsigned reg : {word & 31, word >> 5 & 31, word >> 16 & 31, word >> 10 & 31}) {
-        std::snprintf(line, sizeof line, " v%u=%016llx:%016llx", reg, static_cast<unsigned long long>(s.v[reg][1]),
-                      static_cast<unsigned long long>(s.v[reg][0]));
-        text += line;
-    }
-    std::snprintf(line, sizeof line, " fpcr=%08x", s.fpcr);
-    return text + line;
-}
-
-// Reports each row's first difference only, and fails in the end.
-class Report {
-public:
-    void check(const Row& row, u32 word, const MachineState& start, std::string_view what, const std::string& text) {
-        if (text.empty() || !rows_.insert(std::string(row.name) + std::string(what)).second) return;
-        char line[32];
-        std::snprintf(line, sizeof line, "%08x ", word);
-        text_ += line + std::string(row.name) + " " + std::string(what) + ":" + text + " of" + operands(start, word) + "\n";
-    }
-    ~Report() { CHECK(text_ == ""); }
-
-private:
-    std::set<std::string> rows_;
-    std::string text_;
-};
-
 }  // namespace
 
 TEST_CASE("A64 SIMD rows lift to valid IR", "[arm64][simd]") {
     Data data;
     const auto vcpu = subject(jit::Tier::Interp, false, data.bytes.data());
     Random random(1);
-    const SimdRows rows = simd_rows();
+    const GroupRows rows = simd_rows();
     REQUIRE(rows.data.size() > 500);
     REQUIRE(rows.memory.size() > 50);
     for (const auto* list : {&rows.data, &rows.memory}) {
@@ -193,7 +125,7 @@ TEST_CASE("A64 SIMD streams: three tiers", "[arm64][simd]") {
     const auto baseline = subject(jit::Tier::Baseline, false, data.bytes.data());
     const auto llvm = subject(jit::Tier::Llvm, false, data.bytes.data());
     Random random(4);
-    const SimdRows all = simd_rows();
+    const GroupRows all = simd_rows();
     const unsigned streams = rounds(25);
     for (unsigned stream = 0; stream < streams; ++stream) {
         std::vector<u32> words;

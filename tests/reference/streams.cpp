@@ -46,15 +46,31 @@ u64 tiny_element(Random& random, unsigned bits) {
     return sign | (bits == 64 ? kDoubles[choice] : kSingles[choice]);
 }
 
+// op0 = x1x0: loads and stores.
+bool accesses_memory(const Row& row) {
+    return (row.pattern.mask >> 25 & 5) == 5 && (row.pattern.value >> 27 & 1) == 1 && (row.pattern.value >> 25 & 1) == 0;
+}
+
 }  // namespace
 
-SimdRows simd_rows() {
-    SimdRows out;
+GroupRows simd_rows() {
+    GroupRows out;
     for (const Row& row : rows()) {
         if (row.group != RowGroup::Simd) continue;
-        const bool memory = (row.pattern.mask >> 25 & 7) == 7 && (row.pattern.value >> 27 & 1) == 1 &&
-                            (row.pattern.value >> 25 & 1) == 0;  // op0 = x1x0: loads and stores
-        (memory ? out.memory : out.data).push_back(&row);
+        (accesses_memory(row) ? out.memory : out.data).push_back(&row);
+    }
+    return out;
+}
+
+GroupRows general_rows() {
+    GroupRows out;
+    for (const Row& row : rows()) {
+        const u32 op0 = row.pattern.value >> 25 & 15;
+        const bool data = op0 == 8 || op0 == 9 || op0 == 5 || op0 == 13;
+        const bool relative = row.name == "ADR" || row.name == "ADRP" || row.name.find("literal") != std::string_view::npos;
+        if (row.group != RowGroup::General || relative) continue;
+        if (data) out.data.push_back(&row);
+        if (accesses_memory(row)) out.memory.push_back(&row);
     }
     return out;
 }

@@ -11,12 +11,14 @@ namespace tandem::reference_test {
 
 using Random = std::mt19937_64;
 
-// Rows of the SIMD&FP group; those that access memory are told apart.
-struct SimdRows {
+// Rows of a group; those that access memory are told apart.
+struct GroupRows {
     std::vector<const cpu::arm64::Row*> data;
     std::vector<const cpu::arm64::Row*> memory;
 };
-SimdRows simd_rows();
+GroupRows simd_rows();
+// Without branches, system instructions and what is relative to the program counter.
+GroupRows general_rows();
 
 // An allocated word that decodes to `row`.
 u32 random_word(const cpu::arm64::Row& row, Random& random);

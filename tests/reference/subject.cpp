@@ -137,6 +137,7 @@ bool Subject::run(std::span<const u32> words, MachineState& state) {
     TranslateState& t = *impl_->state;
     State& s = t.s;
     s.x = state.x;
+    s.sp[1] = state.sp;
     for (unsigned i = 0; i < 32; ++i) s.v[i].lane = state.v[i];
     s.pstate = (s.pstate & ~pstate::kNzcv) | state.nzcv;
     s.fpcr = state.fpcr;
@@ -150,6 +151,7 @@ bool Subject::run(std::span<const u32> words, MachineState& state) {
     export_flags(t);
     fpu::status_from_frame(t);
     state.x = s.x;
+    state.sp = s.sp[1];
     for (unsigned i = 0; i < 32; ++i) state.v[i] = s.v[i].lane;
     state.nzcv = static_cast<u32>(s.pstate & pstate::kNzcv);
     state.fpsr = s.fpsr;

@@ -1,0 +1,44 @@
+// How the tests of this folder make machines and report what differs between them.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "cpu/arm64/decode/rows.h"
+#include "tests/reference/subject.h"
+
+namespace tandem::reference_test {
+
+// The rounds of each row; more with TANDEM_FULL.
+unsigned rounds(unsigned few);
+
+// Fails the test when it cannot be made.
+std::unique_ptr<Subject> subject(jit::Tier tier, bool exact, u8* data);
+
+struct Data {
+    alignas(4096) std::array<u8, Subject::kDataSize> bytes{};
+    [[nodiscard]] u64 address() const { return reinterpret_cast<u64>(bytes.data()); }
+};
+
+// What differs, as text; nothing where they are equal. `with_status`: FPSR too.
+std::string difference(const MachineState& a, const MachineState& b, bool with_status);
+
+// Reports each row's first difference only, and fails in the end.
+class Report {
+public:
+    Report() = default;
+    ~Report();
+    Report(const Report&) = delete;
+    Report& operator=(const Report&) = delete;
+    void check(const cpu::arm64::Row& row, u32 word, const MachineState& start, std::string_view what,
+               const std::string& text);
+
+private:
+    std::set<std::string> rows_;
+    std::string text_;
+};
+
+}  // namespace tandem::reference_test
