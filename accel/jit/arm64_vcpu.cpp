@@ -6,6 +6,7 @@
 #include <new>
 
 #include "cpu/arm64/fpu/status.h"
+#include "cpu/arm64/system/pmu.h"
 #include "cpu/arm64/system/registers.h"
 #include "cpu/arm64/system/system.h"
 #include "jit/runtime/fp_control.h"
@@ -81,6 +82,7 @@ Result<void> Arm64JitVcpu::import_state(const cpu::ArchState& in) {
 }
 
 Result<void> Arm64JitVcpu::fetch_state(cpu::ArchState& out) {
+    pmu_sync(*state_);
     export_flags(*state_);
     fpu::status_from_frame(*state_);
     out = state_->s;
@@ -141,6 +143,7 @@ bool Arm64JitVcpu::hypercall(Conduit conduit, u16 immediate, std::array<u64, 18>
     Exit exit = call;
     dispatch_now(exit);
     const auto& answer = std::get<HypercallExit>(exit);
+    if (answer.then == HypercallExit::Then::Undefined) return false;
     registers[0] = answer.result;
     std::copy_n(answer.more_results, HypercallExit::kMoreResults, registers.begin() + 1);
     if (answer.then == HypercallExit::Then::PowerOff) state_->s.activity = Activity::PoweredOff;

@@ -4,6 +4,7 @@
 
 #include "cpu/arm64/lift/helpers.h"
 #include "cpu/arm64/lift/simd_helpers.h"
+#include "cpu/arm64/system/pmu.h"
 #include "cpu/arm64/system/system.h"
 
 namespace tandem::cpu::arm64 {

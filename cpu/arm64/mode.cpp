@@ -1,6 +1,7 @@
 #include "cpu/arm64/mode.h"
 
 #include "cpu/arm64/fpu/status.h"
+#include "cpu/arm64/system/pmu.h"
 #include "cpu/arm64/system/system.h"
 
 namespace tandem::cpu::arm64 {
@@ -55,7 +56,7 @@ ModeBits ModeBits::of(const TranslateState& t) {
     if ((s.pstate & pstate::kSp) != 0) value |= kSpSel;
     value |= fp_trap(t, el, hcr);
     value |= tag_bits(t, upper, !upper || host);
-    if ((control & sctlr::A) != 0) value |= kAlign;
+    if ((control & sctlr::A) != 0 || stage1_flat(t)) value |= kAlign;
     if ((control & (el == 0 ? sctlr::SA0 : sctlr::SA)) != 0) value |= kSpAlign;
     if ((s.pstate & pstate::kPan) != 0) value |= kPan;
     if ((s.pstate & pstate::kUao) != 0) value |= kUao;
@@ -65,11 +66,13 @@ ModeBits ModeBits::of(const TranslateState& t) {
     value |= debug_bits(t);
     if (fpu::needs_exact(s.fpcr)) value |= kFpExact;
     if (t.guarded_pages) value |= kBti;
+    if (pmu_counts(t)) value |= kCount;
     if (t.model->has(Feature::PAuth)) {
         if ((control & sctlr::EnIA) != 0) value |= kPauthIa;
         if ((control & sctlr::EnIB) != 0) value |= kPauthIb;
         if ((control & sctlr::EnDA) != 0) value |= kPauthDa;
         if ((control & sctlr::EnDB) != 0) value |= kPauthDb;
+        if (el < 2 && el2_enabled(t) && (hcr & hcr::API) == 0) value |= kPauthTrap;
     }
     return ModeBits{value};
 }

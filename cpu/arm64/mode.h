@@ -31,7 +31,7 @@ public:
     static constexpr u64 kTbi0 = 1u << 5;  // top byte ignored in instruction addresses, by bit 55
     static constexpr u64 kTbi1 = 1u << 6;
     static constexpr u64 kTwoRanges = 1u << 7;  // the regime has an upper address range
-    static constexpr u64 kAlign = 1u << 8;      // SCTLR_ELx.A
+    static constexpr u64 kAlign = 1u << 8;      // SCTLR_ELx.A, or the MMU is off
     static constexpr u64 kSpAlign = 1u << 9;    // SCTLR_ELx.SA or SA0
     static constexpr u64 kPan = 1u << 10;
     static constexpr u64 kUao = 1u << 11;
@@ -47,7 +47,9 @@ public:
     static constexpr u64 kPauthDa = 1u << 21;
     static constexpr u64 kPauthDb = 1u << 22;
     static constexpr u64 kTge = 1u << 23;
-    static constexpr u64 kFpExact = 1u << 24;  // fpu::needs_exact(FPCR)
+    static constexpr u64 kFpExact = 1u << 24;    // fpu::needs_exact(FPCR)
+    static constexpr u64 kCount = 1u << 25;      // the performance monitors count: TranslateState::counted
+    static constexpr u64 kPauthTrap = 1u << 26;  // HCR_EL2.API is 0: enabled pointer authentication traps to EL2
     [[nodiscard]] bool has(u64 b) const { return (value_ & b) != 0; }
     [[nodiscard]] u64 value() const { return value_; }
     [[nodiscard]] unsigned el() const { return static_cast<unsigned>(value_ & 3); }

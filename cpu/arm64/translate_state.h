@@ -20,6 +20,12 @@ enum class CcOp : u32 {
     Logic64,
 };
 
+// What blocks count for the performance monitors (system/pmu.h).
+enum class Counted : unsigned { Instruction, Load, Store, Branch, Count_ };
+
+// What the syndrome of a Software Step exception says of the instruction.
+enum Stepped : u32 { kStepped = 1, kSteppedExclusive = 2 };
+
 struct TranslateState {
     State s;  // offset 0
     u32 cc_op = 0;
@@ -29,6 +35,10 @@ struct TranslateState {
     alignas(16) u64 scratch_vec[4][2] = {};  // vector operands on their way into and out of helpers
     bool guarded_pages = false;              // a page with GP = 1 has been seen: BTI is checked from then on
     bool tagged_addresses = false;           // the TLB may hold addresses with a non-canonical top byte
+    u32 stepped = 0;                         // software step: Stepped bits of the instruction that was stepped last
+    bool pmu_interrupt = false;              // the level of the performance monitors' interrupt
+    std::array<u64, static_cast<std::size_t>(Counted::Count_)> counted{};  // since the last pmu_sync()
+    u64 count_limit = ~u64{0};                                             // instructions until a counter may overflow
     const CpuModel* model = nullptr;
     Platform* platform = nullptr;
 };

@@ -14,14 +14,15 @@ constexpr u64 kOpen = ~u64{0};
 Type access_type(Lifter& l) { return jit::ir::int_type(1u << l.field(31, 30)); }
 
 // These accesses must be aligned, with FEAT_LSE2 only within 16 bytes.
-void check_alignment(Lifter& l, Value address, unsigned bytes, bool write) {
+void check_alignment(Lifter& l, Value address, unsigned bytes, WatchedAccess access) {
     if (l.mode.has(ModeBits::kWatchpoints)) {
-        l.call(HelperId::watch_access, {address, l.imm32(bytes), l.imm32(write ? 1 : 0)});
+        l.call(HelperId::watch_access, {address, l.imm32(bytes), l.imm32(access)});
     }
+    l.count(access == kWatchLoad ? Counted::Load : Counted::Store);
     if (bytes == 1) return;
     const Value misaligned = l.b.icmpi(Cond::Ne, l.b.andi(address, bytes - 1), 0);
     l.call_if(misaligned, HelperId::check_lse2_alignment,
-              {address, l.imm32(l.mode.data_mmu() | bytes << 8), l.imm32(write ? 1 : 0)});
+              {address, l.imm32(l.mode.data_mmu() | bytes << 8), l.imm32(access == kWatchLoad ? 0 : 1)});
 }
 
 void open_monitor(Lifter& l) { l.set(kAddressSlot, l.imm64(kOpen)); }
@@ -37,7 +38,7 @@ void mark_exclusive(Lifter& l, Value address, Value value, unsigned bytes) {
 Value store_if_marked(Lifter& l, Value address, Value desired) {
     const Type t = l.b.type_of(desired);
     const unsigned bytes = jit::ir::size_of(t);
-    check_alignment(l, address, bytes, true);
+    check_alignment(l, address, bytes, kWatchStore);
     const Value elsewhere = l.b.icmp(Cond::Ne, l.get(Type::I64, kAddressSlot), address);
     const Value other_size = l.b.icmpi(Cond::Ne, l.get(Type::I32, kSizeSlot), bytes);
     l.call_if(l.b.or_(elsewhere, other_size), HelperId::exclusive_failed, {l.imm32(l.rs()), l.imm64(l.next)});
@@ -52,7 +53,7 @@ Value combine32(Lifter& l, unsigned low, unsigned high) {
 }
 
 void load_acquire(Lifter& l, const Address& a, Type t, Type extend) {
-    check_alignment(l, l.flat(a), jit::ir::size_of(t), false);
+    check_alignment(l, l.flat(a), jit::ir::size_of(t), kWatchLoad);
     Value value = l.b.load(t, a.base, l.mode.data_mmu(), a.disp);
     if (extend != Type::Void) value = l.b.sext(extend, value);
     l.set_x(l.rt(), value);
@@ -60,7 +61,7 @@ void load_acquire(Lifter& l, const Address& a, Type t, Type extend) {
 
 void store_release(Lifter& l, const Address& a) {
     const Type t = access_type(l);
-    check_alignment(l, l.flat(a), jit::ir::size_of(t), true);
+    check_alignment(l, l.flat(a), jit::ir::size_of(t), kWatchStore);
     l.b.store(a.base, l.x(l.rt(), t), l.mode.data_mmu(), a.disp);
     l.b.fence();
 }
@@ -70,7 +71,7 @@ void store_release(Lifter& l, const Address& a) {
 void lift_load_exclusive(Lifter& l) {
     const Type t = access_type(l);
     const Value address = l.base_register(l.rn());
-    check_alignment(l, address, jit::ir::size_of(t), false);
+    check_alignment(l, address, jit::ir::size_of(t), kWatchLoad);
     const Value value = l.b.load(t, address, l.mode.data_mmu());
     mark_exclusive(l, address, value, jit::ir::size_of(t));
     l.set_x(l.rt(), value);
@@ -84,13 +85,13 @@ void lift_store_exclusive(Lifter& l) {
 void lift_load_exclusive_pair(Lifter& l) {
     const Value address = l.base_register(l.rn());
     if (!l.is(30)) {
-        check_alignment(l, address, 8, false);
+        check_alignment(l, address, 8, kWatchLoad);
         const Value both = l.b.load(Type::I64, address, l.mode.data_mmu());
         mark_exclusive(l, address, both, 8);
         l.set_x(l.rt(), l.b.trunc(Type::I32, both));
         return l.set_x(l.rt2(), l.b.shri(both, 32));
     }
-    check_alignment(l, address, 16, false);
+    check_alignment(l, address, 16, kWatchLoad);
     l.call(HelperId::load_exclusive_pair, {address, l.imm32(l.mode.data_mmu())});
     l.set_x(l.rt(), l.scratch(0));
     l.set_x(l.rt2(), l.scratch(1));
@@ -99,7 +100,7 @@ void lift_load_exclusive_pair(Lifter& l) {
 void lift_store_exclusive_pair(Lifter& l) {
     const Value address = l.base_register(l.rn());
     if (!l.is(30)) return l.set_x(l.rs(), store_if_marked(l, address, combine32(l, l.rt(), l.rt2())));
-    check_alignment(l, address, 16, true);
+    check_alignment(l, address, 16, kWatchStore);
     l.call(HelperId::store_exclusive_pair, {address, l.x(l.rt()), l.x(l.rt2()), l.imm32(l.mode.data_mmu())});
     l.set_x(l.rs(), l.scratch(0));
 }
@@ -119,7 +120,7 @@ void lift_store_release_unscaled(Lifter& l) { store_release(l, l.unscaled_offset
 void lift_compare_swap(Lifter& l) {
     const Type t = access_type(l);
     const Value address = l.base_register(l.rn());
-    check_alignment(l, address, jit::ir::size_of(t), true);
+    check_alignment(l, address, jit::ir::size_of(t), kWatchUpdate);
     l.set_x(l.rs(), l.b.atomic_cas(address, l.x(l.rs(), t), l.x(l.rt(), t), l.mode.data_mmu()));
 }
 
@@ -128,12 +129,12 @@ void lift_compare_swap_pair(Lifter& l) {
     const unsigned rs = l.rs();
     const unsigned rt = l.rt();
     if (!l.is(30)) {
-        check_alignment(l, address, 8, true);
+        check_alignment(l, address, 8, kWatchUpdate);
         const Value old = l.b.atomic_cas(address, combine32(l, rs, rs + 1), combine32(l, rt, rt + 1), l.mode.data_mmu());
         l.set_x(rs, l.b.trunc(Type::I32, old));
         return l.set_x(rs + 1, l.b.shri(old, 32));
     }
-    check_alignment(l, address, 16, true);
+    check_alignment(l, address, 16, kWatchUpdate);
     l.call(HelperId::compare_swap_pair, {address, l.imm32(rs | rt << 8), l.imm32(l.mode.data_mmu())});
     l.set_x(rs, l.scratch(0));
     l.set_x(rs + 1, l.scratch(1));
@@ -143,7 +144,7 @@ void lift_atomic(Lifter& l) {
     const Type t = access_type(l);
     const Value address = l.base_register(l.rn());
     const u32 flags = l.mode.data_mmu();
-    check_alignment(l, address, jit::ir::size_of(t), true);
+    check_alignment(l, address, jit::ir::size_of(t), kWatchUpdate);
     Value operand = l.x(l.rs(), t);
     const unsigned opc = l.field(14, 12);
     if (!l.is(15) && opc >= 4) {

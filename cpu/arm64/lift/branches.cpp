@@ -14,6 +14,7 @@ Value authenticated(Lifter& l, unsigned reg, Value modifier) {
     const bool key_b = l.is(10);
     const Value pointer = l.x(reg);
     if (!l.mode.has(key_b ? ModeBits::kPauthIb : ModeBits::kPauthIa)) return pointer;
+    l.check_pauth_trap();
     const auto key = static_cast<u32>(key_b ? PauthKey::Ib : PauthKey::Ia);
     return l.call(HelperId::pointer_authenticate, {pointer, modifier, l.imm32(key)});
 }
@@ -25,13 +26,17 @@ void lift_udf(Lifter& l) { l.undefined(); }
 void lift_b(Lifter& l) {
     const u64 target = l.pc + (static_cast<u64>(l.sfield(25, 0)) << 2);
     if (l.is(31)) l.set_x(kLinkRegister, l.imm64(l.next));
+    l.count(Counted::Branch);
     l.jump(target);
 }
 
 void lift_b_cond(Lifter& l) {
     const u64 target = l.pc + (static_cast<u64>(l.sfield(23, 5)) << 2);
     const unsigned cond = l.field(3, 0);
-    if (cond >= 14) return l.jump(target);
+    if (cond >= 14) {
+        l.count(Counted::Branch);
+        return l.jump(target);
+    }
     l.branch(l.condition(cond), target);
 }
 
@@ -75,16 +80,19 @@ void lift_eret(Lifter& l) {
     Value target = l.imm64(0);
     const bool enabled = pauth && l.mode.has(l.is(10) ? ModeBits::kPauthIb : ModeBits::kPauthIa) && l.mode.el() != 0;
     if (enabled) {
+        l.check_pauth_trap();
         const std::size_t slot = l.mode.el() == 2 ? offsetof(Sysregs, elr_el2) : offsetof(Sysregs, elr_el1);
         const Value address = l.get(Type::I64, static_cast<u32>(offsetof(State, sys) + slot));
         const auto key = static_cast<u32>(l.is(10) ? PauthKey::Ib : PauthKey::Ia);
         target = l.call(HelperId::pointer_authenticate, {address, l.x_sp(31), l.imm32(key)});
     }
+    if (l.mode.el() != 0) l.retire();
     l.call(HelperId::exception_return, {l.imm32(enabled ? 1 : 0), target});
     l.leave();
 }
 
 void lift_svc(Lifter& l) {
+    l.retire();
     l.call(HelperId::supervisor_call, {l.imm32(l.field(20, 5))});
     l.leave();
 }

@@ -76,7 +76,10 @@ u32 crc32(TranslateState*, u32 accumulator, u64 data, u32 spec) {
 LeaveReason exclusive_failed(TranslateState* t, u32 rs, u64 next) {
     if (rs != 31) t->s.x[rs] = 1;
     t->s.exclusive.address = ~u64{0};
-    if (step_enabled(*t)) t->s.pstate &= ~pstate::kSs;
+    if (step_enabled(*t)) {
+        t->s.pstate &= ~pstate::kSs;
+        t->stepped = kStepped;
+    }
     return leave_at(*t, next);
 }
 
@@ -161,7 +164,7 @@ LeaveReason atomic_min_max(TranslateState* t, u64 va, u64 operand, u32 spec) {
 LeaveReason check_lse2_alignment(TranslateState* t, u64 va, u32 spec, u32 write) {
     const u32 bytes = spec >> 8;
     const bool within = (va & 15) + bytes <= 16;
-    const bool enforced = (current_sctlr(*t) & sctlr::A) != 0;
+    const bool enforced = (current_sctlr(*t) & sctlr::A) != 0 || stage1_flat(*t);
     if (t->model->has(Feature::LSE2) && within && !enforced) return LeaveReason::None;
     alignment_fault(*t, va, write != 0 ? jit::Access::Write : jit::Access::Read);
     return LeaveReason::Exception;

@@ -5,6 +5,11 @@ namespace {
 
 constexpr u32 kPcSlot = offsetof(State, pc);
 constexpr u32 kPstateSlot = offsetof(State, pstate);
+constexpr u32 kLimitSlot = offsetof(TranslateState, count_limit);
+
+constexpr u32 counted_slot(Counted what) {
+    return static_cast<u32>(offsetof(TranslateState, counted) + sizeof(u64) * static_cast<unsigned>(what));
+}
 
 }  // namespace
 
@@ -12,9 +17,15 @@ void Lifter::begin_instruction(u32 instruction, u64 at) {
     word = instruction;
     const bool first = pc == 0 && next == 0;
     if (!first) clear_btype();
+    retire();
+    retired_ = false;
     pc = at;
     next = at + 4;
     b.insn_start(pc, 4);
+    if (first && mode.has(ModeBits::kCount)) {
+        const Value near = b.icmp(Cond::Uge, get(Type::I64, counted_slot(Counted::Instruction)), get(Type::I64, kLimitSlot));
+        call_if(near, HelperId::pmu_poll);
+    }
     if (mode.has(ModeBits::kStepPending)) {
         call(HelperId::software_step);
     } else if (mode.has(ModeBits::kBreakpoints)) {
@@ -46,7 +57,9 @@ Value Lifter::load(Type t, const Address& a, u32 flags) {
         const u32 write = (flags & MemFlags::kForWrite) != 0 ? 1 : 0;
         call(HelperId::watch_access, {flat(a), imm32(jit::ir::size_of(t)), imm32(write)});
     }
-    return b.load(t, a.base, flags, a.disp);
+    const Value value = b.load(t, a.base, flags, a.disp);
+    count(Counted::Load);
+    return value;
 }
 
 void Lifter::store(const Address& a, Value value, u32 flags) {
@@ -54,6 +67,7 @@ void Lifter::store(const Address& a, Value value, u32 flags) {
         call(HelperId::watch_access, {flat(a), imm32(jit::ir::size_of(b.type_of(value))), imm32(1)});
     }
     b.store(a.base, value, flags, a.disp);
+    count(Counted::Store);
 }
 
 Value Lifter::base_register(unsigned reg) {
@@ -117,9 +131,14 @@ Value Lifter::call(HelperId id, std::initializer_list<Value> args) {
     return b.call(static_cast<u32>(id), h.result, args);
 }
 
+void Lifter::check_pauth_trap() {
+    if (mode.has(ModeBits::kPauthTrap)) call(HelperId::raise_pauth_trap);
+}
+
 void Lifter::undefined() { raise(static_cast<u32>(Ec::Unknown), 0); }
 
 void Lifter::raise(u32 ec, u32 iss) {
+    retired_ = true;  // it is not
     call(HelperId::raise_exception, {imm32(ec), imm32(iss)});
     leave();
 }
@@ -140,14 +159,29 @@ void Lifter::set_btype(unsigned type) {
     set(kPstateSlot, b.or_(rest, imm64(u64{type} << pstate::kBtypeShift)));
 }
 
+void Lifter::count(Counted what, unsigned many) {
+    if (!mode.has(ModeBits::kCount)) return;
+    const u32 slot = counted_slot(what);
+    set(slot, b.addi(get(Type::I64, slot), many));
+}
+
+void Lifter::retire() {
+    if (!retired_) count(Counted::Instruction);
+    retired_ = true;
+}
+
 void Lifter::complete() {
     clear_btype();
+    retire();
     if (!mode.has(ModeBits::kStepActive)) return;
     set(kPstateSlot, b.andi(get(Type::I64, kPstateSlot), ~pstate::kSs));
+    const bool load_exclusive = (word & 0x3fc00000) == 0x08400000;
+    set(offsetof(TranslateState, stepped), imm32(load_exclusive ? kStepped | kSteppedExclusive : u32{kStepped}));
 }
 
 void Lifter::jump(u64 target) {
     clear_btype();
+    retire();
     if (mode.single()) {
         set(kPcSlot, imm64(target));
         return leave();
@@ -158,6 +192,8 @@ void Lifter::jump(u64 target) {
 
 void Lifter::branch(Value cond, u64 target) {
     clear_btype();
+    count(Counted::Branch);
+    retire();
     if (mode.single()) {
         set(kPcSlot, b.select(cond, imm64(target), imm64(next)));
         return leave();
@@ -181,6 +217,8 @@ Value Lifter::branch_address(Value target) {
 void Lifter::jump_indirect(Value target, jit::ir::JumpHint hint) {
     const Value to = branch_address(target);
     clear_btype();
+    count(Counted::Branch);
+    retire();
     if (mode.single()) {
         set(kPcSlot, to);
         return leave();
@@ -202,6 +240,7 @@ void Lifter::leave(LeaveReason why) {
 
 void Lifter::continue_in_mode() {
     if (mode.single()) return leave_next();
+    retire();
     call(HelperId::continue_at, {imm64(next)});
 }
 

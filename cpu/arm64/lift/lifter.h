@@ -138,6 +138,8 @@ public:
     void call_if(Value cond, HelperId helper, std::initializer_list<Value> args = {}) {
         b.call_if(cond, static_cast<u32>(helper), args);
     }
+    // Of an enabled pointer authentication instruction: HCR_EL2.API may trap it.
+    void check_pauth_trap();
     // The instruction is UNDEFINED; ends the block.
     void undefined();
     // An exception of class `ec` with `iss`, by the default routing; ends the block.
@@ -155,6 +157,10 @@ public:
     void leave(LeaveReason why = LeaveReason::Lookup);
     // Straight on into a block at `at` (block limits).
     void fall_through(u64 at);
+    // The instruction is complete as far as the performance monitors count; before what may leave the block.
+    void retire();
+    // One more of these, where they are counted.
+    void count(Counted what, unsigned many = 1);
     // PSTATE.BTYPE after an indirect branch, where it is kept (ModeBits::kBti).
     void set_btype(unsigned type);
     // AArch64.BranchAddr: drops the tag of an instruction address where the regime ignores it.
@@ -173,6 +179,7 @@ private:
     void clear_btype();
 
     bool ended_ = false;
+    bool retired_ = true;      // the current instruction has been counted
     bool btype_open_ = false;  // PSTATE.BTYPE may be set, and the current instruction is to clear it
     KnownFlags flags_;
     bool cc_op_known_ = false;

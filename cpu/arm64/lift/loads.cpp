@@ -79,6 +79,7 @@ void lift_load_authenticated(Lifter& l) {
     const Value base = l.base_register(l.rn());
     const u64 offset = static_cast<u64>(sign_extend(l.field(22, 22) << 9 | l.field(20, 12), 10)) << 3;
     const bool enabled = l.mode.has(data_b ? ModeBits::kPauthDb : ModeBits::kPauthDa);
+    if (enabled) l.check_pauth_trap();
     const auto key = static_cast<u32>(data_b ? PauthKey::Db : PauthKey::Da);
     const Value address = enabled ? l.call(HelperId::pointer_authenticate, {base, l.imm64(0), l.imm32(key)}) : base;
     const Value value = l.load(Type::I64, {address, offset});

@@ -50,6 +50,7 @@ constexpr SysregName kCurrentEl = SysregName::of(3, 0, 4, 2, 2);
 // PACIASP and its like on register 30 or 17.
 void pauth_hint(Lifter& l, unsigned reg, Value modifier, bool key_b, bool authenticate) {
     if (!l.model.has(Feature::PAuth) || !l.mode.has(key_b ? ModeBits::kPauthIb : ModeBits::kPauthIa)) return;
+    l.check_pauth_trap();
     const auto key = static_cast<u32>(key_b ? PauthKey::Ib : PauthKey::Ia);
     const HelperId id = authenticate ? HelperId::pointer_authenticate : HelperId::pointer_sign;
     l.set_x(reg, l.call(id, {l.x(reg), modifier, l.imm32(key)}));
@@ -127,6 +128,7 @@ void lift_msr_immediate(Lifter& l) {
         const u64 bits = u64{l.field(11, 8)} << 6;
         const Value old = l.get(Type::I64, kPstateSlot);
         l.set(kPstateSlot, daif_set ? l.b.or_(old, l.imm64(bits)) : l.b.andi(old, ~bits));
+        l.retire();
         if (daif_clear || (bits & pstate::kD) != 0) l.call(HelperId::take_interrupts, {l.imm64(l.next)});
         return;
     }
@@ -137,7 +139,7 @@ void lift_msr_immediate(Lifter& l) {
 void lift_sys(Lifter& l) {
     constexpr SysregName kDcZva = SysregName::of(1, 3, 7, 4, 1);
     if (name_of(l.word) == kDcZva) {
-        l.call(HelperId::zero_block, {l.x(l.rt())});
+        l.call(HelperId::zero_block, {l.imm32(l.word), l.x(l.rt())});
         return;
     }
     l.call(HelperId::system_instruction, {l.imm32(l.word), l.x(l.rt())});
@@ -151,6 +153,7 @@ void lift_msr(Lifter& l) {
     if (name == kDaif && l.mode.el() != 0) {
         const Value rest = l.b.andi(l.get(Type::I64, kPstateSlot), ~pstate::kDaif);
         l.set(kPstateSlot, l.b.or_(rest, l.b.andi(l.x(l.rt()), pstate::kDaif)));
+        l.retire();
         l.call(HelperId::take_interrupts, {l.imm64(l.next)});
         return;
     }

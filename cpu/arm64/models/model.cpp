@@ -75,7 +75,7 @@ IdRegisters common(const ModelRow& m) {
     id.clidr_el1 = 0x0a200023;
     id.ccsidr_el1 = {0x701fe00a, 0x201fe012, 0x70ffe07a, 0, 0, 0};
     id.id_aa64pfr0_el1 = 0x11;
-    id.id_aa64dfr0_el1 = 0x10305006 | u64{1} << 28;
+    id.id_aa64dfr0_el1 = 0x10305106 | u64{1} << 28;
     id.id_aa64mmfr0_el1 = parange(m.physical_bits) | 2u << 4 | 1u << 20;  // ASIDBits 16; TGran16 yes; TGran64, TGran4: 0
     for (const unsigned stage2 : {32u, 36u, 40u}) id.id_aa64mmfr0_el1 |= u64{stage2 == 32 ? 2u : 2u} << stage2;
     return id;
@@ -104,8 +104,7 @@ Result<CpuModel> CpuModel::named(std::string_view name) {
         model.physical_bits_ = row.physical_bits;
         if (row.features.empty()) model.features_.set();
         for (const Feature f : row.features) model.features_.set(static_cast<std::size_t>(f));
-        // Counters are not offered.
-        model.features_.reset(static_cast<std::size_t>(F::PMUv3));
+        model.features_.set(static_cast<std::size_t>(F::PMUv3));
         model.id_ = common(row);
         for (const IdField& f : kFields) {
             if (!model.has(f.feature)) continue;

@@ -110,10 +110,29 @@ bool trapped_to_el2(const TranslateState& t, Trap trap, bool write) {
         case Trap::Cpacr: return bit(t.s.sys.cptr_el2, 31);
         case Trap::TdaEl0:
         case Trap::Tda: return bit(mdcr, 9) || bit(mdcr, 8) || (h & hcr::TGE) != 0;
+        case Trap::PmControl: return bit(mdcr, 5) || bit(mdcr, 6);
+        case Trap::PmEl0:
+        case Trap::PmSoftware:
+        case Trap::PmCycles:
+        case Trap::PmEvents:
+        case Trap::PmSelect:
+        case Trap::PmUser:
+        case Trap::Pm: return bit(mdcr, 6);
         case Trap::Tdosa: return bit(mdcr, 10) || bit(mdcr, 8) || (h & hcr::TGE) != 0;
         case Trap::Tdra: return bit(mdcr, 11) || bit(mdcr, 8) || (h & hcr::TGE) != 0;
         default: return false;
     }
+}
+
+// PMUSERENR_EL0: EN, or the one bit that allows this kind.
+bool pmu_allowed_at_el0(const TranslateState& t, Trap trap, bool write) {
+    constexpr u64 kAll = 1, kSoftware = 2, kCycles = 4, kEvents = 8;
+    const u64 own = trap == Trap::PmSoftware           ? kSoftware
+                    : trap == Trap::PmCycles && !write ? kCycles
+                    : trap == Trap::PmEvents && !write ? kEvents
+                    : trap == Trap::PmSelect           ? kEvents
+                                                       : 0;
+    return (t.s.sys.pmuserenr_el0 & (kAll | own)) != 0;
 }
 
 Verdict check_trap(const TranslateState& t, Trap trap, bool write) {
@@ -127,6 +146,17 @@ Verdict check_trap(const TranslateState& t, Trap trap, bool write) {
             break;
         case Trap::TdaEl0:
             if (el0 && bit(t.s.sys.mdscr_el1, 12)) return el0_trap(t);
+            break;
+        case Trap::PmEl0:
+        case Trap::PmControl:
+        case Trap::PmSoftware:
+        case Trap::PmCycles:
+        case Trap::PmEvents:
+        case Trap::PmSelect:
+            if (el0 && !pmu_allowed_at_el0(t, trap, write)) return el0_trap(t);
+            break;
+        case Trap::PmUser:
+            if (el0 && write) return Verdict::Undefined;
             break;
         case Trap::ReadOnlyAtEl0: return el0 && write ? Verdict::Undefined : Verdict::Allowed;
         case Trap::SpEl0: return (t.s.pstate & pstate::kSp) == 0 ? Verdict::Undefined : Verdict::Allowed;
@@ -176,6 +206,10 @@ LeaveReason access(TranslateState& t, u32 word, bool write, u64& value) {
     const unsigned el = t.s.el();
     const RegisterRow* row = find_register(name);
     if (row == nullptr || !t.model->has(row->feature)) {
+        const bool implementation_defined = name.op0() == 3 && (name.crn() == 11 || name.crn() == 15);
+        if (implementation_defined && el == 1 && (effective_hcr(t) & hcr::TIDCP) != 0) {
+            return refuse(t, word, Verdict::TrapToEl2);
+        }
         if (!reserved_id(name) || write || el == 0) {
             log::trace(log::Int, "int: {} of unknown system register S{}_{}_C{}_C{}_{} at {:#x}", write ? "write" : "read",
                        name.op0(), name.op1(), name.crn(), name.crm(), name.op2(), t.s.pc);

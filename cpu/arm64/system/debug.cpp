@@ -22,10 +22,12 @@ bool level_matches(const TranslateState& t, u64 control) {
     const u64 pac = bits(control, 2, 1);
     const bool hmc = bit(control, 13);
     const u64 ssc = bits(control, 15, 14);
+    const bool secure_only = ssc == 2 || (ssc == 3 && !hmc);
+    if (secure_only) return false;
     switch (t.s.el()) {
         case 0: return (pac & 2) != 0;
         case 1: return (pac & 1) != 0;
-        default: return hmc && (ssc == 0 || ssc == 1 || ssc == 3);
+        default: return hmc;
     }
 }
 
@@ -58,12 +60,11 @@ bool breakpoint_hits(const TranslateState& t, unsigned n) {
     return (type & 1) == 0 && context_matches(t, type, value);
 }
 
-bool watchpoint_hits(const TranslateState& t, unsigned n, u64 va, u32 size, bool write) {
+bool watchpoint_hits(const TranslateState& t, unsigned n, u64 va, u32 size, u64 directions) {
     const u64 control = t.s.sys.dbgwcr_el1[n];
     const u64 value = t.s.sys.dbgwvr_el1[n];
     if ((control & 1) == 0 || !level_matches(t, control)) return false;
-    const u64 lsc = bits(control, 4, 3);
-    if ((lsc & (write ? 2 : 1)) == 0) return false;
+    if ((bits(control, 4, 3) & directions) == 0) return false;
     if (bit(control, 20) && !linked_matches(t, control)) return false;
     const u64 address = va & mask(49);
     const unsigned address_mask = static_cast<unsigned>(bits(control, 28, 24));
@@ -81,8 +82,11 @@ bool watchpoint_hits(const TranslateState& t, unsigned n, u64 va, u32 size, bool
 }  // namespace
 
 LeaveReason software_step(TranslateState* t) {
+    constexpr u32 kIsv = 1u << 24, kEx = 1u << 6;
     const unsigned target = debug_target(*t);
-    return raise(*t, from_lower(*t, target, Ec::StepLower, Ec::Step), kDebugIfsc, target);
+    const u32 iss =
+        ((t->stepped & kStepped) != 0 ? kIsv : 0) | ((t->stepped & kSteppedExclusive) != 0 ? kEx : 0) | kDebugIfsc;
+    return raise(*t, from_lower(*t, target, Ec::StepLower, Ec::Step), iss, target);
 }
 
 LeaveReason hardware_breakpoint(TranslateState* t) {
@@ -94,12 +98,15 @@ LeaveReason hardware_breakpoint(TranslateState* t) {
     return LeaveReason::None;
 }
 
-LeaveReason watch_access(TranslateState* t, u64 va, u32 size, u32 write) {
+LeaveReason watch_access(TranslateState* t, u64 va, u32 size, u32 access) {
+    constexpr u64 kLoads = 1, kStores = 2;
+    const u64 directions = access == kWatchLoad ? kLoads : access == kWatchStore ? kStores : kLoads | kStores;
     for (unsigned n = 0; n < kMaxWatchpoints; ++n) {
-        if (!watchpoint_hits(*t, n, va, size, write != 0)) continue;
+        if (!watchpoint_hits(*t, n, va, size, directions)) continue;
         const unsigned target = debug_target(*t);
         const Ec ec = from_lower(*t, target, Ec::WatchpointLower, Ec::Watchpoint);
-        return raise_at(*t, ec, kDebugIfsc | (write != 0 ? 1u << 6 : 0), target, va);
+        const bool write = (bits(t->s.sys.dbgwcr_el1[n], 4, 3) & directions & kStores) != 0;
+        return raise_at(*t, ec, kDebugIfsc | (write ? 1u << 6 : 0), target, va);
     }
     return LeaveReason::None;
 }

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "cpu/arm64/lift/helpers.h"
 #include "cpu/arm64/mode.h"
+#include "cpu/arm64/system/pmu.h"
 #include "cpu/arm64/system/system.h"
 
 namespace tandem::cpu::arm64 {
@@ -20,6 +21,9 @@ void enter(TranslateState& t, unsigned target, u64 vector, u64 return_address) {
     State& s = t.s;
     Sysregs& sys = s.sys;
     export_flags(t);
+    pmu_sync(t);
+    pmu_event(t, PmuEvent::ExcTaken);
+    t.stepped = 0;
     const bool lower = target > s.el();
     const u64 offset = vector + (lower ? 0x400 : (s.pstate & pstate::kSp) != 0 ? 0x200 : 0);
     const u64 spsr = s.pstate;
@@ -43,6 +47,7 @@ void enter(TranslateState& t, unsigned target, u64 vector, u64 return_address) {
     s.pc = (target == 2 ? sys.vbar_el2 : sys.vbar_el1) + offset;
     s.activity = Activity::Running;
     import_flags(t);
+    pmu_changed(t);
 }
 
 void trace_sync(const TranslateState& t, const PendingException& e) {
@@ -191,6 +196,8 @@ LeaveReason raise_fp_trap(TranslateState* t) {
     return raise(*t, Ec::FpTrap, kConditionAlways, 1);
 }
 
+LeaveReason raise_pauth_trap(TranslateState* t) { return raise(*t, Ec::PauthTrap, 0, 2); }
+
 LeaveReason raise_sp_alignment(TranslateState* t) { return raise(*t, Ec::SpAlignment, 0); }
 
 LeaveReason raise_pc_alignment(TranslateState* t) { return raise_at(*t, Ec::PcAlignment, 0, default_target(*t), t->s.pc); }
@@ -307,6 +314,9 @@ LeaveReason exception_return(TranslateState* t, u32 authenticated, u64 address) 
     State& s = t->s;
     const unsigned el = s.el();
     if (el == 0) return raise(*t, Ec::Unknown, 0);
+    pmu_sync(*t);
+    pmu_event(*t, PmuEvent::ExcReturn);
+    t->stepped = 0;
     const u64 spsr = el == 2 ? s.sys.spsr_el2 : s.sys.spsr_el1;
     const u64 target = authenticated != 0 ? address : el == 2 ? s.sys.elr_el2 : s.sys.elr_el1;
     const bool illegal = illegal_return(*t, spsr);
@@ -315,7 +325,7 @@ LeaveReason exception_return(TranslateState* t, u32 authenticated, u64 address) 
     const bool step = (s.sys.mdscr_el1 & 1) != 0 && !source_debug && debug_enabled_from(*t, to, bit(spsr, 9));
     u64 next = spsr & restorable(*t->model);
     if (illegal) {
-        constexpr u64 kKept = pstate::kEl | pstate::kSp | pstate::kPan | pstate::kUao | pstate::kDit | pstate::kSsbs;
+        constexpr u64 kKept = pstate::kEl | pstate::kSp | pstate::kDit | pstate::kSsbs;
         next = (next & ~kKept) | (s.pstate & kKept) | pstate::kIl;
     }
     if (step && (spsr & pstate::kSs) != 0) next |= pstate::kSs;
@@ -325,6 +335,7 @@ LeaveReason exception_return(TranslateState* t, u32 authenticated, u64 address) 
     s.pc = target;
     import_flags(*t);
     s.pc = untagged_pc(*t, target);
+    pmu_changed(*t);
     s.exclusive.address = ~u64{0};
     s.event_register = true;
     return LeaveReason::Lookup;

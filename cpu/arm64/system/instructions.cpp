@@ -21,10 +21,13 @@ LeaveReason trap(TranslateState& t, u32 word, unsigned target) {
 
 bool hcr_traps(const TranslateState& t, u64 bits) { return t.s.el() < 2 && (effective_hcr(t) & bits) != 0; }
 
-// A maintenance operation by address checks that the address is mapped (readable at EL0).
+// A maintenance operation by address checks that the address is mapped (readable at EL0). Its abort is told from others
+// by CM, and counts as a write (ISS of data aborts).
 LeaveReason check_address(TranslateState& t, u64 va, jit::Access access) {
-    const u64 line = align_down(va, 64);
-    return jit::probe(&t, line, ModeBits::of(t).data_mmu(), access, 1) ? LeaveReason::None : jit::leave_status(&t);
+    constexpr u64 kMaintenance = 1u << 8 | 1u << 6;
+    if (jit::probe(&t, va, ModeBits::of(t).data_mmu(), access, 1)) return LeaveReason::None;
+    t.s.pending.esr |= kMaintenance;
+    return jit::leave_status(&t);
 }
 
 // IC and DC (CRn 7). Translated code is coherent by itself, and so are the host's caches.
@@ -124,6 +127,17 @@ LeaveReason tlb_maintenance(TranslateState& t, u32 word, SysregName n, u64 argum
     return LeaveReason::None;
 }
 
+// Whether a page that can be written is Device memory.
+bool is_device(TranslateState& t, u64 va, unsigned index) {
+    if (stage1_flat(t)) return true;
+    u64 length = 0;
+    if (jit::direct_span(&t, va, index, jit::Access::Write, 1, length) != nullptr) return false;
+    WalkRequest r{va, jit::Access::Write, regime_mmu(t, index)};
+    Mapping m;
+    Fault f;
+    return walk(t, r, m, f) && m.device;
+}
+
 bool is_cache_instruction(SysregName n) {
     constexpr std::array<u16, 12> kKnown{
         SysregName::of(1, 0, 7, 1, 0).value,  SysregName::of(1, 0, 7, 5, 0).value,  SysregName::of(1, 3, 7, 5, 1).value,
@@ -138,6 +152,8 @@ bool is_cache_instruction(SysregName n) {
 LeaveReason system_instruction(TranslateState* t, u32 word, u64 value) {
     const SysregName n = name_of(word);
     if (n.crn() == 8) return tlb_maintenance(*t, word, n, value);
+    const bool implementation_defined = n.crn() == 11 || n.crn() == 15;
+    if (implementation_defined && t->s.el() == 1 && hcr_traps(*t, hcr::TIDCP)) return trap(*t, word, 2);
     if (n.crn() != 7) return raise(*t, Ec::Unknown, 0);
     if (n.crm() == 8 || n.crm() == 9) return translate_address(*t, n, value);
     const bool restriction = n.op1() == 3 && n.crm() == 3 && n.op2() >= 4 && n.op2() != 6;  // CFP, DVP, CPP RCTX
@@ -148,13 +164,21 @@ LeaveReason system_instruction(TranslateState* t, u32 word, u64 value) {
     return cache_maintenance(*t, word, n, value);
 }
 
-LeaveReason zero_block(TranslateState* t, u64 va) {
-    constexpr u32 kWord = 0xd50b7420;
-    if (t->s.el() == 0 && (current_sctlr(*t) & sctlr::DZE) == 0) return trap(*t, kWord, default_target(*t));
-    if (hcr_traps(*t, hcr::TDZ)) return trap(*t, kWord, 2);
-    const unsigned mmu = ModeBits::of(*t).data_mmu();
+LeaveReason zero_block(TranslateState* t, u32 word, u64 va) {
+    if (t->s.el() == 0 && (current_sctlr(*t) & sctlr::DZE) == 0) return trap(*t, word, default_target(*t));
+    if (hcr_traps(*t, hcr::TDZ)) return trap(*t, word, 2);
+    const ModeBits mode = ModeBits::of(*t);
+    const unsigned mmu = mode.data_mmu();
     const unsigned size = 4u << (t->model->id().dczid_el0 & 15);
     if (!jit::probe(t, va, mmu, jit::Access::Write, 1)) return jit::leave_status(t);
+    if (mode.has(ModeBits::kWatchpoints)) {
+        const LeaveReason hit = watch_access(t, align_down(va, size), size, 1);
+        if (hit != LeaveReason::None) return hit;
+    }
+    if (is_device(*t, va, mmu)) {
+        alignment_fault(*t, va, jit::Access::Write);
+        return LeaveReason::Exception;
+    }
     const u64 block = align_down(va, size);
     u64 length = 0;
     if (u8* host = jit::direct_span(t, block, mmu, jit::Access::Write, size, length); host != nullptr && length == size) {

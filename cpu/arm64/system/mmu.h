@@ -27,6 +27,7 @@ struct Mapping {
     bool execute = true;
     bool global = true;
     bool guarded = false;
+    bool device = false;   // Device memory by a descriptor of either stage
     u8 attributes = 0xff;  // as in MAIR_ELx
     u8 shareability = 0;   // as in PAR_EL1.SH
 };

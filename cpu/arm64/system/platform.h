@@ -77,6 +77,9 @@ public:
     // unsigned. Its interrupt is up while it is also enabled (ENABLE and not IMASK).
     virtual void timer_changed(Timer timer, bool enabled, u64 compare, u64 offset) = 0;
 
+    // The level of the performance monitors' interrupt.
+    virtual void performance_interrupt(bool /*level*/) {}
+
     // HVC or SMC that the machine answers itself (PSCI, SMCCC). `registers` are x0..x17 in and x0..x3 out; State::activity
     // is what the machine makes of it (PoweredOff, Halted). False: the machine has nothing on that conduit, the instruction
     // does what the manual says without it.

@@ -7,6 +7,7 @@
 #include "base/bits.h"
 #include "cpu/arm64/fpu/status.h"
 #include "cpu/arm64/system/mmu.h"
+#include "cpu/arm64/system/pmu.h"
 
 namespace tandem::cpu::arm64 {
 namespace {
@@ -246,6 +247,96 @@ void write_claim_set(T& t, const Row& r, u64 v) { r.value(t.s.sys) |= v & 0xff; 
 void write_claim_clear(T& t, const Row& r, u64 v) { r.value(t.s.sys) &= ~(v & 0xff); }
 u64 read_authstatus(const T&, const Row&) { return 0xee; }
 
+// --- Performance monitors (DDI 0487, D12 and D19.5)
+
+constexpr u64 kPmcrP = 2, kPmcrC = 4, kPmcrLc = 64, kPmcrWritable = 0x39;
+constexpr u64 kTypeWritable = 0xc80003ff, kCycleTypeWritable = 0xc8000000;
+
+u64 pmu_bits(const T& t) { return mask(pmu_visible_counters(t)) | u64{1} << kCycleCounter; }
+u64 read_pmcr(const T& t, const Row&) {
+    constexpr u64 kArm = u64{0x41} << 24;
+    return kArm | u64{pmu_visible_counters(t)} << 11 | kPmcrLc | (t.s.sys.pmcr_el0 & kPmcrWritable);
+}
+void write_pmcr(T& t, const Row&, u64 v) {
+    pmu_sync(t);
+    Sysregs& sys = t.s.sys;
+    if ((v & kPmcrP) != 0) std::fill_n(sys.pmevcntr_el0.begin(), pmu_visible_counters(t), u64{0});
+    if ((v & kPmcrC) != 0) sys.pmccntr_el0 = 0;
+    sys.pmcr_el0 = v & kPmcrWritable;
+    pmu_changed(t);
+}
+u64 read_pmu_bits(const T& t, const Row& r) { return r.value(t.s.sys) & pmu_bits(t); }
+// An overflow that lies in what was counted since the last time.
+u64 read_overflow(const T& t, const Row& r) {
+    u64 pending = r.value(t.s.sys);
+    const bool cycles = pmu_value(t, kCycleCounter) < t.s.sys.pmccntr_el0;
+    if (cycles) pending |= u64{1} << kCycleCounter;
+    for (unsigned n = 0; n < kEventCounters; ++n) {
+        if (pmu_value(t, n) < t.s.sys.pmevcntr_el0[n]) pending |= u64{1} << n;
+    }
+    return pending & pmu_bits(t);
+}
+void write_pmu_set(T& t, const Row& r, u64 v) {
+    pmu_sync(t);
+    r.value(t.s.sys) |= v & pmu_bits(t);
+    pmu_changed(t);
+}
+void write_pmu_clear(T& t, const Row& r, u64 v) {
+    pmu_sync(t);
+    r.value(t.s.sys) &= ~(v & pmu_bits(t));
+    pmu_changed(t);
+}
+void write_pmswinc(T& t, const Row&, u64 v) {
+    pmu_sync(t);
+    pmu_software_increment(t, v & pmu_bits(t));
+}
+u64 read_pmceid(const T&, const Row& r) { return pmu_common_events(r.name.op2() - 6); }
+u64 read_pmccntr(const T& t, const Row&) { return pmu_value(t, kCycleCounter); }
+void write_pmu(T& t, const Row& r, u64 v) {
+    pmu_sync(t);
+    write_plain(t, r, v);
+    pmu_changed(t);
+}
+// A change of who counts what counts from here on.
+void write_mdcr(T& t, const Row& r, u64 v) { write_pmu(t, r, v); }
+void write_context_id(T& t, const Row& r, u64 v) {
+    write_plain(t, r, v);
+    pmu_event(t, PmuEvent::CidWriteRetired);
+}
+
+// The event counter of a PMEVCNTR or PMEVTYPER register, or the one that PMSELR_EL0 selects for PMXEV*.
+unsigned event_counter(const T& t, const Row& r) {
+    if (r.name.crn() == 9) return static_cast<unsigned>(t.s.sys.pmselr_el0 & 31);
+    return (r.name.crm() & 3) << 3 | r.name.op2();
+}
+u64 read_pmevcntr(const T& t, const Row& r) {
+    const unsigned n = event_counter(t, r);
+    return n < pmu_visible_counters(t) ? pmu_value(t, n) : 0;
+}
+void write_pmevcntr(T& t, const Row& r, u64 v) {
+    const unsigned n = event_counter(t, r);
+    if (n >= pmu_visible_counters(t)) return;
+    pmu_sync(t);
+    t.s.sys.pmevcntr_el0[n] = v & mask(32);
+    pmu_changed(t);
+}
+u64 read_pmevtyper(const T& t, const Row& r) {
+    const unsigned n = event_counter(t, r);
+    if (n == kCycleCounter) return t.s.sys.pmccfiltr_el0;
+    return n < pmu_visible_counters(t) ? t.s.sys.pmevtyper_el0[n] : 0;
+}
+void write_pmevtyper(T& t, const Row& r, u64 v) {
+    const unsigned n = event_counter(t, r);
+    if (n != kCycleCounter && n >= pmu_visible_counters(t)) return;
+    pmu_sync(t);
+    if (n == kCycleCounter) {
+        t.s.sys.pmccfiltr_el0 = v & kCycleTypeWritable;
+    } else {
+        t.s.sys.pmevtyper_el0[n] = v & kTypeWritable;
+    }
+    pmu_changed(t);
+}
+
 // --- The table
 
 constexpr Row row(SysregName name, std::string_view text, Feature feature, RegisterAccess access, Trap trap,
@@ -286,6 +377,10 @@ const RegisterRow* find_register(SysregName name) {
 
 void announce_timers(T& t) {
     for (const TimerRegisters& r : kTimers) announce(t, r);
+    t.counted = {};
+    t.pmu_interrupt = false;
+    t.platform->performance_interrupt(false);
+    pmu_changed(t);
 }
 
 }  // namespace tandem::cpu::arm64

@@ -31,11 +31,19 @@ enum class Trap : u8 {
     TdaEl0,  // the same and MDSCR_EL1.TDCC at EL0
     Tdra,
     Tdosa,
-    Cntfrq,  // CNTKCTL_EL1 at EL0: either counter
-    Cntpct,  // CNTKCTL_EL1.EL0PCTEN, CNTHCTL_EL2.EL1PCTEN
-    Cntvct,  // CNTKCTL_EL1.EL0VCTEN
-    Cntp,    // CNTKCTL_EL1.EL0PTEN, CNTHCTL_EL2.EL1PCEN or EL1PTEN
-    Cntv,    // CNTKCTL_EL1.EL0VTEN
+    Cntfrq,      // CNTKCTL_EL1 at EL0: either counter
+    Cntpct,      // CNTKCTL_EL1.EL0PCTEN, CNTHCTL_EL2.EL1PCTEN
+    Cntvct,      // CNTKCTL_EL1.EL0VCTEN
+    Cntp,        // CNTKCTL_EL1.EL0PTEN, CNTHCTL_EL2.EL1PCEN or EL1PTEN
+    PmEl0,       // PMUSERENR_EL0.EN at EL0, MDCR_EL2.TPM
+    PmControl,   // the same and MDCR_EL2.TPMCR
+    PmSoftware,  // PMUSERENR_EL0.SW too
+    PmCycles,    // PMUSERENR_EL0.CR too, for reads
+    PmEvents,    // PMUSERENR_EL0.ER too, for reads
+    PmSelect,    // PMUSERENR_EL0.ER too
+    Pm,          // MDCR_EL2.TPM
+    PmUser,      // the same; EL0 may only read
+    Cntv,        // CNTKCTL_EL1.EL0VTEN
 };
 
 struct RegisterRow {

@@ -58,6 +58,9 @@ constexpr u64 TSW = u64{1} << 22, TPC = u64{1} << 23, TPU = u64{1} << 24, TTLB =
 constexpr u64 TGE = u64{1} << 27, TDZ = u64{1} << 28, HCD = u64{1} << 29, TRVM = u64{1} << 30, RW = u64{1} << 31;
 constexpr u64 CD = u64{1} << 32, ID = u64{1} << 33, E2H = u64{1} << 34, TLOR = u64{1} << 35, TERR = u64{1} << 36;
 constexpr u64 TEA = u64{1} << 37, APK = u64{1} << 40, API = u64{1} << 41;
+// Traps that are off while the host's EL0 is the one below EL2 (E2H and TGE set).
+constexpr u64 kGuestTraps =
+    FB | DC | TWI | TWE | TID0 | TID1 | TID2 | TID3 | TIDCP | TACR | TSW | TPC | TPU | TTLB | TVM | TDZ | TRVM | TLOR;
 }  // namespace hcr
 namespace sctlr {
 constexpr u64 M = 1, A = 2, C = 4, SA = 8, SA0 = 16, nAA = 64, UMA = 1u << 9, EnDB = 1u << 13, DZE = 1u << 14,
@@ -70,7 +73,11 @@ constexpr u64 DSSBS = u64{1} << 44;
 // --- State predicates
 inline bool el2_enabled(const TranslateState& t) { return t.model->has_el2(); }
 // HCR_EL2 as it is in effect: 0 without EL2.
-inline u64 effective_hcr(const TranslateState& t) { return el2_enabled(t) ? t.s.sys.hcr_el2 : 0; }
+inline u64 effective_hcr(const TranslateState& t) {
+    constexpr u64 kHost = hcr::E2H | hcr::TGE;
+    const u64 h = el2_enabled(t) ? t.s.sys.hcr_el2 : 0;
+    return (h & kHost) == kHost ? (h & ~hcr::kGuestTraps) | hcr::API | hcr::APK : h;
+}
 inline bool host_mode(const TranslateState& t) {  // EL2&0 is the regime of the current level
     const u64 h = effective_hcr(t);
     return (h & hcr::E2H) != 0 && (t.s.el() == 2 || (t.s.el() == 0 && (h & hcr::TGE) != 0));
@@ -78,6 +85,11 @@ inline bool host_mode(const TranslateState& t) {  // EL2&0 is the regime of the 
 // SCTLR_ELx of the regime of the current level.
 inline u64 current_sctlr(const TranslateState& t) {
     return t.s.el() == 2 || host_mode(t) ? t.s.sys.sctlr_el2 : t.s.sys.sctlr_el1;
+}
+// Data accesses are to Device memory for want of a stage 1: off, and not default cacheable.
+inline bool stage1_flat(const TranslateState& t) {
+    if ((current_sctlr(t) & sctlr::M) != 0) return false;
+    return t.s.el() == 2 || (effective_hcr(t) & hcr::DC) == 0;
 }
 
 // --- Exceptions
@@ -97,6 +109,7 @@ bool wakes_up(const TranslateState& t);
 
 LeaveReason raise_exception(TranslateState* t, u32 ec, u32 iss);
 LeaveReason raise_fp_trap(TranslateState* t);
+LeaveReason raise_pauth_trap(TranslateState* t);
 LeaveReason raise_sp_alignment(TranslateState* t);
 LeaveReason raise_pc_alignment(TranslateState* t);
 LeaveReason supervisor_call(TranslateState* t, u32 imm16);
@@ -117,7 +130,7 @@ LeaveReason read_sysreg(TranslateState* t, u32 word);  // -> scratch[0]
 LeaveReason write_sysreg(TranslateState* t, u32 word, u64 value);
 LeaveReason write_pstate_field(TranslateState* t, u32 word);             // MSR (immediate)
 LeaveReason system_instruction(TranslateState* t, u32 word, u64 value);  // DC, IC, TLBI, AT and the like
-LeaveReason zero_block(TranslateState* t, u64 va);
+LeaveReason zero_block(TranslateState* t, u32 word, u64 va);             // DC ZVA
 
 // --- Translation
 // Guest::translate. Records the abort.
@@ -130,7 +143,8 @@ void apply_tlb_demand(TranslateState& t, TlbDemand demand);
 // --- Self-hosted debug
 LeaveReason software_step(TranslateState* t);
 LeaveReason hardware_breakpoint(TranslateState* t);
-LeaveReason watch_access(TranslateState* t, u64 va, u32 size, u32 write);
+enum WatchedAccess : u32 { kWatchLoad, kWatchStore, kWatchUpdate };
+LeaveReason watch_access(TranslateState* t, u64 va, u32 size, u32 access);
 // Checks PSTATE.BTYPE against the landing instruction `word` where the page is guarded.
 LeaveReason branch_target(TranslateState* t, u32 word);
 // Whether software step is enabled at the current level (DDI 0487, D2.11), and breakpoints and watchpoints generate

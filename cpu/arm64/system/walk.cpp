@@ -14,8 +14,10 @@ constexpr u64 kValid = 1, kTable = 2, kUser = 1u << 6, kReadOnly = 1u << 7, kAf 
 constexpr u64 kGuarded = u64{1} << 50, kDbm = u64{1} << 51, kPxn = u64{1} << 53, kUxn = u64{1} << 54;
 constexpr u64 kPxnTable = u64{1} << 59, kXnTable = u64{1} << 60, kApTableNoUser = u64{1} << 61;
 constexpr u64 kApTableReadOnly = u64{1} << 62;
+constexpr u64 kS2Cacheable = 3u << 4;  // MemAttr[3:2]: 0 is Device memory
 constexpr u64 kS2Read = 1u << 6, kS2Write = 1u << 7;
 }  // namespace pte
+constexpr u8 kNonCacheable = 0x44;  // in MAIR_ELx, Normal memory
 
 // The registers of a stage 1 regime and the address range that a translation falls into.
 struct Regime {
@@ -193,7 +195,7 @@ void stage1_permissions(const Regime& g, const Leaf& leaf, u64 d, Mapping& m) {
     }
 }
 
-// Stage 1 off: flat, with the top byte as it stands in the regime.
+// Stage 1 off: flat, with the top byte as it stands in the regime. Alignment is the mode's matter then (ModeBits::kAlign).
 bool stage1_off(const TranslateState& t, const WalkRequest& r, const Regime& g, Mapping& out, Fault& fault) {
     const u64 address = g.top_byte_ignored ? static_cast<u64>(r.va & mask(56)) : r.va;
     if (address >> t.model->physical_bits() != 0) return fail(fault, FaultCode::AddressSize, 0);
@@ -265,7 +267,8 @@ bool stage1(TranslateState& t, const WalkRequest& r, Mapping& out, Fault& fault)
         m.global = !g.two_ranges || (d & pte::kNg) == 0;
         m.guarded = (d & pte::kGuarded) != 0 && t.model->has(Feature::BTI);
         m.attributes = static_cast<u8>(g.mair >> (bits(d, 4, 2) * 8));
-        m.shareability = static_cast<u8>(bits(d, 9, 8));
+        m.device = (m.attributes & 0xf0) == 0;
+        m.shareability = static_cast<u8>(m.device || m.attributes == kNonCacheable ? 2 : bits(d, 9, 8));
         out = m;
         return true;
     }
@@ -318,10 +321,13 @@ bool stage2(TranslateState& t, u64 ipa, const WalkRequest& r, bool for_walk, boo
         m.execute = xn == 0 || (xn == 1 && !privileged) || (xn == 3 && privileged);
         if ((d & pte::kAf) == 0 && !table.hardware_af) return refuse(FaultCode::AccessFlag, leaf.level);
         if (r.check && !permitted(m, r.access)) return refuse(FaultCode::Permission, leaf.level);
+        const bool device = (d & pte::kS2Cacheable) == 0;
+        if (for_walk && device && (effective_hcr(t) & hcr::PTW) != 0) return refuse(FaultCode::Permission, leaf.level);
         const bool dirties = clean && r.access == Access::Write && r.check;
         const u64 wanted = dirties ? d | pte::kS2Write : d;
         if (update_leaf(t, table, leaf, wanted, leaf.descriptor_address, r.update) == Update::Retry) continue;
         if (clean && !dirties && r.check) m.write = false;
+        out.device = device;
         out.page_size = u64{1} << leaf.shift;
         out.address = leaf.output | (ipa & mask(leaf.shift));
         out.read = m.read;
@@ -345,6 +351,7 @@ bool walk(TranslateState& t, const WalkRequest& request, Mapping& out, Fault& fa
     out.read = out.read && second.read;
     out.write = out.write && second.write;
     out.execute = out.execute && second.execute;
+    out.device = out.device || second.device;
     return true;
 }
 
