@@ -115,8 +115,10 @@ Result<void> Campaign::choose_states() {
         if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), w) == wanted.end()) continue;
         std::string why;
         for (const auto& p : processors_) {
-            if (why.empty() && !(why = p->refusal(worlds()[w])).empty()) {
+            why = p->refusal(worlds()[w]);
+            if (!why.empty()) {
                 skipped_.push_back(fmt::format("state {} is not run on {}: {}", worlds()[w].name, p->name(), why));
+                break;
             }
         }
         if (!why.empty()) continue;

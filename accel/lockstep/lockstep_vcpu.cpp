@@ -146,7 +146,7 @@ void LockstepVcpu::agree(State now, const std::vector<u64>& pages) {
     for (const u64 page : pages) copy_page(pair_.leader_memory, pair_.agreed, page);
     ++pair_.stretches;
     pair_.pages += pages.size();
-    agreed_state_ = std::move(now);
+    agreed_state_ = now;
     leader_pages_.clear();
     pair_.follower->forget();
 }

@@ -39,7 +39,7 @@ u32 checksum(const RecordStart& start, std::span<const u8> bytes) {
 }
 
 // Two programs that write one file at the same time would mix their bytes.
-Result<void> lock(int fd, const std::string& path) {
+Result<void> lock_for_writing(int fd, const std::string& path) {
     struct flock request{};
     request.l_type = F_WRLCK;
     request.l_whence = SEEK_SET;
@@ -67,7 +67,7 @@ Result<RecordWriter> RecordWriter::create(std::string path) {
         ::close(fd);
         return io_error(fmt::format("cannot create '{}'", part));
     }
-    TANDEM_TRY(lock(fd, path));
+    TANDEM_TRY(lock_for_writing(fd, path));
     if (::ftruncate(fd, 0) != 0) return io_error(fmt::format("cannot empty '{}'", part));
     RecordWriter writer(std::move(path), std::move(file));
     const FileStart start;

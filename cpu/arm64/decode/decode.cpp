@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <bit>
+#include <numeric>
 #include <vector>
 
 #include "base/bits.h"
@@ -29,7 +30,7 @@ class Buckets {
 public:
     Buckets() {
         std::vector<u16> order(std::size(kRows));
-        for (u16 i = 0; i < order.size(); ++i) order[i] = i;
+        std::iota(order.begin(), order.end(), u16{0});
         std::sort(order.begin(), order.end(), [](u16 a, u16 b) {
             const int of_a = std::popcount(kRows[a].pattern.mask), of_b = std::popcount(kRows[b].pattern.mask);
             return of_a != of_b ? of_a > of_b : a < b;

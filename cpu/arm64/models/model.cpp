@@ -77,7 +77,7 @@ IdRegisters common(const ModelRow& m) {
     id.id_aa64pfr0_el1 = 0x11;
     id.id_aa64dfr0_el1 = 0x10305106 | u64{1} << 28;
     id.id_aa64mmfr0_el1 = parange(m.physical_bits) | 2u << 4 | 1u << 20;  // ASIDBits 16; TGran16 yes; TGran64, TGran4: 0
-    for (const unsigned stage2 : {32u, 36u, 40u}) id.id_aa64mmfr0_el1 |= u64{stage2 == 32 ? 2u : 2u} << stage2;
+    for (const unsigned stage2 : {32u, 36u, 40u}) id.id_aa64mmfr0_el1 |= u64{2} << stage2;
     return id;
 }
 

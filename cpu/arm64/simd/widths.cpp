@@ -81,7 +81,7 @@ template <bool kRounded, bool kSaturating>
 void shift_by_register(Unit& u, u32 word) {
     const Shape s = shape(word);
     map_two(u, word, s, [&](u64 a, u64 b) -> u64 {
-        const int count = static_cast<i8>(b);
+        const int count = (static_cast<int>(b & 0xff) ^ 0x80) - 0x80;  // the low byte, signed
         const i128 value = integer(a, s.esize, is_u(word));
         if (count < 0) {
             return static_cast<u64>(shift_right(value, static_cast<unsigned>(-count), kRounded)) & mask(s.esize);
