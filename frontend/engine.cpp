@@ -30,6 +30,25 @@ Result<jit::Tier> parse_tier(std::string_view name) {
 
 using Model = cpu::x86::CpuModel;
 
+// With KVM among the engines that the machine may run on, the guest's processor is what both KVM and the translator can do.
+// A host without KVM is told of where KVM is wanted.
+Model narrow(const Model& model, const Options& options) {
+    const auto names_kvm = [](const PropertyList& p) {
+        return p.head == "kvm" || std::ranges::any_of(p.items, [](const auto& item) { return item.second == "kvm"; });
+    };
+    const bool kvm = std::ranges::any_of(options.accel, names_kvm);
+    if (!kvm) return model;
+    const auto narrowed = accel::narrow_to_kvm(model);
+    if (!narrowed) return model;
+    if (const auto lacking = model.beyond(*narrowed); !lacking.empty()) {
+        const bool everything = model.name() == "max" || model.name() == "host";
+        const auto text = fmt::format("-cpu {}: KVM on this host does not offer {}: the guest goes without", options.cpu,
+                                      fmt::join(lacking, ", "));
+        everything ? log::info("{}", text) : log::warn("{}", text);
+    }
+    return *narrowed;
+}
+
 accel::EngineChoice jit_choice(const Model& model, const jit::Options& options) {
     return {"jit", [=] { return accel::create_jit_accelerator(model, options); }};
 }
@@ -92,6 +111,7 @@ Result<Engine> create_arm64(const cpu::arm64::CpuModel& model, const Options& op
     Engine engine;
     TANDEM_TRY_ASSIGN(const jit::Options jit, parse_jit(chosen, options, engine.print_statistics));
     TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_jit_accelerator(model, jit));
+    engine.model = model;
     return engine;
 }
 
@@ -116,14 +136,17 @@ Result<Engine> create_lockstep(PropertyList p, const cpu::x86::CpuModel& model, 
 
 struct EngineRow {
     std::string_view name;
-    Result<Engine> (*create)(PropertyList properties, const cpu::x86::CpuModel& model, const Options& options);
+    Result<Engine> (*make)(PropertyList properties, const cpu::x86::CpuModel& model, const Options& options);
 };
 constexpr EngineRow kEngines[] = {
     {"jit", create_jit}, {"tcg", create_jit}, {"kvm", create_kvm}, {"lockstep", create_lockstep}};
 
 Result<Engine> create(const PropertyList& p, const cpu::x86::CpuModel& model, const Options& options) {
     for (const EngineRow& row : kEngines) {
-        if (p.head.empty() || p.head == row.name) return row.create(p, model, options);
+        if (!p.head.empty() && p.head != row.name) continue;
+        TANDEM_TRY_ASSIGN(Engine engine, row.make(p, model, options));
+        engine.model = model;
+        return engine;
     }
     return invalid(fmt::format("unknown accelerator '{}' (known: jit, kvm, lockstep)", p.head));
 }
@@ -137,7 +160,11 @@ Result<accel::lockstep::EngineSpec> exact_engine(const std::string& name, const 
         return invalid(fmt::format("lockstep: unknown engine '{}' (known: {})", name, fmt::join(kKnown, ", ")));
     }
     if (name == "kvm") {
-        return accel::lockstep::EngineSpec{name, [model](u32) { return accel::create_kvm_accelerator(model); }, true};
+        const auto create = [model](u32) -> Result<std::unique_ptr<accel::Accelerator>> {
+            TANDEM_TRY_ASSIGN(const Model narrowed, accel::narrow_to_kvm(model));
+            return accel::create_kvm_accelerator(narrowed);
+        };
+        return accel::lockstep::EngineSpec{name, create, true};
     }
     jit::Options jit;
     TANDEM_TRY_ASSIGN(jit.tier, parse_tier(name == "jit" ? "auto" : name));
@@ -172,7 +199,7 @@ Result<cpu::ArchModel> create_model(const Options& options) {
 
 Result<Engine> create_engine(const cpu::ArchModel& arch, const Options& options) {
     if (const auto* arm64 = std::get_if<cpu::arm64::CpuModel>(&arch)) return create_arm64(*arm64, options);
-    const auto& model = std::get<cpu::x86::CpuModel>(arch);
+    const Model model = narrow(std::get<Model>(arch), options);
     if (options.accel.empty()) return create({}, model, options);
     std::optional<Error> first;
     for (const PropertyList& p : options.accel) {

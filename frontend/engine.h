@@ -12,10 +12,13 @@ namespace tandem::frontend {
 
 struct Engine {
     std::unique_ptr<accel::Accelerator> accelerator;
+    // The processors that it provides: those that were asked for, less what an engine lacks that the machine may run on.
+    cpu::ArchModel model;
     bool print_statistics = false;
 };
 
-// The first of options.accel that this host can provide; that an earlier one failed is logged. Errors name the option.
+// The first of options.accel that this host can provide; that an earlier one failed is logged. Errors name the option. With
+// kvm among them the processors are narrowed to what this host's KVM offers, so that the machine may move to it and back.
 Result<Engine> create_engine(const cpu::ArchModel& model, const Options& options);
 
 // The processors that -cpu asks for, as -machine has them.

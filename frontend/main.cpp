@@ -216,6 +216,7 @@ Result<int> run(const Options& options) {
     TANDEM_TRY_ASSIGN(auto config, configure(options, events, consoles));
     TANDEM_TRY_ASSIGN(config.cpu, create_model(options));
     TANDEM_TRY_ASSIGN(auto engine, create_engine(*config.cpu, options));
+    config.cpu = engine.model;
     accel::Accelerator& accelerator = *engine.accelerator;
     TANDEM_TRY_ASSIGN(auto machine, machines::create_machine(std::move(config), std::move(engine.accelerator)));
     TANDEM_TRY(load_snapshot(options, *machine));

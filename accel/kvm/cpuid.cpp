@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "cpu/x86/models/feature_table.h"
+
 namespace tandem::accel::kvm {
 namespace {
 
@@ -31,6 +33,8 @@ constexpr FeatureWord kFeatureWords[] = {
     {0xd, 0, &CpuidResult::eax, &kvm_cpuid_entry2::eax, 0, "CPUID.D:EAX"},
     {0xd, 0, &CpuidResult::edx, &kvm_cpuid_entry2::edx, 0, "CPUID.D:EDX"},
     {0xd, 1, &CpuidResult::eax, &kvm_cpuid_entry2::eax, 0, "CPUID.D.1:EAX"},
+    // The machine's hypercalls and clock. KVM answers the calls itself, and has no controllers to send an IPI with.
+    {0x40000001, 0, &CpuidResult::eax, nullptr, ~(1u << 11 | 1u << 13), "CPUID.40000001:EAX"},
     {0x80000001, 0, &CpuidResult::ecx, &kvm_cpuid_entry2::ecx, 0, "CPUID.80000001:ECX"},
     {0x80000001, 0, &CpuidResult::edx, &kvm_cpuid_entry2::edx, 0, "CPUID.80000001:EDX"},
     {0x80000008, 0, &CpuidResult::ebx, &kvm_cpuid_entry2::ebx, 0, "CPUID.80000008:EBX"},
@@ -41,6 +45,18 @@ const kvm_cpuid_entry2* find(std::span<const kvm_cpuid_entry2> entries, u32 leaf
         return e.function == leaf && (e.index == subleaf || (e.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) == 0);
     });
     return found == entries.end() ? nullptr : &*found;
+}
+
+// What KVM and the machine together allow in a word. An AMD processor repeats bits of leaf 1 in 80000001H (APM volume 3,
+// E.4.2).
+u32 allowed(std::span<const kvm_cpuid_entry2> supported, const FeatureWord& w) {
+    constexpr u32 kRepeated = 0x0183f3ff;
+    const kvm_cpuid_entry2* kvm = find(supported, w.leaf, w.subleaf);
+    u32 word = (kvm != nullptr && w.supported != nullptr ? kvm->*w.supported : 0) | w.ours;
+    if (w.leaf == 0x80000001 && w.word == &CpuidResult::edx) {
+        if (const kvm_cpuid_entry2* basic = find(supported, 1, 0)) word |= (basic->edx | kApic) & kRepeated;
+    }
+    return word;
 }
 
 class Builder {
@@ -95,12 +111,11 @@ private:
     }
 
     void restrict(const FeatureWord& w, CpuidResult& r) {
-        const kvm_cpuid_entry2* kvm = find(supported_, w.leaf, w.subleaf);
-        const u32 allowed = (kvm != nullptr ? kvm->*w.supported : 0) | w.ours;
+        const u32 mask = allowed(supported_, w);
         for (u32 bit = 0; bit < 32; ++bit) {
-            if (((r.*w.word & ~allowed) >> bit & 1) != 0) out_.left_out.push_back(fmt::format("{}[{}]", w.name, bit));
+            if (((r.*w.word & ~mask) >> bit & 1) != 0) out_.left_out.push_back(fmt::format("{}[{}]", w.name, bit));
         }
-        r.*w.word &= allowed;
+        r.*w.word &= mask;
     }
 
     const cpu::x86::CpuModel& model_;
@@ -110,6 +125,22 @@ private:
 };
 
 }  // namespace
+
+cpu::x86::CpuModel narrow(const cpu::x86::CpuModel& model, std::span<const kvm_cpuid_entry2> supported) {
+    std::vector<cpu::x86::Feature> lacking;
+    for (const cpu::x86::FeatureRow& row : cpu::x86::feature_table()) {
+        const auto word = std::ranges::find_if(kFeatureWords, [&](const FeatureWord& w) {
+            return w.leaf == row.leaf && w.subleaf == row.subleaf && w.word == row.reg;
+        });
+        if (word == std::end(kFeatureWords) || !model.has(row.id)) continue;
+        if ((allowed(supported, *word) >> row.bit & 1) == 0) lacking.push_back(row.id);
+    }
+    unsigned physical_bits = model.physical_bits();
+    if (const kvm_cpuid_entry2* sizes = find(supported, 0x80000008, 0)) {
+        physical_bits = std::min(physical_bits, sizes->eax & 0xff);
+    }
+    return model.without(lacking, physical_bits);
+}
 
 GuestCpuid guest_cpuid(const cpu::x86::CpuModel& model, std::span<const kvm_cpuid_entry2> supported,
                        const cpu::x86::CpuModel::Dynamic& dynamic) {

@@ -15,6 +15,9 @@ struct GuestCpuid {
     std::vector<std::string> left_out;  // features of the model that the guest does not get, by their registers' bits
 };
 
+// The model less what KVM does not offer: guest_cpuid() then leaves nothing out.
+cpu::x86::CpuModel narrow(const cpu::x86::CpuModel& model, std::span<const kvm_cpuid_entry2> supported);
+
 // `supported`: KVM_GET_SUPPORTED_CPUID's. OSXSAVE, the APIC bit and XSAVE sizes that depend on control registers are kept
 // up to date by KVM itself.
 GuestCpuid guest_cpuid(const cpu::x86::CpuModel& model, std::span<const kvm_cpuid_entry2> supported,

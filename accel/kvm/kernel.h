@@ -52,12 +52,20 @@ struct System {
     bool sregs2 = false;
     bool exception_payload = false;
     bool tsc_offset = false;              // KVM_VCPU_TSC_CTRL
+    bool tsc_fixed = false;               // guests read the host's counter, whatever offset was set
     bool step_blocks_interrupts = false;  // KVM_GUESTDBG_BLOCKIRQ
     bool exits_on_failure = false;        // KVM_CAP_EXIT_ON_EMULATION_FAILURE
     int xsave_size = 0;
     std::vector<u32> msrs;  // that KVM saves and restores
     std::vector<kvm_cpuid_entry2> cpuid;
 };
+
+// What VMX keeps a task-state segment of its own in (api.rst 4.26): below the firmware, where no board has memory.
+constexpr unsigned long kTssArea = 0xfeffd000;
+
+// Whether a guest's TSC moves by the offset that KVM_VCPU_TSC_CTRL sets: an implementation without virtualization hardware
+// may take the offset and let RDTSC read the host's counter. A system without KVM_VCPU_TSC_CTRL is not to be asked.
+Result<bool> offsets_tsc(const System& system);
 
 // Opens /dev/kvm and checks that everything the engine needs is there.
 Result<System> open_system();

@@ -13,21 +13,36 @@ namespace {
 
 using namespace kvm;
 
-// MSRs that the machine's models answer: the APIC base, the TSC deadline and kvmclock (both numberings). The x2APIC's leave
-// by themselves where no APIC is in the kernel.
+// MSRs that the machine's models answer: the APIC base, the TSC deadline and kvmclock (both numberings); and what moves the
+// guest's TSC, which the machine's clock keeps. The x2APIC's leave by themselves where no APIC is in the kernel.
 struct FilterRange {
-    u32 base, count;
+    u32 base, count, accesses;
 };
-constexpr FilterRange kToUserSpace[] = {{0x11, 2}, {0x1b, 1}, {0x6e0, 1}, {0x4b564d00, 2}};
+constexpr u32 kWrites = KVM_MSR_FILTER_WRITE, kBoth = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
+constexpr FilterRange kToUserSpace[] = {{kMsrTsc, 1, kWrites},     {0x11, 2, kBoth},  {0x1b, 1, kBoth},
+                                        {kMsrTscAdjust, 1, kBoth}, {0x6e0, 1, kBoth}, {0x4b564d00, 2, kBoth}};
 
 class KvmAccelerator final : public Accelerator {
 public:
-    explicit KvmAccelerator(const cpu::x86::CpuModel& model) : model_(model) {}
+    KvmAccelerator(const cpu::x86::CpuModel& model, KvmOptions options) : model_(model), options_(options) {}
 
     Result<void> start() {
         TANDEM_TRY_ASSIGN(shared_.system, open_system());
+        if (const auto lacking = model_.beyond(narrow(model_, shared_.system.cpuid)); !lacking.empty()) {
+            return Error{
+                Errc::Unsupported,
+                fmt::format("KVM on this host does not offer all of CPU model '{}': it lacks {}; name both engines when "
+                            "the machine starts (-accel jit -accel kvm), or leave these out with -cpu",
+                            model_.name(), fmt::join(lacking, ", "))};
+        }
         TANDEM_TRY_ASSIGN(const int vm, TANDEM_KVM(shared_.system.fd, KVM_CREATE_VM, 0ul));
         shared_.vm = Fd(vm);
+        if (shared_.system.tsc_offset) {
+            const auto offsets = offsets_tsc(shared_.system);
+            shared_.system.tsc_fixed = offsets && !*offsets;
+            if (shared_.system.tsc_fixed) log::info("KVM on this host gives guests the host's time-stamp counter as it is");
+        }
+        shared_.system.tsc_offset = shared_.system.tsc_offset && options_.tsc_control;
         TANDEM_TRY(enable(KVM_CAP_X86_USER_SPACE_MSR,
                           KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER));
         if (shared_.system.exception_payload) TANDEM_TRY(enable(KVM_CAP_EXCEPTION_PAYLOAD, 1));
@@ -65,11 +80,11 @@ public:
         dynamic.cpu_count = handler.cpu_count();
         dynamic.tsc_khz = static_cast<u32>(handler.tsc_hz() / 1000);
         const GuestCpuid cpuid = guest_cpuid(model_, shared_.system.cpuid, dynamic);
-        if (created_.empty() && !cpuid.left_out.empty()) {
-            log::info("KVM on this host does not offer all of CPU model '{}': the guest's CPUID lacks {}", model_.name(),
-                      fmt::join(cpuid.left_out, ", "));
+        if (!cpuid.left_out.empty()) {
+            return Error{Errc::Unsupported,
+                         fmt::format("KVM on this host does not offer {}", fmt::join(cpuid.left_out, ", "))};
         }
-        auto vcpu = std::make_unique<KvmVcpu>(index, handler, shared_, model_.signature());
+        auto vcpu = std::make_unique<KvmVcpu>(index, handler, shared_, model_);
         TANDEM_TRY(vcpu->open(cpuid.entries));
         created_.push_back(index);
         return std::unique_ptr<Vcpu>(std::move(vcpu));
@@ -82,7 +97,6 @@ public:
 
 private:
     static constexpr u64 kIdentityMap = 0xfeffc000;
-    static constexpr unsigned long kTssArea = 0xfeffd000;
 
     Result<void> enable(u32 capability, u64 argument) {
         kvm_enable_cap cap{};
@@ -97,7 +111,7 @@ private:
         kvm_msr_filter filter{};
         filter.flags = KVM_MSR_FILTER_DEFAULT_ALLOW;
         for (std::size_t i = 0; i < std::size(kToUserSpace); ++i) {
-            filter.ranges[i].flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
+            filter.ranges[i].flags = kToUserSpace[i].accesses;
             filter.ranges[i].base = kToUserSpace[i].base;
             filter.ranges[i].nmsrs = kToUserSpace[i].count;
             filter.ranges[i].bitmap = none;
@@ -108,14 +122,27 @@ private:
 
     const Capabilities capabilities_{"kvm", true, false};
     const cpu::x86::CpuModel model_;
+    const KvmOptions options_;
     Shared shared_;
     std::vector<unsigned> created_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Accelerator>> create_kvm_accelerator(const cpu::x86::CpuModel& model) {
-    auto accelerator = std::make_unique<KvmAccelerator>(model);
+Result<cpu::x86::CpuModel> narrow_to_kvm(const cpu::x86::CpuModel& model) {
+    auto system = open_system();
+    if (!system) return std::move(system).error().context("-accel kvm");
+    return narrow(model, system->cpuid);
+}
+
+Result<bool> kvm_moves_tsc() {
+    TANDEM_TRY_ASSIGN(const System system, open_system());
+    if (!system.tsc_offset) return true;
+    return offsets_tsc(system);
+}
+
+Result<std::unique_ptr<Accelerator>> create_kvm_accelerator(const cpu::x86::CpuModel& model, KvmOptions options) {
+    auto accelerator = std::make_unique<KvmAccelerator>(model, options);
     if (auto started = accelerator->start(); !started) return std::move(started).error().context("-accel kvm");
     return std::unique_ptr<Accelerator>(std::move(accelerator));
 }

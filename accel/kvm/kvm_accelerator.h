@@ -11,8 +11,19 @@
 
 namespace tandem::accel {
 
-// Unsupported, Io: one line that says what is missing (/dev/kvm, permission, an extension) and what to do. Features of the
-// model that KVM does not offer are left out of the guest's CPUID and logged. The model is copied.
-Result<std::unique_ptr<Accelerator>> create_kvm_accelerator(const cpu::x86::CpuModel& model);
+struct KvmOptions {
+    // Sets guest TSCs by KVM_VCPU_TSC_CTRL where KVM has it; otherwise as on older kernels, by writing the MSR.
+    bool tsc_control = true;
+};
+
+// Unsupported, Io: one line that says what is missing (/dev/kvm, permission, an extension) and what to do, or the features
+// of the model that KVM does not offer: a guest sees the same processor on every engine. The model is copied.
+Result<std::unique_ptr<Accelerator>> create_kvm_accelerator(const cpu::x86::CpuModel& model, KvmOptions options = {});
+
+// Whether guests' TSCs can differ from the host's (docs/differences.md).
+Result<bool> kvm_moves_tsc();
+
+// `model` less what this host's KVM does not offer, which create_kvm_accelerator() then takes. Errors: those of /dev/kvm.
+Result<cpu::x86::CpuModel> narrow_to_kvm(const cpu::x86::CpuModel& model);
 
 }  // namespace tandem::accel

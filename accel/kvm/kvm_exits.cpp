@@ -64,6 +64,15 @@ std::optional<Exit> KvmVcpu::take_mmio() {
 }
 
 std::optional<Exit> KvmVcpu::take_msr(bool write) {
+    if (page_->msr.index == kMsrTsc || page_->msr.index == kMsrTscAdjust) {
+        u64 value = page_->msr.data;
+        const auto good = access_tsc_msr(page_->msr.index, write, value);
+        if (!good) return failed(good.error());
+        access_open_ = true;
+        page_->msr.error = !*good;
+        page_->msr.data = value;
+        return {};
+    }
     Exit exit = MsrExit{page_->msr.index, write, true, page_->msr.data};
     access_open_ = true;
     dispatch(*this, handler_, exit);

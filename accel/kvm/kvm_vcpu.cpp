@@ -58,8 +58,8 @@ Result<void> RunPage::map(const Fd& vcpu, int size) {
     return {};
 }
 
-KvmVcpu::KvmVcpu(unsigned index, ExitHandler& handler, Shared& shared, u32 signature)
-    : VcpuBase(index, handler), controller_(handler.interrupt_controller(index)), shared_(shared), signature_(signature) {}
+KvmVcpu::KvmVcpu(unsigned index, ExitHandler& handler, Shared& shared, const cpu::x86::CpuModel& model)
+    : VcpuBase(index, handler), controller_(handler.interrupt_controller(index)), shared_(shared), model_(model) {}
 
 Result<void> KvmVcpu::open(std::span<const kvm_cpuid_entry2> cpuid) {
     TANDEM_TRY_ASSIGN(const int fd, TANDEM_KVM(shared_.vm, KVM_CREATE_VCPU, static_cast<unsigned long>(index_)));
@@ -72,7 +72,7 @@ Result<void> KvmVcpu::open(std::span<const kvm_cpuid_entry2> cpuid) {
     TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_CPUID2, list));
     if (shared_.system.sync_regs) page_->kvm_valid_regs = KVM_SYNC_X86_REGS;
     State s;
-    cpu::x86::reset(s, index_ == 0, signature_);
+    cpu::x86::reset(s, index_ == 0, model_.signature());
     return store(s);
 }
 
@@ -144,32 +144,6 @@ void KvmVcpu::sync_cr8() {
     if (cr8 != controller_.cr8()) controller_.set_cr8(cr8);
 }
 
-// All vCPUs take the first one's measurement of the clock's distance to the host's counter, made anew when the clock has
-// been stopped in between.
-Result<void> KvmVcpu::sync_tsc() {
-    constexpr u64 kTolerance = 20'000;  // a measurement's error: cycles between two reads of the counter
-    u64 best = 0, width = ~u64{0};
-    for (int i = 0; i < 4; ++i) {
-        const u64 before = __rdtsc();
-        const u64 guest = handler_.tsc(index_);
-        const u64 after = __rdtsc();
-        if (after - before < width) {
-            width = after - before;
-            best = guest - (before + width / 2);
-        }
-    }
-    u64 shared = shared_.tsc_base.load();
-    while (best - shared + kTolerance > 2 * kTolerance) {
-        if (shared_.tsc_base.compare_exchange_weak(shared, best)) shared = best;
-    }
-    if (shared == tsc_base_ || !shared_.system.tsc_offset) return {};
-    u64 offset = shared + tsc_offset_;
-    kvm_device_attr attribute{0, KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, reinterpret_cast<u64>(&offset)};
-    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_DEVICE_ATTR, &attribute));
-    tsc_base_ = shared;
-    return {};
-}
-
 bool KvmVcpu::interrupts_enabled() const {
     if (shared_.system.sync_regs) return (page_->s.regs.regs.rflags & kInterruptFlag) != 0;
     return page_->if_flag != 0;
@@ -216,7 +190,7 @@ Result<void> KvmVcpu::take_events() {
         TANDEM_TRY(store(s));
         return activity_;
     };
-    return x86_take_init_and_sipi(signals(), activity_, index_ == 0, signature_, change);
+    return x86_take_init_and_sipi(signals(), activity_, index_ == 0, model_.signature(), change);
 }
 
 }  // namespace tandem::accel::kvm

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <csignal>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -11,6 +13,7 @@
 #include "accel/kvm/kernel.h"
 #include "accel/native.h"
 #include "accel/vcpu_base.h"
+#include "cpu/x86/model.h"
 #include "cpu/x86/state.h"
 
 namespace tandem::accel::kvm {
@@ -31,12 +34,18 @@ private:
     std::size_t size_ = 0;
 };
 
+// The MSRs that move a guest's TSC: they leave to the engine, for which the machine's clock keeps the time.
+constexpr u32 kMsrTsc = 0x10, kMsrTscAdjust = 0x3b;
+
 // What the vCPUs of a machine share.
 struct Shared {
     System system;
     Fd vm;
     // Guest TSC less host TSC, before a guest's own offset; all vCPUs have the same.
     std::atomic<u64> tsc_base{0};
+    // Without KVM_VCPU_TSC_CTRL: the offset that KVM took from the last write of a vCPU's TSC, under the lock.
+    std::mutex tsc_lock;
+    std::optional<u64> tsc_written;
     std::atomic<u64> exits{0}, kicks{0};
     std::vector<kvm_userspace_memory_region> slots;  // by number. While no vCPU runs, or by the only one
 };
@@ -44,8 +53,7 @@ struct Shared {
 class KvmVcpu final : public VcpuBase, public NativeVcpu {
 public:
     // All references must outlive the vCPU. open() completes construction.
-    // `signature`: what EDX holds after a reset or INIT.
-    KvmVcpu(unsigned index, ExitHandler& handler, Shared& shared, u32 signature);
+    KvmVcpu(unsigned index, ExitHandler& handler, Shared& shared, const cpu::x86::CpuModel& model);
     Result<void> open(std::span<const kvm_cpuid_entry2> cpuid);
 
     // Vcpu
@@ -85,6 +93,11 @@ private:
     Result<void> inject();
     void sync_cr8();
     Result<void> sync_tsc();
+    Result<void> set_kernel_tsc(u64 offset);
+    Result<void> write_kernel_tsc(u64 offset);
+    Result<u64> access_kernel_tsc(unsigned long request, u64 value);
+    // RDMSR and WRMSR of what moves the guest's TSC. False: #GP(0).
+    Result<bool> access_tsc_msr(u32 index, bool write, u64& value);
     // Lets KVM finish the access that the last exit belongs to (contract U5).
     Result<void> complete();
     [[nodiscard]] bool interrupts_enabled() const;
@@ -99,7 +112,7 @@ private:
 
     devices::CpuInterruptController& controller_;
     Shared& shared_;
-    const u32 signature_;
+    const cpu::x86::CpuModel& model_;
     Fd fd_;
     RunPage page_;
 
@@ -113,8 +126,8 @@ private:
     std::vector<u64> breakpoints_;
     std::optional<cpu::x86::State> known_;  // what the kernel has: set by fetch(), until the guest runs on
     bool signal_mask_set_ = false;
-    u64 tsc_offset_ = 0;  // the guest's own
-    u64 tsc_base_ = 0;    // the one that KVM has
+    u64 tsc_offset_ = 0, tsc_adjust_ = 0;  // the guest's own
+    std::optional<u64> kernel_tsc_;        // guest TSC less host TSC, as KVM has it
 
     // Any thread
     std::atomic<int> thread_{0};  // of the vCPU, while KVM_RUN may be entered; else 0

@@ -181,8 +181,8 @@ Result<void> KvmVcpu::store(const State& s) {
     activity_ = s.activity;
     constexpr u64 kInterruptFlag = 0x200;
     ready_for_interrupt_ = (s.rflags & kInterruptFlag) != 0 && !s.sti_shadow && !s.mov_ss_shadow && !s.pending.valid;
-    if (!old || tsc_offset_ != s.msr.tsc_offset) tsc_base_ = 0;  // sync_tsc() writes the sum anew
-    tsc_offset_ = s.msr.tsc_offset;
+    tsc_offset_ = s.msr.tsc_offset;  // sync_tsc() takes it to the kernel
+    tsc_adjust_ = s.msr.tsc_adjust;
     return {};
 }
 
@@ -217,6 +217,7 @@ Result<void> KvmVcpu::fetch_msrs(State& s) {
         at += static_cast<std::size_t>(count);  // the one that KVM lacks is skipped
     }
     s.msr.tsc_offset = tsc_offset_;
+    s.msr.tsc_adjust = tsc_adjust_;
     return {};
 }
 

@@ -74,23 +74,14 @@ struct MsrRow {
     u64 Msrs::* member;
 };
 constexpr MsrRow kMsrs[] = {
-    {0x3b, &Msrs::tsc_adjust},
-    {0x48, &Msrs::spec_ctrl},
-    {0x174, &Msrs::sysenter_cs},
-    {0x175, &Msrs::sysenter_esp},
-    {0x176, &Msrs::sysenter_eip},
-    {0x17a, &Msrs::mcg_status},
-    {0x17b, &Msrs::mcg_ctl},
-    {0x1a0, &Msrs::misc_enable},
-    {0x1d9, &Msrs::debugctl},
-    {0x277, &Msrs::pat},
-    {0x2ff, &Msrs::mtrr_def_type},
-    {0xda0, &Msrs::xss},
-    {0xc0000081, &Msrs::star},
-    {0xc0000082, &Msrs::lstar},
-    {0xc0000083, &Msrs::cstar},
-    {0xc0000084, &Msrs::fmask},
-    {0xc0000102, &Msrs::kernel_gs_base},
+    {0x48, &Msrs::spec_ctrl},     {0x174, &Msrs::sysenter_cs},
+    {0x175, &Msrs::sysenter_esp}, {0x176, &Msrs::sysenter_eip},
+    {0x17a, &Msrs::mcg_status},   {0x17b, &Msrs::mcg_ctl},
+    {0x1a0, &Msrs::misc_enable},  {0x1d9, &Msrs::debugctl},
+    {0x277, &Msrs::pat},          {0x2ff, &Msrs::mtrr_def_type},
+    {0xda0, &Msrs::xss},          {0xc0000081, &Msrs::star},
+    {0xc0000082, &Msrs::lstar},   {0xc0000083, &Msrs::cstar},
+    {0xc0000084, &Msrs::fmask},   {0xc0000102, &Msrs::kernel_gs_base},
     {0xc0000103, &Msrs::tsc_aux},
 };
 constexpr u32 kMtrrVariable = 0x200, kMtrrDefType = 0x2ff;

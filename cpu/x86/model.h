@@ -2,6 +2,7 @@
 // implemented.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,11 @@ public:
     // ones, and refuse features that the engine (`ceiling`: what it implements) lacks.
     // The KVM leaves 0x40000000 and 0x40000001 are always offered (contract H1).
     static Result<CpuModel> create(std::string_view spec);
+    // This model less `features` and whatever needs one of them, with at most `physical_bits` address bits: what is left
+    // where another engine can do less. Its name stays.
+    [[nodiscard]] CpuModel without(std::span<const Feature> features, unsigned physical_bits) const;
+    // Features that this model has and `other` lacks, by the names that -cpu has for them; "phys-bits" where it has more.
+    [[nodiscard]] std::vector<std::string> beyond(const CpuModel& other) const;
     // One line per model, for -cpu help.
     static std::string help();
 

@@ -24,6 +24,8 @@ class Handler final : public accel::ExitHandler, devices::CpuInterruptController
 public:
     std::function<void(accel::Vcpu&)> on_port;
     std::function<void(const accel::PortExit&)> on_write;
+    std::function<u64()> clock;  // none: time stands still
+    u64 tsc_offset = 0;          // as the vCPU has told
     accel::HypercallExit hypercall;
 
     void handle(accel::Vcpu& vcpu, accel::Exit& exit) override {
@@ -38,7 +40,8 @@ public:
         if (!port->write) port->data = 0x5a;
     }
     devices::CpuInterruptController& interrupt_controller(unsigned) override { return *this; }
-    u64 tsc(unsigned) override { return 0; }
+    u64 tsc(unsigned) override { return clock ? clock() : 0; }
+    void tsc_offset_changed(unsigned, u64 offset) override { tsc_offset = offset; }
     [[nodiscard]] bool interrupt_pending() const override { return false; }
     int acknowledge() override { return -1; }
     [[nodiscard]] u8 cr8() const override { return 0; }
@@ -50,6 +53,8 @@ enum class Engine { Interp, Baseline, Kvm };
 inline Result<std::unique_ptr<accel::Accelerator>> create_engine(Engine engine) {
     auto model = cpu::x86::CpuModel::create("max");
     if (!model) return std::move(model).error();
+    // Where engines change, the guest is to see one processor.
+    if (auto narrowed = accel::narrow_to_kvm(*model)) model = std::move(narrowed);
     if (engine == Engine::Kvm) return accel::create_kvm_accelerator(*model);
     jit::Options options;
     options.tier = engine == Engine::Interp ? jit::Tier::Interp : jit::Tier::Baseline;

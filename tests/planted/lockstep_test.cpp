@@ -136,7 +136,11 @@ void run(Run& r, EngineSpec first, EngineSpec second, std::span<const u8> progra
 void run(Run& r, jit::Tier first, jit::Tier second) { run(r, engine("first", first), engine("second", second)); }
 
 EngineSpec kvm() {
-    return {"kvm", [](u32) { return create_kvm_accelerator(*cpu::x86::CpuModel::create("max")); }, true};
+    const auto create = [](u32) -> Result<std::unique_ptr<Accelerator>> {
+        TANDEM_TRY_ASSIGN(const auto narrowed, narrow_to_kvm(*cpu::x86::CpuModel::create("max")));
+        return create_kvm_accelerator(narrowed);
+    };
+    return {"kvm", create, true};
 }
 
 // Says so where this host has none.

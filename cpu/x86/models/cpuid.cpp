@@ -91,15 +91,11 @@ private:
         return (r.eax | r.ebx | r.ecx | r.edx) != 0;
     }
 
-    // BHI_CTRL comes with SPEC_CTRL: without it kernels empty the branch history by hand on every system call.
     void structured_features(u32 subleaf, CpuidResult& r) const {
-        constexpr u32 kBhiCtrl = 1u << 4;
-        const bool bhi = m_.has(Feature::SPEC_CTRL);
         constexpr u32 kOspke = 1u << 4;
         constexpr u64 kCr4Pke = u64{1} << 22;
         if (subleaf == 0 && (d_.cr4 & kCr4Pke) != 0) r.ecx |= kOspke;
-        if (subleaf == 0) r.eax = bhi ? 2 : has_leaf(7, 1) ? 1 : 0;
-        if (subleaf == 2 && bhi) r.edx |= kBhiCtrl;
+        if (subleaf == 0) r.eax = has_leaf(7, 2) ? 2 : has_leaf(7, 1) ? 1 : 0;
     }
 
     void version(CpuidResult& r) const {

@@ -46,15 +46,27 @@ struct Dependency {
     Feature feature, needs;
 };
 constexpr Dependency kDependencies[] = {
-    {Feature::XSAVEOPT, Feature::XSAVE}, {Feature::XSAVEC, Feature::XSAVE},   {Feature::XGETBV1, Feature::XSAVE},
-    {Feature::XSAVES, Feature::XSAVEC},  {Feature::AVX, Feature::XSAVE},      {Feature::AVX2, Feature::AVX},
-    {Feature::FMA, Feature::AVX},        {Feature::F16C, Feature::AVX},       {Feature::VAES, Feature::AVX},
-    {Feature::VAES, Feature::AES},       {Feature::VPCLMULQDQ, Feature::AVX}, {Feature::VPCLMULQDQ, Feature::PCLMULQDQ},
+    {Feature::XSAVEOPT, Feature::XSAVE},
+    {Feature::XSAVEC, Feature::XSAVE},
+    {Feature::XGETBV1, Feature::XSAVE},
+    {Feature::XSAVES, Feature::XSAVEC},
+    {Feature::AVX, Feature::XSAVE},
+    {Feature::AVX2, Feature::AVX},
+    {Feature::FMA, Feature::AVX},
+    {Feature::F16C, Feature::AVX},
+    {Feature::VAES, Feature::AVX},
+    {Feature::VAES, Feature::AES},
+    {Feature::VPCLMULQDQ, Feature::AVX},
+    {Feature::VPCLMULQDQ, Feature::PCLMULQDQ},
+    {Feature::BHI_CTRL, Feature::SPEC_CTRL},
 };
 
 bool implemented(Feature f) {
     return std::find(std::begin(kImplementedFeatures), std::end(kImplementedFeatures), f) != std::end(kImplementedFeatures);
 }
+
+// Not part of "max" and "host".
+bool opt_in(Feature f) { return f == Feature::KVM_PV_IPI || f == Feature::KVM_PV_SCHED_YIELD; }
 
 // QEMU spells one name as sse4.1, sse4-1 and sse4_1.
 bool same_name(std::string_view a, std::string_view b) {
@@ -99,6 +111,9 @@ std::string known_features() {
 
 class CpuModelBuilder {
 public:
+    CpuModelBuilder() = default;
+    explicit CpuModelBuilder(const CpuModel& model) : model_(model) {}
+
     Result<void> start(std::string_view name) {
         if (name == "host") return start_host();
         const auto* row =
@@ -108,7 +123,9 @@ public:
         }
         identify(row->name, row->vendor, row->brand, row->signature, row->physical_bits);
         if (row->features == kImplemented) {
-            for (const Feature f : kImplementedFeatures) set(f, true);
+            for (const Feature f : kImplementedFeatures) {
+                if (!opt_in(f)) set(f, true);
+            }
         } else {
             split(row->features, ' ', [&](std::string_view feature) {
                 if (const auto f = find_feature(feature)) set(*f, true);
@@ -151,6 +168,14 @@ public:
                      fmt::format("CPU model '{}' needs features that are not implemented: {}", model_.name_, lacking)};
     }
 
+    CpuModel without(std::span<const Feature> features, unsigned physical_bits) {
+        for (const Feature f : features) set(f, false);
+        model_.phys_bits_ = std::min(model_.phys_bits_, physical_bits);
+        // Nothing was asked for, so nothing is refused.
+        (void)settle_dependencies();
+        return model_;
+    }
+
 private:
     void identify(std::string_view name, std::string_view vendor, std::string_view brand, u32 signature,
                   unsigned physical_bits) {
@@ -165,6 +190,8 @@ private:
         const auto index = static_cast<unsigned>(f);
         u64& word = model_.bits_[index / 64];
         word = with_bits(word, index % 64, index % 64, on ? 1 : 0);
+        // It comes with SPEC_CTRL: without it kernels empty the branch history by hand on every system call.
+        if (f == Feature::SPEC_CTRL) set(Feature::BHI_CTRL, on);
     }
 
     // Rows stand after those that their needs depend on.
@@ -199,7 +226,7 @@ private:
             // What the machine around the processor provides does not depend on the host.
             const bool ours =
                 (row.leaf >> 28) == 4 || f == Feature::HYPERVISOR || f == Feature::X2APIC || f == Feature::APIC;
-            set(f, ours || host.has(row));
+            set(f, !opt_in(f) && (ours || host.has(row)));
         }
         return {};
     }
@@ -218,6 +245,19 @@ Result<CpuModel> CpuModel::create(std::string_view spec) {
     });
     TANDEM_TRY(std::move(result));
     return builder.finish();
+}
+
+CpuModel CpuModel::without(std::span<const Feature> features, unsigned physical_bits) const {
+    return CpuModelBuilder(*this).without(features, physical_bits);
+}
+
+std::vector<std::string> CpuModel::beyond(const CpuModel& other) const {
+    std::vector<std::string> names;
+    for (const FeatureRow& row : feature_table()) {
+        if (has(row.id) && !other.has(row.id)) names.emplace_back(row.name);
+    }
+    if (phys_bits_ > other.phys_bits_) names.emplace_back("phys-bits");
+    return names;
 }
 
 std::string CpuModel::help() {

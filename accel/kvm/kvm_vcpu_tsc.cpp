@@ -1,0 +1,107 @@
+// The guest's time-stamp counter: the machine's clock plus the guest's own offset, on every engine (contracts I9, I10).
+#include <x86intrin.h>
+
+#include <cstring>
+
+#include "accel/kvm/kvm_vcpu.h"
+
+namespace tandem::accel::kvm {
+
+// All vCPUs take the first one's measurement of the clock's distance to the host's counter, made anew when the clock has
+// been stopped in between.
+Result<void> KvmVcpu::sync_tsc() {
+    constexpr u64 kTolerance = 20'000;  // a measurement's error: cycles between two reads of the counter
+    u64 best = 0, width = ~u64{0};
+    for (int i = 0; i < 4; ++i) {
+        const u64 before = __rdtsc();
+        const u64 guest = handler_.tsc(index_);
+        const u64 after = __rdtsc();
+        if (after - before < width) {
+            width = after - before;
+            best = guest - (before + width / 2);
+        }
+    }
+    // The guest reads the host's counter: whoever counts in the guest's is told by how much that is off the clock's.
+    if (shared_.system.tsc_fixed) {
+        if (tsc_offset_ + best + kTolerance > 2 * kTolerance) {
+            tsc_offset_ = 0 - best;
+            handler_.tsc_offset_changed(index_, tsc_offset_);
+        }
+        return {};
+    }
+    u64 shared = shared_.tsc_base.load();
+    while (best - shared + kTolerance > 2 * kTolerance) {
+        if (shared_.tsc_base.compare_exchange_weak(shared, best)) shared = best;
+    }
+    return set_kernel_tsc(shared + tsc_offset_);
+}
+
+Result<void> KvmVcpu::set_kernel_tsc(u64 offset) {
+    if (kernel_tsc_ == offset) return {};
+    if (shared_.system.tsc_offset) {
+        kvm_device_attr attribute{0, KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, reinterpret_cast<u64>(&offset)};
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_DEVICE_ATTR, &attribute));
+    } else {
+        TANDEM_TRY(write_kernel_tsc(offset));
+    }
+    kernel_tsc_ = offset;
+    return {};
+}
+
+// KVM takes a written TSC within a second of what the last one written would be by now for an attempt to have two vCPUs in
+// step, and gives this one the other's offset. That is what the second vCPU with the same offset wants, and what any other
+// write has to avoid by writing something far away first. What passes between the reading of the host's counter here and in
+// the kernel is measured and made up for.
+Result<void> KvmVcpu::write_kernel_tsc(u64 offset) {
+    constexpr u64 kFarAway = u64{1} << 44;  // over an hour at any rate
+    constexpr u64 kGoodEnough = 4'000;
+    constexpr int kAttempts = 8;
+    const std::lock_guard guard(shared_.tsc_lock);
+    if (shared_.tsc_written == offset) {
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 in_step, access_kernel_tsc(KVM_SET_MSRS, __rdtsc() + offset));
+        return {};
+    }
+    u64 lead = 0;
+    for (int i = 0; i < kAttempts; ++i) {
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 far, access_kernel_tsc(KVM_SET_MSRS, __rdtsc() + offset + kFarAway));
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 set, access_kernel_tsc(KVM_SET_MSRS, __rdtsc() + offset + lead));
+        const u64 before = __rdtsc();
+        TANDEM_TRY_ASSIGN(const u64 guest, access_kernel_tsc(KVM_GET_MSRS, 0));
+        const u64 after = __rdtsc();
+        const u64 behind = before + (after - before) / 2 + offset - guest;
+        if (behind + kGoodEnough <= 2 * kGoodEnough) break;
+        // A thread that was interrupted in between has measured nothing.
+        if (after - before <= 8 * kGoodEnough) lead += behind;
+    }
+    shared_.tsc_written = offset;
+    return {};
+}
+
+Result<u64> KvmVcpu::access_kernel_tsc(unsigned long request, u64 value) {
+    alignas(kvm_msrs) char raw[sizeof(kvm_msrs) + sizeof(kvm_msr_entry)] = {};
+    auto* list = new (raw) kvm_msrs{};
+    list->nmsrs = 1;
+    kvm_msr_entry entry{kMsrTsc, 0, value};
+    std::memcpy(raw + sizeof(kvm_msrs), &entry, sizeof entry);
+    TANDEM_TRY_ASSIGN(const int count, fd_.call("KVM_GET/SET_MSRS of the TSC", request, list));
+    if (count != 1) return Error{Errc::Unsupported, "KVM refuses to set the guest's TSC"};
+    std::memcpy(&entry, raw + sizeof(kvm_msrs), sizeof entry);
+    return entry.data;
+}
+
+// A write of either moves the other by as much (SDM volume 3, 17.17.3).
+Result<bool> KvmVcpu::access_tsc_msr(u32 index, bool write, u64& value) {
+    if (index == kMsrTscAdjust && !model_.has(cpu::x86::Feature::TSC_ADJUST)) return false;
+    if (!write) {
+        value = tsc_adjust_;
+        return true;
+    }
+    const u64 delta = index == kMsrTscAdjust ? value - tsc_adjust_ : value - (handler_.tsc(index_) + tsc_offset_);
+    tsc_adjust_ += delta;
+    tsc_offset_ += delta;
+    handler_.tsc_offset_changed(index_, tsc_offset_);
+    TANDEM_TRY(sync_tsc());
+    return true;
+}
+
+}  // namespace tandem::accel::kvm
