@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include "accel/accelerator.h"
+#include "accel/run_loop.h"
 #include "base/bits.h"
 #include "machines/board_machine.h"
 #include "machines/boot_file.h"
+#include "machines/device_properties.h"
 #include "machines/pc/acpi_loader.h"
 #include "machines/pc/acpi_tables.h"
 #include "machines/pc/board.h"
@@ -46,7 +48,12 @@ public:
         acpi_.hpet = config.hpet;
         acpi_.panic_port = board_->panic_port();
         TANDEM_TRY_ASSIGN(smbios_, build_smbios(config));
-        take_devices(config, board_->named_devices());
+        TANDEM_TRY_ASSIGN(const x86::CpuModel processors, model != nullptr ? *model : x86::CpuModel::create("max"));
+        hypercall_options_.cpus = config.cpus;
+        hypercalls_.emplace(hypercall_options_, processors, board_->apic_bus, memory_, *board_->clock);
+        auto devices = board_->named_devices();
+        if (hypercall_options_.page_msr != 0) devices.push_back({std::string(hypercalls_->name()), &*hypercalls_});
+        take_devices(config, std::move(devices));
         TANDEM_TRY(describe(config));
         if (firmware_) TANDEM_TRY(firmware_->map(memory_));
         if (!config.pflash.empty()) {
@@ -63,18 +70,31 @@ public:
 
 private:
     // What -machine says beside the type.
-    static Result<void> take_properties(MachineConfig& config) {
-        static constexpr std::array<PropertyRow, 1> kProperties{{{"hpet", "on (default) or off"}}};
+    Result<void> take_properties(MachineConfig& config) {
+        static constexpr std::array<PropertyRow, 3> kProperties{
+            {{"hpet", "on (default) or off"},
+             {"rt-prio",
+              "off (default), or the SCHED_FIFO priority, 1 to 99, that a guest may ask for its processors' threads"},
+             {"hypercall-msr", "MSR by which the guest places a page of hypercall stubs (default: none)"}}};
         const DeviceConfig machine{config.type, config.properties};
         const DeviceProperties properties(machine, kProperties);
         for (const auto& [key, value] : config.properties) {
-            if (key != kProperties[0].name) {
-                return invalid(fmt::format("-machine {}: there is no property '{}' (known: hpet)", config.type, key));
+            if (std::ranges::find(kProperties, key, &PropertyRow::name) == kProperties.end()) {
+                return invalid(fmt::format("-machine {}: there is no property '{}' (known: hpet, rt-prio, hypercall-msr)",
+                                           config.type, key));
             }
         }
         TANDEM_TRY_ASSIGN(config.hpet, properties.flag("hpet", config.hpet));
+        if (properties.text("rt-prio").value_or("off") != "off") {
+            TANDEM_TRY_ASSIGN(const u64 priority, properties.number("rt-prio", 1, 1, 99));
+            hypercall_options_.realtime_priority = static_cast<int>(priority);
+        }
+        TANDEM_TRY_ASSIGN(const u64 msr, properties.number("hypercall-msr", 0, kFirstFreeMsr, ~u32{0}));
+        hypercall_options_.page_msr = static_cast<u32>(msr);
         return {};
     }
+    // Where no processor has registers of its own: what hypervisors use (SDM volume 4, table 2-2).
+    static constexpr u32 kFirstFreeMsr = 0x40000000;
 
     static Result<void> check(const MachineConfig& config) {
         if (config.cpus < 1 || config.cpus > layout::kMaxCpus) {
@@ -177,6 +197,7 @@ private:
     // Power-on state, then the firmware's first instruction or the kernel's entry. No vCPU is in guest code.
     Result<void> reset() override {
         board_->reset();
+        hypercalls_->reset();
         if (firmware_) {
             TANDEM_TRY(firmware_->place(board_->memory));
         } else {
@@ -214,13 +235,13 @@ private:
     void handle(accel::Vcpu& vcpu, accel::Exit& exit) override {
         count(vcpu.index(), exit);
         if (auto* port = std::get_if<accel::PortExit>(&exit)) {
-            handle_port(*port);
+            handle_port(vcpu, *port);
         } else if (auto* mmio = std::get_if<accel::MmioExit>(&exit)) {
             handle_mmio(vcpu.index(), *mmio);
         } else if (auto* msr = std::get_if<accel::MsrExit>(&exit)) {
             handle_msr(vcpu.index(), *msr);
         } else if (auto* call = std::get_if<accel::HypercallExit>(&exit)) {
-            handle_hypercall(*call);
+            hypercalls_->call(*call);
         }
     }
     devices::CpuInterruptController& interrupt_controller(unsigned vcpu) override { return *board_->lapics[vcpu]; }
@@ -233,7 +254,15 @@ private:
     u64 tsc_hz() override { return board_->clock->tsc_hz(); }
     unsigned cpu_count() override { return cpus_; }
 
-    void handle_port(accel::PortExit& e) {
+    void handle_port(accel::Vcpu& vcpu, accel::PortExit& e) {
+        if (hypercalls_->owns_port(e.port)) {
+            hypercalls_->port(vcpu.index(), e, [&](accel::HypercallExit& call) {
+                accel::Exit exit = call;
+                accel::dispatch(vcpu, *this, exit);
+                call = std::get<accel::HypercallExit>(exit);
+            });
+            return;
+        }
         if (e.write) {
             board_->io.write(e.port, e.data, e.size);
         } else {
@@ -266,6 +295,9 @@ private:
         } else if (devices::KvmClock::owns_msr(e.index)) {
             good = e.write ? board_->kvmclock->msr_write(vcpu, e.index, e.data)
                            : board_->kvmclock->msr_read(vcpu, e.index, e.data);
+        } else if (hypercalls_->owns_msr(e.index)) {
+            good = !e.write || hypercalls_->msr_write(e.data);
+            if (!e.write) e.data = hypercalls_->msr_read();
         }
         e.fault = !good;
     }
@@ -278,6 +310,8 @@ private:
     std::optional<Firmware> firmware_;
     std::unique_ptr<BootImage> image_;
     std::unique_ptr<Board> board_;
+    HypercallOptions hypercall_options_;
+    std::optional<Hypercalls> hypercalls_;
 };
 
 }  // namespace
