@@ -95,7 +95,17 @@ Result<System> open_system() {
                                                              &kvm_msr_list::nmsrs)));
     TANDEM_TRY_ASSIGN(s.cpuid, (fetch_list<kvm_cpuid2, kvm_cpuid_entry2>(s.fd, "KVM_GET_SUPPORTED_CPUID",
                                                                          KVM_GET_SUPPORTED_CPUID, &kvm_cpuid2::nent)));
+    TANDEM_TRY(probe(s));
     return s;
+}
+
+Result<void> set_cpuid(const Fd& vcpu, std::span<const kvm_cpuid_entry2> entries) {
+    std::vector<u64> raw((sizeof(kvm_cpuid2) + entries.size_bytes()) / sizeof(u64) + 1);
+    auto* list = new (raw.data()) kvm_cpuid2{};
+    list->nent = static_cast<u32>(entries.size());
+    std::memcpy(reinterpret_cast<char*>(raw.data()) + sizeof(kvm_cpuid2), entries.data(), entries.size_bytes());
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(vcpu, KVM_SET_CPUID2, list));
+    return {};
 }
 
 }  // namespace tandem::accel::kvm

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -63,11 +64,15 @@ struct System {
 // What VMX keeps a task-state segment of its own in (api.rst 4.26): below the firmware, where no board has memory.
 constexpr unsigned long kTssArea = 0xfeffd000;
 
-// Whether a guest's TSC moves by the offset that KVM_VCPU_TSC_CTRL sets: an implementation without virtualization hardware
-// may take the offset and let RDTSC read the host's counter. A system without KVM_VCPU_TSC_CTRL is not to be asked.
-Result<bool> offsets_tsc(const System& system);
+// Asks a guest of its own what /dev/kvm does not tell: features that KVM lists and refuses to have switched on, which leave
+// `system`; and whether a guest's TSC moves by the offset that KVM_VCPU_TSC_CTRL sets, where an implementation without
+// virtualization hardware may take the offset and let RDTSC read the host's counter.
+Result<void> probe(System& system);
 
-// Opens /dev/kvm and checks that everything the engine needs is there.
+// Gives a vCPU its CPUID.
+Result<void> set_cpuid(const Fd& vcpu, std::span<const kvm_cpuid_entry2> entries);
+
+// Opens /dev/kvm, checks that everything the engine needs is there, and probes it.
 Result<System> open_system();
 
 }  // namespace tandem::accel::kvm

@@ -37,11 +37,7 @@ public:
         }
         TANDEM_TRY_ASSIGN(const int vm, TANDEM_KVM(shared_.system.fd, KVM_CREATE_VM, 0ul));
         shared_.vm = Fd(vm);
-        if (shared_.system.tsc_offset) {
-            const auto offsets = offsets_tsc(shared_.system);
-            shared_.system.tsc_fixed = offsets && !*offsets;
-            if (shared_.system.tsc_fixed) log::info("KVM on this host gives guests the host's time-stamp counter as it is");
-        }
+        if (shared_.system.tsc_fixed) log::info("KVM on this host gives guests the host's time-stamp counter as it is");
         shared_.system.tsc_offset = shared_.system.tsc_offset && options_.tsc_control;
         TANDEM_TRY(enable(KVM_CAP_X86_USER_SPACE_MSR,
                           KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER));
@@ -137,8 +133,7 @@ Result<cpu::x86::CpuModel> narrow_to_kvm(const cpu::x86::CpuModel& model) {
 
 Result<bool> kvm_moves_tsc() {
     TANDEM_TRY_ASSIGN(const System system, open_system());
-    if (!system.tsc_offset) return true;
-    return offsets_tsc(system);
+    return !system.tsc_fixed;
 }
 
 Result<std::unique_ptr<Accelerator>> create_kvm_accelerator(const cpu::x86::CpuModel& model, KvmOptions options) {

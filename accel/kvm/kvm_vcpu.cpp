@@ -65,11 +65,7 @@ Result<void> KvmVcpu::open(std::span<const kvm_cpuid_entry2> cpuid) {
     TANDEM_TRY_ASSIGN(const int fd, TANDEM_KVM(shared_.vm, KVM_CREATE_VCPU, static_cast<unsigned long>(index_)));
     fd_ = Fd(fd);
     TANDEM_TRY(page_.map(fd_, shared_.system.vcpu_map_size));
-    std::vector<u64> raw((sizeof(kvm_cpuid2) + cpuid.size_bytes()) / sizeof(u64) + 1);
-    auto* list = new (raw.data()) kvm_cpuid2{};
-    list->nent = static_cast<u32>(cpuid.size());
-    std::memcpy(reinterpret_cast<char*>(raw.data()) + sizeof(kvm_cpuid2), cpuid.data(), cpuid.size_bytes());
-    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_CPUID2, list));
+    TANDEM_TRY(set_cpuid(fd_, cpuid));
     if (shared_.system.sync_regs) page_->kvm_valid_regs = KVM_SYNC_X86_REGS;
     State s;
     cpu::x86::reset(s, index_ == 0, model_.signature());

@@ -104,3 +104,21 @@ TEST_CASE("no feature vanishes under a running guest", "[R3][R4]") {
     for (const auto& feature : lacking) CHECK(changed.error().message.find(feature) != std::string::npos);
     CHECK(std::holds_alternative<accel::HaltExit>(b.vcpu->run()));
 }
+
+// KVM may list a feature and then refuse the bit of CR4 that switches it on: a machine that uses it could not move to it.
+TEST_CASE("what CPUID offers on KVM can be switched on", "[R3]") {
+    using cpu::x86::Feature;
+    const auto narrowed = model_of("max");
+    if (!narrowed) return;
+    constexpr std::pair<Feature, unsigned> kSwitches[] = {{Feature::UMIP, 11},  {Feature::LA57, 12}, {Feature::FSGSBASE, 16},
+                                                          {Feature::XSAVE, 18}, {Feature::SMEP, 20}, {Feature::SMAP, 21},
+                                                          {Feature::PKU, 22}};
+    Bench b(accel::create_kvm_accelerator(*narrowed), {0xf4});
+    for (const auto& [feature, bit] : kSwitches) {
+        if (!narrowed->has(feature)) continue;
+        auto s = b.state();
+        s.cr4 |= u64{1} << bit;
+        CAPTURE(bit);
+        CHECK(b.vcpu->import_state(s).ok());
+    }
+}
