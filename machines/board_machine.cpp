@@ -15,6 +15,10 @@ void BoardMachine::begin(const MachineConfig& config) {
     start_paused_ = config.start_paused;
     on_panic_ = config.on_panic;
     for (const auto& [name, backend] : config.drives) drives_.push_back({name, backend.get()});
+    // The first flash chip is read once and is memory from then on.
+    for (std::size_t i = 1; i < config.pflash.size(); ++i) {
+        drives_.push_back({fmt::format("pflash{}", i), config.pflash[i].get()});
+    }
     exits_.resize(config.cpus);
 }
 

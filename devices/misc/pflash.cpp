@@ -67,6 +67,11 @@ void Pflash::reset() {
     s_ = {};
 }
 
+void Pflash::machine_stopped() {
+    std::lock_guard guard(lock_);
+    flush();
+}
+
 u64 Pflash::io_read(u64 offset, unsigned size) {
     std::lock_guard guard(lock_);
     u64 value = 0;
@@ -207,7 +212,12 @@ PflashState Pflash::capture() const {
 
 Result<void> Pflash::apply(const PflashState& state) {
     if (state.buffer_left > kBufferSize + 1) return corrupt("too large a buffered write");
+    std::vector<u8> array(backend_->size_bytes());
+    TANDEM_TRY(backend_->read(0, array));
     std::lock_guard guard(lock_);
+    array_ = std::move(array);
+    dirty_from_ = ~u64{0};
+    dirty_to_ = 0;
     s_ = state;
     return {};
 }

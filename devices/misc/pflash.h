@@ -28,7 +28,8 @@ struct PflashState {
 };
 
 // The contents are the back end's. What is programmed reaches it when the guest returns to reading the array, after each
-// erased block, and at the end.
+// erased block, when the machine stops, and at the end. A saved state has the command in effect; what the array holds is
+// read again from the back end with it.
 class Pflash final : public StatefulDevice<PflashState>, public IoHandler {
 public:
     static constexpr u64 kBlock = 4096;
@@ -42,6 +43,7 @@ public:
 
     [[nodiscard]] std::string_view name() const override { return name_; }
     void reset() override;
+    void machine_stopped() override;
 
 private:
     Pflash(std::string name, std::unique_ptr<BlockBackend> backend) : name_(std::move(name)), backend_(std::move(backend)) {}

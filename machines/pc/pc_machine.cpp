@@ -51,15 +51,15 @@ public:
         TANDEM_TRY_ASSIGN(const x86::CpuModel processors, model != nullptr ? *model : x86::CpuModel::create("max"));
         hypercall_options_.cpus = config.cpus;
         hypercalls_.emplace(hypercall_options_, processors, board_->apic_bus, memory_, *board_->clock);
-        auto devices = board_->named_devices();
-        if (hypercall_options_.page_msr != 0) devices.push_back({std::string(hypercalls_->name()), &*hypercalls_});
-        take_devices(config, std::move(devices));
-        TANDEM_TRY(describe(config));
         if (firmware_) TANDEM_TRY(firmware_->map(memory_));
         if (!config.pflash.empty()) {
             config.pflash.erase(config.pflash.begin());
             TANDEM_TRY(board_->attach_flash(std::move(config.pflash), 4 * layout::kGiB - firmware_->size()));
         }
+        auto devices = board_->named_devices();
+        if (hypercall_options_.page_msr != 0) devices.push_back({std::string(hypercalls_->name()), &*hypercalls_});
+        take_devices(config, std::move(devices));
+        TANDEM_TRY(describe(config));
         TANDEM_TRY(create_vcpus(std::move(accelerator), config.cpus));
         for (const auto& vcpu : vcpus_) board_->lapics[vcpu->index()]->connect(*vcpu);
         stop_devices();  // until run()

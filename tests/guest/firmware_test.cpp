@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "tests/guest/session.h"
 
@@ -87,6 +88,20 @@ std::string efi_disk(const Directory& dir) {
     write_at(disk, 446, std::string("\0\0\0\0\xef\0\0\0\0\x08\0\0\0\x78\x02\0", 16));
     write_at(disk, 510, "\x55\xaa");
     return disk.string();
+}
+
+// A command in the monitor behind Ctrl-A c, from the guest's console and back to it.
+void command(Session& s, const std::string& line) {
+    s.type(
+        "\x01"
+        "c");
+    REQUIRE(s.wait_for("(tandem) "));
+    s.type(line + "\n");
+    REQUIRE(s.wait_for("\n"));
+    REQUIRE(s.wait_for("(tandem) ", 120s));
+    s.type(
+        "\x01"
+        "c");
 }
 
 bool have(std::initializer_list<const char*> files) {
@@ -199,6 +214,87 @@ TEST_CASE("OVMF keeps its variables in a flash chip, in both layouts that Debian
     const std::string after = slurp(variables);
     CHECK(after != before);
     CHECK(after.find(std::string("T\0a\0n\0d\0e\0m\0", 12)) != std::string::npos);
+}
+
+TEST_CASE("a machine that SeaBIOS and GRUB started is saved, and goes on in another process") {
+    if (!have({"/usr/share/seabios/bios-256k.bin", "/usr/lib/grub/i386-pc/boot.img"})) return;
+    const Directory dir;
+    const std::vector<std::string> argv{
+        tandem_program(), "-nographic",     "-m", "256", "-smp", "2", "-drive", "file=" + grub_disk(dir, "quiet"),
+        "-snapshots",     dir.path.string()};
+    {
+        Session s(argv);
+        REQUIRE(s.wait_for(kPrompt, 120s));
+        s.type("kept=$((40 + 2))\n");
+        REQUIRE(s.wait_for(kPrompt));
+        command(s, "migrate file:" + (dir.path / "moved").string());
+        s.type(
+            "\x01"
+            "x");
+        CHECK(s.wait_exit() == 0);
+    }
+    auto again = argv;
+    again.insert(again.end(), {"-loadvm", (dir.path / "moved").string()});
+    Session s(again);
+    s.type("echo kept-$kept\n");
+    CHECK(s.wait_for("kept-42"));
+    s.type("reboot -f\n");
+    CHECK(s.wait_for("GRUB is here", 120s));
+    CHECK(s.wait_for(kPrompt, 120s));
+}
+
+TEST_CASE("OVMF's variables are part of a saved machine") {
+    if (!have({"/usr/share/OVMF/OVMF_CODE_4M.fd"})) return;
+    const Directory dir;
+    const fs::path variables = dir.path / "vars.fd";
+    fs::copy_file("/usr/share/OVMF/OVMF_VARS_4M.fd", variables);
+    const std::vector<std::string> argv{tandem_program(),
+                                        "-nographic",
+                                        "-m",
+                                        "256",
+                                        "-snapshots",
+                                        dir.path.string(),
+                                        "-drive",
+                                        "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
+                                        "-drive",
+                                        "if=pflash,format=raw,snapshot=on,file=" + variables.string()};
+    const std::string guid = " -guid 12345678-1234-1234-1234-123456789abc";
+    const auto set = [&](Session& s, const std::string& name) {
+        s.type("setvar " + name + guid + " -bs -nv =0xcafe\r");
+        REQUIRE(s.wait_for("Shell>", 30s));
+    };
+    const auto check = [&](Session& s) {
+        s.type("setvar Early" + guid + "\r");
+        CHECK(s.wait_for("FE CA", 30s));
+        REQUIRE(s.wait_for("Shell>", 30s));
+        s.type("setvar Later" + guid + "\r");
+        CHECK(s.wait_for("Unable to get", 30s));
+        REQUIRE(s.wait_for("Shell>", 30s));
+    };
+    const std::string before = slurp(variables);
+    {
+        Session s(argv);
+        REQUIRE(s.wait_for("Shell>", 120s));
+        set(s, "Early");
+        command(s, "savevm base");
+        set(s, "Later");
+        command(s, "loadvm base");
+        CHECK(s.output().find("Error") == std::string::npos);
+        check(s);
+        s.type("\x01x");
+        CHECK(s.wait_exit() == 0);
+    }
+    CHECK(slurp(variables) == before);
+    auto again = argv;
+    again.insert(again.end(), {"-loadvm", "base"});
+    Session s(again);
+    std::this_thread::sleep_for(2s);  // until the terminal is raw: a return is a return then
+    check(s);
+    s.type("reset\r");
+    REQUIRE(s.wait_for("Shell>", 120s));
+    check(s);
+    s.type("\x01x");
+    CHECK(s.wait_exit() == 0);
 }
 
 TEST_CASE("firmware that cannot be used is one line and status 1") {

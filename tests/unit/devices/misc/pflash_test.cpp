@@ -114,3 +114,21 @@ TEST_CASE("pflash: random accesses; commands in progress survive save and restor
         test::check_round_trip(*flash, *fresh);
     }
 }
+
+TEST_CASE("pflash: what is programmed is at the back end when the machine stops, and read again with a saved state") {
+    std::vector<u8> bytes(16 * 4096, 0xff);
+    auto flash = chip(bytes);
+    flash->io_write(0, 0x10, 1);
+    flash->io_write(100, 0x5a, 1);
+    CHECK(bytes[100] == 0xff);
+    flash->machine_stopped();
+    CHECK(bytes[100] == 0x5a);
+    const DeviceState saved = flash->save();
+    CHECK(flash->io_read(100, 1) != 0x5a);  // the status
+    flash->io_write(0, 0xff, 1);
+    CHECK(flash->io_read(100, 1) == 0x5a);
+    bytes[100] = 0x42;  // as a snapshot puts it there
+    REQUIRE(flash->restore(saved).ok());
+    flash->io_write(0, 0xff, 1);
+    CHECK(flash->io_read(100, 1) == 0x42);
+}
