@@ -102,9 +102,23 @@ void Pl011::push(u8 byte) {
     s_.raw_interrupts |= kTimeout;
 }
 
+// What arrives while the machine rests waits at the back end: a restore in between would put other state over it.
+void Pl011::machine_stopped() {
+    std::lock_guard guard(lock_);
+    resting_ = true;
+}
+
+void Pl011::machine_continues() {
+    {
+        std::lock_guard guard(lock_);
+        resting_ = false;
+    }
+    if (backend_ != nullptr) backend_->resume_input();
+}
+
 std::size_t Pl011::receive(std::span<const u8> bytes) {
     std::lock_guard guard(lock_);
-    if (!receiving() || (get(kCr) & kLoopback) != 0) return 0;
+    if (resting_ || !receiving() || (get(kCr) & kLoopback) != 0) return 0;
     std::size_t taken = 0;
     while (taken < bytes.size() && s_.fifo_count < capacity()) push(bytes[taken++]);
     update();

@@ -47,6 +47,8 @@ public:
 
     [[nodiscard]] std::string_view name() const override { return name_; }
     void reset() override;
+    void machine_stopped() override;
+    void machine_continues() override;
 
 private:
     using Reg = Register<Pl011>;
@@ -78,6 +80,7 @@ private:
     mutable std::mutex lock_;
     RegisterBank<Pl011> registers_;
     Pl011State s_;  // without the registers
+    bool resting_ = false;  // with the machine
     // What an access leaves to be done once the lock is released.
     struct Actions {
         bool send = false;

@@ -131,9 +131,23 @@ void Uart16550::clear_receiver() {
 // sending in between, or wants receive interrupts, listens too, DTR or not.
 bool Uart16550::listening() const { return (s_.mcr & kMcrDtr) != 0 || (s_.ier & kIerReceive) != 0 || polled_; }
 
+// What arrives while the machine rests waits at the back end: a restore in between would put other state over it.
+void Uart16550::machine_stopped() {
+    std::lock_guard guard(lock_);
+    resting_ = true;
+}
+
+void Uart16550::machine_continues() {
+    {
+        std::lock_guard guard(lock_);
+        resting_ = false;
+    }
+    if (backend_ != nullptr) backend_->resume_input();
+}
+
 std::size_t Uart16550::receive(std::span<const u8> bytes) {
     std::lock_guard guard(lock_);
-    if ((s_.mcr & kMcrLoop) != 0 || !listening()) return 0;
+    if (resting_ || (s_.mcr & kMcrLoop) != 0 || !listening()) return 0;
     std::size_t taken = 0;
     while (taken < bytes.size() && s_.fifo_count < capacity()) push(bytes[taken++], 0);
     update();

@@ -65,6 +65,8 @@ public:
 
     [[nodiscard]] std::string_view name() const override { return name_; }
     void reset() override;
+    void machine_stopped() override;
+    void machine_continues() override;
 
 private:
     UartState capture() const override;
@@ -104,6 +106,7 @@ private:
     IrqLine irq_;
     mutable std::mutex lock_;
     UartState s_;
+    bool resting_ = false;  // with the machine
     // Not saved: a guest that polls shows it again at once.
     bool status_read_ = false;  // since the last character sent
     bool polled_ = false;

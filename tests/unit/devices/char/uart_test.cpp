@@ -315,3 +315,23 @@ TEST_CASE("uart: what is typed before anybody listens waits for DTR, receive int
     while ((f.in(LSR) & 1) != 0) got += static_cast<char>(f.in(RBR));
     CHECK(got == "early");
 }
+
+TEST_CASE("uart: input that arrives while the machine rests is not lost to a restore") {
+    UartFixture f;
+    f.out(IER, 1);
+    f.out(MCR, 9);
+    const DeviceState saved = f.uart.save();
+    f.uart.machine_stopped();
+    f.type("a");
+    CHECK(f.terminal.input == "a");
+    REQUIRE(f.uart.restore(saved).ok());
+    f.terminal.offer();
+    REQUIRE(f.uart.restore(saved).ok());
+    const int resumes = f.terminal.resumes;
+    f.uart.machine_continues();
+    CHECK(f.terminal.resumes > resumes);
+    f.terminal.offer();
+    CHECK(f.terminal.input.empty());
+    CHECK(f.in(LSR) == 0x61);
+    CHECK(f.in(RBR) == 'a');
+}
