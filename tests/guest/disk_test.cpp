@@ -1,5 +1,6 @@
 // Disks as Debian's driver uses them: cache modes and ways of waiting, several queues, resets and crashes in the middle of
 // writes, storage given back, errors of the host, images of other formats.
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -184,6 +185,76 @@ TEST_CASE("what the guest synced survives kill -9 in every cache mode that promi
     }
     check_clean(disk);
     CHECK(read_file(disk, "/root/kept").find("precious-42") != std::string::npos);
+}
+
+TEST_CASE("eight writers on four queues of four processors: ext4 is whole after a reset, and every checksum right") {
+    const Place place;
+    const std::string disk = place.root();
+    {
+        Session s(boot("tandem.root=/dev/vda", {"-smp", "4", "-drive", "file=" + disk + ",if=none,id=d", "-device",
+                                                "virtio-blk-pci,drive=d,num-queues=4"}));
+        REQUIRE(s.wait_for(kPrompt, 120s));
+        s.type("echo queues-$(ls /sys/block/vda/mq | wc -l); cd /root; head -c 2097152 /dev/urandom > data\n");
+        CHECK(s.wait_for("queues-4"));
+        // Patterns that differ from writer to writer, in pieces of different sizes.
+        s.type("one() { (echo $1; cat data) | dd of=f$1 bs=$((512 << $1)) conv=fsync 2>/dev/null; }\n");
+        s.type("for i in 0 1 2 3 4 5 6 7; do one $i & done; wait; md5sum f? > sums; sync; echo all-$((40 + 2))\n");
+        REQUIRE(s.wait_for("all-42", 120s));
+        // A reset while others write.
+        s.type("for i in 0 1 2 3; do (while :; do cat data > lost$i; rm lost$i; done) & done; usleep 300000; reboot -f\n");
+        REQUIRE(s.wait_for("user space reached", 120s));
+        s.type("\n");
+        REQUIRE(s.wait_for(kPrompt));
+        s.type("cd /root; md5sum -c sums | grep -c OK; echo checked-$((40 + 2))\n");
+        REQUIRE(s.wait_for("checked-42"));
+        CHECK(s.output().find("\n8\r") != std::string::npos);
+        power_off(s);
+    }
+    check_clean(disk);
+}
+
+// A file system of the host that is full: a tmpfs of a fixed size, where it may be mounted.
+TEST_CASE("a host without room is the guest's I/O error; what was written stays, and there is more once there is room") {
+    const std::string options = GENERATE(as<std::string>{}, "", ",aio=io_uring");
+    const Place place;
+    struct Mount {
+        explicit Mount(const std::string& path) : at(path), good(mount("tandem", at.c_str(), "tmpfs", 0, "size=24m") == 0) {}
+        ~Mount() {
+            if (good) umount2(at.c_str(), MNT_DETACH);
+        }
+        Mount(const Mount&) = delete;
+        Mount& operator=(const Mount&) = delete;
+        std::string at;
+        bool good;
+    } const small(place.path());
+    if (!small.good) {
+        WARN("skipped: a tmpfs cannot be mounted here (not root)");
+        return;
+    }
+    const std::string disk = place.blank(64 << 20), filler = place.path() + "/filler";
+    {
+        std::ofstream f(filler, std::ios::binary);
+        f << std::string(8 << 20, 'x');
+        REQUIRE(f.flush().good());
+    }
+    Session s(boot("tandem.load=virtio_blk", {"-drive", "file=" + disk + options}));
+    REQUIRE(s.wait_for(kPrompt, 120s));
+    s.type("head -c 12582912 /dev/urandom > /tmp/data; cd /tmp; echo made-$((40 + 2))\n");
+    REQUIRE(s.wait_for("made-42"));
+    s.type("dd if=data of=/dev/vda bs=1M oflag=direct 2>/dev/null; echo first-$?\n");
+    CHECK(s.wait_for("first-0"));
+    s.type("dd if=data of=/dev/vda bs=1M seek=32 oflag=direct; echo second-$?\n");
+    CHECK(s.wait_for("I/O error"));
+    CHECK(s.wait_for("second-1"));
+    CHECK(s.output().find("No space left on device") != std::string::npos);
+    fs::remove(filler);
+    s.type("dd if=data of=/dev/vda bs=1M seek=32 count=8 oflag=direct 2>/dev/null; echo third-$?\n");
+    CHECK(s.wait_for("third-0"));
+    s.type("dd if=/dev/vda bs=1M count=12 iflag=direct 2>/dev/null | cmp - data; echo same-$?\n");
+    CHECK(s.wait_for("same-0"));
+    s.type("dd if=/dev/vda bs=1M skip=32 count=8 iflag=direct 2>/dev/null | cmp -n 8388608 - data; echo same-again-$?\n");
+    CHECK(s.wait_for("same-again-0"));
+    power_off(s);
 }
 
 TEST_CASE("what the guest discards or zeroes goes back to the host") {

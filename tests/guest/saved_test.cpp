@@ -2,6 +2,8 @@
 // clocks.
 #include <catch2/catch.hpp>
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -45,6 +47,7 @@ public:
         words.insert(words.end(), more.begin(), more.end());
         return words;
     }
+    [[nodiscard]] std::string file(const char* name) const { return (directory_ / name).string(); }
     [[nodiscard]] std::string said() const {
         std::ifstream f(directory_ / "said", std::ios::binary);
         return {std::istreambuf_iterator<char>(f), {}};
@@ -64,6 +67,8 @@ public:
 private:
     fs::path directory_;
 };
+
+bool has_kvm() { return access("/dev/kvm", R_OK | W_OK) == 0; }
 
 bool command(Session& s, const std::string& line) {
     s.type(line + "\n");
@@ -110,4 +115,64 @@ TEST_CASE("a saved machine goes on on another tier of the translator") {
         s.type("quit\n");
         CHECK(s.wait_exit() == 0);
     }
+}
+
+TEST_CASE("a machine on KVM is saved and restored, there and on the translator") {
+    const Rig rig;
+    if (!has_kvm()) {
+        WARN("skipped: no /dev/kvm");
+        return;
+    }
+    {
+        Session s(rig.argv({"-accel", "kvm"}));
+        REQUIRE(s.wait_for(kMonitor));
+        if (!rig.goes_on() && rig.said().find("bad TSC") != std::string::npos) {
+            WARN("skipped: on this host KVM's RDTSC goes backwards (no virtualization hardware)");
+            return;
+        }
+        for (int i = 0; i < 10; ++i) {
+            REQUIRE(command(s, "savevm a"));
+            REQUIRE(command(s, "loadvm a"));
+            INFO(i << ": " << rig.said());
+            REQUIRE(rig.goes_on());
+        }
+        CHECK(s.output().find("Error") == std::string::npos);
+        s.type("quit\n");
+        CHECK(s.wait_exit() == 0);
+    }
+    for (const char* engine : {"kvm", "jit"}) {
+        Session s(rig.argv({"-loadvm", "a", "-accel", engine}));
+        REQUIRE(s.wait_for(kMonitor));
+        INFO(engine << ": " << rig.said());
+        CHECK(rig.goes_on());
+        s.type("quit\n");
+        CHECK(s.wait_exit() == 0);
+    }
+}
+
+// The kernel of mini_test.cpp, which waits for a line on its serial port.
+TEST_CASE("what is typed before a machine is restored reaches the restored guest") {
+    const Rig rig;
+    const std::vector<std::string> argv{tandem_program(), "-nographic",           "-m",      "16",
+                                        "-kernel",        TANDEM_KERNELS "/mini", "-append", "e"};
+    {
+        Session s(argv);
+        REQUIRE(s.wait_for("mini: entered"));
+        s.type(".");
+        std::this_thread::sleep_for(100ms);
+        REQUIRE(s.wait_for("\n."));
+        s.type(
+            "\x01"
+            "c");
+        REQUIRE(s.wait_for(kMonitor));
+        REQUIRE(command(s, "migrate file:" + rig.file("moved")));
+        s.type("quit\n");
+        REQUIRE(s.wait_exit() == 0);
+    }
+    auto again = argv;
+    again.insert(again.end(), {"-loadvm", rig.file("moved")});
+    Session s(again);
+    s.type("early bird\r");
+    CHECK(s.wait_for("early bird|", 20s));
+    CHECK(s.wait_exit() == 0);
 }

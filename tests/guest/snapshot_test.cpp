@@ -113,6 +113,41 @@ TEST_CASE("a working Debian moves to another process by way of a file, and its d
     CHECK(again.output.find("has been written") != std::string::npos);
 }
 
+TEST_CASE("four processors at work are saved, go back, and go on in another process") {
+    const Place place;
+    // Writers behind pipes and a process for each processor, which checks what the others made.
+    const std::string work =
+        "one() { n=0; while :; do seq 1 $1 | md5sum > /tmp/sum-$2; "
+        "[ \"$(seq 1 $1 | md5sum)\" = \"$(cat /tmp/sum-$2)\" ] || echo wro\"\"ng-$2; n=$((n+1)); echo $n > /tmp/round-$2; "
+        "done; }\n";
+    const std::string start = "for i in 1 2 3 4 5; do one $((300 * i)) $i & done; usleep 300000; echo all-$((4 + 1))-run\n";
+    // Everyone goes on from where he was.
+    const std::string look =
+        "for i in 1 2 3 4 5; do a=$(cat /tmp/round-$i); while [ \"$(cat /tmp/round-$i)\" = \"$a\" ]; do usleep 50000; done; "
+        "done; echo all-$((4 + 1))-go-on $(grep -c ^processor /proc/cpuinfo)-processors\n";
+    {
+        Session s(place.run(",snapshot=on", {"-smp", "4"}));
+        REQUIRE(s.wait_for(kPrompt, 120s));
+        s.type(work);
+        s.type(start);
+        REQUIRE(s.wait_for("all-5-run"));
+        REQUIRE(command(s, "savevm base"));
+        for (unsigned i = 0; i < rounds(); ++i) {
+            s.type(look);
+            REQUIRE(s.wait_for("all-5-go-on 4-processors", 120s));
+            REQUIRE(command(s, "loadvm base"));
+        }
+        CHECK(s.output().find("Error") == std::string::npos);
+        CHECK(s.output().find("wrong-") == std::string::npos);
+    }
+    Session s(place.run(",snapshot=on", {"-smp", "4", "-loadvm", "base"}));
+    s.type(look);
+    CHECK(s.wait_for("all-5-go-on 4-processors", 120s));
+    CHECK(s.output().find("wrong-") == std::string::npos);
+    s.type("poweroff -f\n");
+    CHECK(s.wait_exit() == 0);
+}
+
 TEST_CASE("a working Debian is saved and goes back, again and again; its snapshot goes on in another process") {
     const Place place;
     {
