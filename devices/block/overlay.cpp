@@ -31,6 +31,25 @@ public:
         return {};
     }
 
+    // Whole requests in one of the two files; others go piece by piece.
+    Result<void> read_parts(u64 offset, std::span<const iovec> parts) override {
+        {
+            std::shared_lock guard(lock_);
+            const Run run = run_at(offset, size_of(parts));
+            if (run.size == size_of(parts)) {
+                return run.in_overlay ? overlay_.read_parts(offset, parts) : base_->read_parts(offset, parts);
+            }
+        }
+        return BlockBackend::read_parts(offset, parts);
+    }
+    // Writers hold the lock across transfers.
+    bool read_at_hand(u64 offset, std::span<const iovec> parts) override {
+        std::shared_lock guard(lock_, std::try_to_lock);
+        if (!guard.owns_lock()) return false;
+        const Run run = run_at(offset, size_of(parts));
+        return run.size == size_of(parts) && !run.in_overlay && base_->read_at_hand(offset, parts);
+    }
+
     Result<void> write(u64 offset, std::span<const u8> in) override {
         TANDEM_TRY(make_present(offset, in.size()));
         std::shared_lock guard(lock_);

@@ -27,6 +27,7 @@ public:
     [[nodiscard]] bool writes_through() const override { return write_through_; }
     Result<void> read(u64 offset, std::span<u8> out) override { return disk_->read(offset, out); }
     Result<void> read_parts(u64 offset, std::span<const iovec> parts) override { return disk_->read_parts(offset, parts); }
+    bool read_at_hand(u64 offset, std::span<const iovec> parts) override { return disk_->read_at_hand(offset, parts); }
     Result<void> write(u64 offset, std::span<const u8> in) override {
         const iovec part{const_cast<u8*>(in.data()), in.size()};
         return write_parts(offset, std::span(&part, 1));

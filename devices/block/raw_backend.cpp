@@ -1,5 +1,6 @@
 #include "devices/block/raw_backend.h"
 
+#include "devices/block/page_cache.h"
 #include "devices/block/raw_file.h"
 #include "devices/block/uring.h"
 
@@ -9,7 +10,7 @@ namespace {
 class RawBackend final : public BlockBackend {
 public:
     RawBackend(RawFile file, bool readonly, std::unique_ptr<Uring> uring)
-        : file_(std::move(file)), readonly_(readonly), uring_(std::move(uring)) {}
+        : file_(std::move(file)), cache_(file_.fd(), file_.size()), readonly_(readonly), uring_(std::move(uring)) {}
 
     [[nodiscard]] u64 size_bytes() const override { return file_.size(); }
     [[nodiscard]] bool readonly() const override { return readonly_; }
@@ -22,6 +23,10 @@ public:
     Result<void> write_parts(u64 offset, std::span<const iovec> parts) override {
         TANDEM_TRY(check_writable());
         return file_.write_parts(offset, parts);
+    }
+
+    bool read_at_hand(u64 offset, std::span<const iovec> parts) override {
+        return file_.cached() && file_.may_transfer(false, offset, parts) && cache_.read(offset, parts);
     }
 
     bool start(BlockTransfer& t) override {
@@ -56,6 +61,7 @@ private:
     }
 
     RawFile file_;
+    PageCache cache_;
     bool readonly_;
     std::unique_ptr<Uring> uring_;  // last: its thread uses the file
 };

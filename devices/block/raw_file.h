@@ -54,6 +54,7 @@ public:
     // For transfers that others make: the descriptor, and whether this one may go to it as it is (in bounds, aligned as
     // direct I/O wants it, the file still as long as it was).
     [[nodiscard]] int fd() const { return fd_; }
+    [[nodiscard]] bool cached() const { return offset_alignment_ == 1; }  // by the host: no direct I/O
     [[nodiscard]] bool may_transfer(bool write, u64 offset, std::span<const iovec> parts) const;
 
 private:

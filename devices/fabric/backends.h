@@ -39,6 +39,9 @@ public:
     // The same over pieces of any size whose sum is a multiple of 512.
     virtual Result<void> read_parts(u64 offset, std::span<const iovec> parts);
     virtual Result<void> write_parts(u64 offset, std::span<const iovec> parts);
+    // read_parts() for a thread that must not wait for the host: false, with the pieces in any state, when that would be
+    // needed or went wrong.
+    virtual bool read_at_hand(u64, std::span<const iovec>) { return false; }
     // Begins a transfer and answers true; `done` is then called once, on a thread of the back end's, maybe before this
     // returns. False: the transfer is for read_parts() or write_parts(). The destructor waits for what has begun.
     virtual bool start(BlockTransfer&) { return false; }

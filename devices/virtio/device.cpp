@@ -86,16 +86,19 @@ void VirtioDevice::enable_queue(u16 index) {
     if (!enabled.ok()) break_device(guard, fmt::format("queue {}: {}", index, enabled.error().message));
 }
 
+bool VirtioDevice::live(u16 index) const {
+    std::lock_guard guard(lock_);
+    return index < queues_.size() && queues_[index].enabled() && (status_ & status::kDriverOk) != 0;
+}
+
 void VirtioDevice::notify(u16 index) {
-    {
-        std::lock_guard guard(lock_);
-        if (index >= queues_.size() || !queues_[index].enabled() || (status_ & status::kDriverOk) == 0) return;
-    }
-    queue_ready(index);
+    if (live(index)) queue_rung(index);
 }
 
 void VirtioDevice::kick() {
-    for (u16 i = 0; i < queue_count(); ++i) notify(i);
+    for (u16 i = 0; i < queue_count(); ++i) {
+        if (live(i)) queue_ready(i);
+    }
 }
 
 Queue::Pop VirtioDevice::take(u16 index, Chain& out) {

@@ -102,6 +102,8 @@ public:
 protected:
     // Queue `index` may have requests. Must not block; called without locks.
     virtual void queue_ready(u16 index) = 0;
+    // The driver says so, on a vCPU's thread.
+    virtual void queue_rung(u16 index) { queue_ready(index); }
     // Back to initial values; the device's lock is held, nothing is in flight.
     virtual void reset_config() {}
     [[nodiscard]] virtual std::vector<u8> capture_config() const { return {}; }
@@ -123,6 +125,8 @@ protected:
     Dma& dma() { return dma_; }
 
 private:
+    // Whether queue `index` is in use.
+    [[nodiscard]] bool live(u16 index) const;
     void break_device(std::unique_lock<std::mutex>& guard, std::string_view why);
     void finish_reset();
     // So many requests left flight; the lock is held.

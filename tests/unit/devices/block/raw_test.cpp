@@ -2,6 +2,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <fstream>
@@ -17,8 +19,8 @@ namespace {
 // A file of its own for each test, removed at the end.
 class TempFile {
 public:
-    explicit TempFile(u64 size) {
-        std::string name = "/tmp/tandem-raw-XXXXXX";
+    explicit TempFile(u64 size, const std::string& directory = "/tmp") {
+        std::string name = directory + "/tandem-raw-XXXXXX";
         fd_ = ::mkstemp(name.data());
         REQUIRE(fd_ >= 0);
         path_ = name;
@@ -72,6 +74,30 @@ TEST_CASE("raw image: what is written is read back and is in the file") {
     REQUIRE(disk->read(512, back).ok());
     CHECK(back == data);
     CHECK(file.byte_at(513) == data[1]);
+}
+
+TEST_CASE("raw image: what the host has in memory is read without waiting, also where its file system has no such call") {
+    const std::string directory = GENERATE("/tmp", "/dev/shm");  // tmpfs knows RWF_NOWAIT from Linux 6.6 on
+    if (::access(directory.c_str(), W_OK) != 0) {
+        WARN("skipped: no " << directory);
+        return;
+    }
+    TempFile file(1 << 20, directory);
+    auto disk = must_open({file.path(), false, false});
+    const auto data = pattern(8192, 3);
+    REQUIRE(disk->write(512, data).ok());
+    std::vector<u8> first(1024), second(7168);
+    const std::array<iovec, 2> parts{{{first.data(), first.size()}, {second.data(), second.size()}}};
+    for (int i = 0; i < 2; ++i) {
+        REQUIRE(disk->read_at_hand(512, parts));
+        CHECK(std::equal(first.begin(), first.end(), data.begin()));
+        CHECK(std::equal(second.begin(), second.end(), data.begin() + 1024));
+        std::ranges::fill(first, u8{0});
+    }
+    CHECK_FALSE(disk->read_at_hand((1 << 20) - 512, parts));
+    CHECK_FALSE(disk->read_at_hand(~u64{511}, parts));
+    file.truncate(4096);
+    CHECK_FALSE(disk->read_at_hand(8192, parts));
 }
 
 TEST_CASE("raw image: bounds, sector multiples and growth are refused") {

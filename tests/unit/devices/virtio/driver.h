@@ -32,6 +32,14 @@ public:
         std::copy(in.begin(), in.end(), bytes.begin() + static_cast<i64>(offset));
         return {};
     }
+    bool read_at_hand(u64 offset, std::span<const iovec> parts) override {
+        for (const iovec& p : parts) {
+            if (!at_hand) return false;
+            std::memcpy(p.iov_base, &bytes[offset], p.iov_len);
+            offset += p.iov_len;
+        }
+        return true;
+    }
     Result<void> flush() override {
         ++flushes;
         return {};
@@ -50,6 +58,7 @@ public:
 
     std::vector<u8> bytes;
     std::atomic<bool> hold{false};  // keeps transfers in flight
+    std::atomic<bool> at_hand{false};
     std::atomic<bool> fail{false};
     std::atomic<unsigned> flushes{0}, discards{0};
 

@@ -87,6 +87,26 @@ TEST_CASE("virtio-blk: read, write, flush, identity, unknown type") {
     CHECK(m.status() == 15);
 }
 
+TEST_CASE("virtio-blk: a read of what is at hand has ended when the bell has been rung; others wait for a thread") {
+    Machine m;
+    m.start(kVersion1 | 1u << 9);
+    m.disk->at_hand = true;
+    m.disk->hold = true;  // a thread would wait for ever
+    CHECK(m.request(In, 3, kData, 1024, true) == kOk);
+    CHECK(m.last_length == 1025);
+    CHECK(m.get<u8>(kData + 1023) == m.disk->bytes[3 * 512 + 1023]);
+    CHECK(m.get<u8>(kData + 600) == m.disk->bytes[3 * 512 + 600]);
+    m.disk->hold = false;
+    CHECK(m.request(In, 2047, kData, 1024, true) == kIoError);
+    CHECK(m.request(In, 0, kData, 100, true) == kIoError);
+    CHECK(m.request(Out, 7, kData, 512, false) == kOk);
+    CHECK(m.request(Flush, 0, 0, 0, true) == kOk);
+    m.disk->at_hand = false;
+    m.put<u8>(kData + 5, 0);
+    CHECK(m.request(In, 9, kData, 512, true) == kOk);
+    CHECK(m.get<u8>(kData + 5) == m.disk->bytes[9 * 512 + 5]);
+}
+
 TEST_CASE("virtio-blk: without the flush feature, or in write-through mode, a completed write is stable") {
     Machine m;
     m.start(kVersion1);
