@@ -26,6 +26,32 @@ using Clock = std::chrono::steady_clock;
 
 int decode_status(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
 
+// Output without the control sequences of terminals (ECMA-48, 5.4: ESC [, parameters, a final byte; or ESC and one more),
+// which SeaBIOS's serial console puts into the middle of words when it finds time to. `end` has, for each character of
+// `text`, where the output goes on behind it.
+struct Visible {
+    std::string text;
+    std::vector<std::size_t> end;
+};
+Visible visible(const std::string& output, std::size_t from) {
+    Visible v;
+    enum class In { Text, Escape, Parameters } in = In::Text;
+    for (std::size_t i = from; i < output.size(); ++i) {
+        const char c = output[i];
+        if (in == In::Text && c != '\x1b') {
+            v.text += c;
+            v.end.push_back(i + 1);
+        } else if (in == In::Text) {
+            in = In::Escape;
+        } else if (in == In::Escape && c == '[') {
+            in = In::Parameters;
+        } else if (in == In::Escape || (c >= '@' && c <= '~')) {
+            in = In::Text;
+        }
+    }
+    return v;
+}
+
 std::string environment(const char* name) {
     const char* value = std::getenv(name);
     if (value == nullptr) throw std::runtime_error(std::string(name) + " is not set: run these tests through ctest");
@@ -64,13 +90,14 @@ bool Session::read_some(std::chrono::milliseconds limit) {
 bool Session::wait_for(const std::string& text, std::chrono::seconds limit) {
     const auto end = Clock::now() + limit;
     for (;;) {
-        const auto at = output_.find(text, consumed_);
+        const Visible seen = visible(output_, consumed_);
+        const auto at = seen.text.find(text);
         if (at != std::string::npos) {
-            consumed_ = at + text.size();
+            consumed_ = seen.end[at + text.size() - 1];
             return true;
         }
         const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
-        if (left.count() <= 0 || !read_some(left)) return output_.find(text, consumed_) != std::string::npos;
+        if (left.count() <= 0 || !read_some(left)) return false;
     }
 }
 
