@@ -187,6 +187,7 @@ Result<cpu::ArchModel> create_model(const Options& options) {
     if (architecture == machines::Architecture::X86_64) {
         auto model = cpu::x86::CpuModel::create(options.cpu);
         if (!model) return std::move(model).error().context("-cpu");
+        model->set_topology(options.topology);
         return cpu::ArchModel(std::move(model).value());
     }
     TANDEM_TRY_ASSIGN(const auto machine, machines::virt::parse_options(options.machine_properties, options.cpus));

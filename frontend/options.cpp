@@ -59,21 +59,41 @@ Result<void> set_cpu(Options& o, std::string_view value) {
 Result<void> set_smp(Options& o, std::string_view value) {
     PropertyList p = parse_properties(value, true);
     const std::string count = p.take("cpus", p.head);
-    TANDEM_TRY_ASSIGN(const u64 cores, p.take_number("cores", 0));
-    TANDEM_TRY_ASSIGN(const u64 sockets, p.take_number("sockets", 1));
-    TANDEM_TRY_ASSIGN(const u64 threads, p.take_number("threads", 1));
-    u64 n = cores != 0 ? cores : 1;
+    constexpr u64 kMost = 1024;
+    std::array<u64, 3> level{};  // 0: to be derived
+    static constexpr std::array kLevels{"sockets", "cores", "threads"};
+    for (std::size_t i = 0; i < kLevels.size(); ++i) {
+        TANDEM_TRY_ASSIGN(level[i], p.take_number(kLevels[i], 0));
+        if (level[i] > kMost) return invalid(fmt::format("{}={}: must be 1 to {}", kLevels[i], level[i], kMost));
+    }
+    auto& [sockets, cores, threads] = level;
+    u64 n = 0;
     if (!count.empty()) {
         TANDEM_TRY_ASSIGN(n, parse_size(count));
+        if (n < 1 || n > kMost) return invalid(fmt::format("'{}': must be 1 to {} processors", value, kMost));
     }
     TANDEM_TRY_ASSIGN(const u64 most, p.take_number("maxcpus", n));
-    TANDEM_TRY(p.finish("-smp", "cpus, maxcpus, cores, sockets, threads"));
-    if (n < 1 || n > 255) return invalid(fmt::format("'{}': must be 1 to 255 processors", value));
-    if (sockets != 1 || threads != 1 || (cores != 0 && cores != n)) {
-        return invalid(fmt::format("'{}': the processors are the cores of one socket, with one thread each", value));
+    TANDEM_TRY(p.finish("-smp", "cpus, maxcpus, sockets, cores, threads"));
+    const auto or_one = [](u64 x) { return std::max(x, u64{1}); };
+    if (n == 0) n = or_one(sockets) * or_one(cores) * or_one(threads);
+    // What is left open: cores first, then sockets, then threads.
+    if (cores == 0) {
+        cores = or_one(n / (or_one(sockets) * or_one(threads)));
+    } else if (sockets == 0) {
+        sockets = or_one(n / (cores * or_one(threads)));
+    } else if (threads == 0) {
+        threads = or_one(n / (cores * sockets));
     }
-    if (most != n) return invalid(fmt::format("maxcpus={}: processors cannot be added later, so it must be {}", most, n));
+    sockets = or_one(sockets), threads = or_one(threads);
+    if (sockets * cores * threads != n) {
+        return invalid(fmt::format("'{}': {} sockets of {} cores of {} threads are not {} processors", value, sockets, cores,
+                                   threads, n));
+    }
+    if (most != 0 && most != n) {
+        return invalid(fmt::format("maxcpus={}: processors cannot be added later, so it must be {}", most, n));
+    }
     o.cpus = static_cast<unsigned>(n);
+    o.topology = {static_cast<u32>(sockets), static_cast<u32>(cores), static_cast<u32>(threads)};
     return {};
 }
 
@@ -251,7 +271,8 @@ constexpr std::array kRows{
               "where the host lacks the first.",
               set_accel},
     OptionRow{"cpu", "MODEL[,+FEATURE][,-FEATURE]", "CPU model and single features; 'help' lists them.", set_cpu},
-    OptionRow{"smp", "N", "Number of processors.", set_smp},
+    OptionRow{"smp", "[cpus=]N[,sockets=S][,cores=C][,threads=T]",
+              "Number of processors, and how they are arranged (default: the cores of one socket).", set_smp},
     OptionRow{"m", "SIZE", "Guest memory, in MiB unless suffixed with K, M, G or T (default 128M).", set_memory},
     OptionRow{"kernel", "FILE", "Kernel to boot: bzImage, multiboot, or ELF with a PVH entry.", set_text<&Options::kernel>},
     OptionRow{"initrd", "FILE", "Initial RAM disk for the kernel; for multiboot and PVH modules: 'FILE ARGS,FILE ARGS...'.",

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "base/types.h"
+#include "cpu/x86/topology.h"
 #include "devices/fabric/backends.h"
 #include "machines/machine.h"
 
@@ -48,6 +49,7 @@ struct Options {
     std::vector<PropertyList> accel;                                      // in order of preference; empty: jit
     std::string cpu = "max";
     unsigned cpus = 1;
+    cpu::x86::Topology topology;  // of so many processors
     u64 ram_bytes = 128ull << 20;
     std::string kernel, initrd, append;
     std::string firmware;

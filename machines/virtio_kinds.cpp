@@ -11,6 +11,7 @@
 #include "devices/virtio/console.h"
 #include "devices/virtio/net.h"
 #include "devices/virtio/rng.h"
+#include "devices/virtio/vsock.h"
 
 namespace tandem::machines {
 
@@ -117,12 +118,29 @@ Created create_balloon(const VirtioRequest& r) {
     return Created(virtio::create_balloon(r.memory, options));
 }
 
-constexpr std::array<VirtioKind, 5> kKinds{{
+constexpr std::array<PropertyRow, 2> kVsockProperties{{
+    {"guest-cid", "the guest's address, 3 to 4294967294 (required)"},
+    {"path",
+     "Unix socket for the host's programs: \"CONNECT PORT\" there; the guest's to the host's port P go to PATH_P "
+     "(required)"},
+}};
+
+Created create_vsock(const VirtioRequest& r) {
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const std::string cid, back_end(r, "guest-cid"));
+    TANDEM_TRY_ASSIGN(const std::string path, back_end(r, "path"));
+    virtio::VsockOptions options{label(r)};
+    TANDEM_TRY_ASSIGN(options.guest_cid, r.properties.number("guest-cid", 0, virtio::kMinGuestCid, virtio::kMaxGuestCid));
+    TANDEM_TRY_ASSIGN(auto host, in_device(virtio::listen_for_vsock(path), r));
+    return virtio::create_vsock(r.memory, std::move(host), options);
+}
+
+constexpr std::array<VirtioKind, 6> kKinds{{
     {"virtio-blk", "virtio disk", virtio::kBlockClass, kBlockProperties, create_block, "scsi@{}/disk@0,0"},
     {"virtio-net", "virtio network card", virtio::kNetClass, kNetProperties, create_net, "ethernet@{}/ethernet-phy@0"},
     {"virtio-rng", "virtio source of random numbers", virtio::kRngClass, {}, create_rng},
     {"virtio-serial", "virtio console and serial ports", virtio::kConsoleClass, kSerialProperties, create_serial},
     {"virtio-balloon", "virtio memory balloon", virtio::kBalloonClass, kBalloonProperties, create_balloon},
+    {"virtio-vsock", "virtio sockets between guest and host", virtio::kVsockClass, kVsockProperties, create_vsock},
 }};
 
 }  // namespace

@@ -38,7 +38,7 @@ public:
     u64 tsc() override;
     void tsc_offset_changed(u64 offset) override;
     void fpu_error() override;
-    u32 apic_id() override { return index_; }
+    u32 apic_id() override { return model_.topology(cpu_count()).apic_id(index_); }
     u32 cpu_count() override { return handler_.cpu_count(); }
     u32 tsc_khz() override { return static_cast<u32>(handler_.tsc_hz() / 1000); }
     void cpuid_answered(u32 leaf, u32 subleaf, const cpu::x86::CpuidResult& result) override;

@@ -72,8 +72,8 @@ public:
             return Error{Errc::Busy, fmt::format("vCPU {} exists already", index)};
         }
         cpu::x86::CpuModel::Dynamic dynamic;
-        dynamic.apic_id = index;
         dynamic.cpu_count = handler.cpu_count();
+        dynamic.apic_id = model_.topology(dynamic.cpu_count).apic_id(index);
         dynamic.tsc_khz = static_cast<u32>(handler.tsc_hz() / 1000);
         const GuestCpuid cpuid = guest_cpuid(model_, shared_.system.cpuid, dynamic);
         if (!cpuid.left_out.empty()) {

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "base/types.h"
+#include "cpu/x86/topology.h"
 
 namespace tandem::cpu::x86 {
 
@@ -50,6 +51,13 @@ public:
     // Family, model and stepping (CPUID leaf 1 EAX).
     [[nodiscard]] u32 signature() const { return signature_; }
 
+    // How the processors are arranged; set before vCPUs are made. For a machine with another number of processors it does not
+    // count: they are then the cores of one socket.
+    void set_topology(const Topology& topology) { topology_ = topology; }
+    [[nodiscard]] Topology topology(u32 cpu_count) const {
+        return topology_.count() == cpu_count ? topology_ : Topology{1, cpu_count, 1};
+    }
+
     // CPUID as seen by a vCPU: static leaves from the model; dynamic bits (OSXSAVE, APIC enable, XSAVE size) from the
     // arguments.
     struct Dynamic {
@@ -71,6 +79,7 @@ private:
     std::string brand_;
     u32 signature_ = 0;  // leaf 1 EAX
     unsigned phys_bits_ = 40;
+    Topology topology_;
     u64 bits_[8] = {};
 };
 

@@ -24,8 +24,21 @@ bool addressed(const Lapic& lapic, const ApicMessage& message, Shorthand shortha
 
 }  // namespace
 
+void ApicBus::attach(Lapic& lapic) {
+    lapics_.push_back(&lapic);
+    if (by_id_.size() <= lapic.id()) by_id_.resize(lapic.id() + std::size_t{1});
+    by_id_[lapic.id()] = &lapic;
+}
+
+Lapic* ApicBus::find(u32 id) const { return id < by_id_.size() ? by_id_[id] : nullptr; }
+
 Delivery ApicBus::send(const ApicMessage& message, Shorthand shorthand, const Lapic* sender) {
     if (message.mode == DeliveryMode::LowestPriority && shorthand == Shorthand::None) return send_to_lowest(message);
+    if (shorthand == Shorthand::None && !message.logical && message.destination != ApicMessage::kBroadcast) {
+        Lapic* lapic = find(message.destination);
+        if (lapic == nullptr || !lapic->matches(message.destination, false)) return Delivery::Ignored;
+        return lapic->accept(message.mode, message.vector, message.level);
+    }
     Delivery result = Delivery::Ignored;
     for (Lapic* lapic : lapics_) {
         if (addressed(*lapic, message, shorthand, sender)) {

@@ -45,7 +45,7 @@ public:
 // from any thread; there is no lock (contract I8).
 class ApicBus final : public MsiSink {
 public:
-    void attach(Lapic& lapic) { lapics_.push_back(&lapic); }
+    void attach(Lapic& lapic);
     void attach(EoiListener& listener) { listeners_.push_back(&listener); }
 
     // Sends to every addressee, or to one of them for LowestPriority. Delivered when any took it, else Coalesced when any
@@ -59,8 +59,11 @@ public:
 
 private:
     Delivery send_to_lowest(const ApicMessage& message);
+    // The only one that a physical destination can address.
+    [[nodiscard]] Lapic* find(u32 id) const;
 
     std::vector<Lapic*> lapics_;
+    std::vector<Lapic*> by_id_;  // null where no APIC has the id
     std::vector<EoiListener*> listeners_;
 };
 

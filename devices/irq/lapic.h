@@ -5,6 +5,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -60,6 +61,7 @@ struct LapicState {
 
 struct LapicConfig {
     u32 id = 0;
+    std::optional<u32> number;  // of the processor, in its name; default: the id
     bool bsp = false;
     u64 base = 0;                  // address of the register page, from the machine's memory map
     u64 timer_hz = 1'000'000'000;  // APIC timer input before the divider; CPUID 15H's crystal where that is shown
@@ -203,7 +205,7 @@ private:
     void change_timer_mode(u32 old_lvt, u32 new_lvt);
 
     const LapicConfig config_;
-    const std::string name_ = fmt::format("lapic{}", config_.id);
+    const std::string name_ = fmt::format("lapic{}", config_.number.value_or(config_.id));
     ApicBus& bus_;
     Clock& clock_;
     CpuSignals* signals_ = nullptr;

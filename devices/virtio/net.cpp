@@ -1,24 +1,17 @@
 #include "devices/virtio/net.h"
 
 #include <fmt/format.h>
-#include <pthread.h>
-#include <signal.h>
-#include <sys/eventfd.h>
-#include <sys/prctl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <bit>
 #include <charconv>
-#include <condition_variable>
 #include <cstring>
 #include <deque>
 #include <mutex>
-#include <thread>
 
-#include "devices/char/stream_backend.h"
 #include "devices/virtio/cursor.h"
+#include "devices/virtio/device_loop.h"
 #include "devices/virtio/net_filter.h"
 
 namespace tandem::devices::virtio {
@@ -80,24 +73,15 @@ public:
         : VirtioDevice(memory, {options.name, kDeviceId, features_of(*network, options), queues_of(options)}),
           mtu_(options.mtu),
           network_(std::move(network)),
-          wake_(std::move(wake)),
           filter_(options.mac),
-          thread_([this] { loop(); }) {}
+          loop_(std::move(wake), "tandem-net",
+                {[this](std::vector<pollfd>& fds, int& timeout_ms) {
+                     if (busy_) timeout_ms = 0;
+                     network_->watch(fds, timeout_ms, backlog_.size() < kBacklogFrames);
+                 },
+                 [this](std::span<const pollfd> fds) { round(fds); }}) {}
 
-    ~Net() override {
-        quit_ = true;
-        wake();
-        thread_.join();
-    }
-
-    // One whole round of the loop has begun and ended.
-    void drain() const override {
-        std::unique_lock guard(rounds_lock_);
-        const u64 wanted = rounds_begun_ + 1;
-        rounds_wanted_ = wanted;
-        wake();
-        rounds_changed_.wait(guard, [&] { return rounds_ended_ >= wanted; });
-    }
+    void drain() const override { loop_.drain(); }
 
     u32 config_read(u32 offset, unsigned size) override {
         Config config{{}, kLinkUp, 1, mtu_};
@@ -116,7 +100,7 @@ public:
 protected:
     void queue_ready(u16 index) override {
         rung_.fetch_or(1u << index);
-        wake();
+        loop_.wake();
     }
     void reset_config() override {
         std::lock_guard guard(filter_lock_);
@@ -154,54 +138,12 @@ private:
         return sizes;
     }
 
-    void wake() const {
-        const u64 one = 1;
-        (void)!::write(wake_.get(), &one, sizeof one);
-    }
-
-    void loop() {
-        // Signals are for the program's own threads.
-        sigset_t all;
-        sigfillset(&all);
-        pthread_sigmask(SIG_BLOCK, &all, nullptr);
-        prctl(PR_SET_NAME, "tandem-net", 0UL, 0UL, 0UL);
-        std::vector<pollfd> fds;
-        while (!quit_) {
-            int timeout_ms = busy_ || round_is_owed() ? 0 : -1;
-            fds.assign(1, {wake_.get(), POLLIN, 0});
-            network_->watch(fds, timeout_ms, backlog_.size() < kBacklogFrames);
-            if (poll(fds.data(), fds.size(), timeout_ms) < 0) {
-                for (auto& fd : fds) fd.revents = 0;
-            }
-            {
-                std::lock_guard guard(rounds_lock_);
-                ++rounds_begun_;
-            }
-            round(fds);
-            {
-                std::lock_guard guard(rounds_lock_);
-                ++rounds_ended_;
-            }
-            rounds_changed_.notify_all();
-        }
-    }
-
-    // Someone waits for another round: the one that was under way may have taken its wake-up for its own.
-    [[nodiscard]] bool round_is_owed() const {
-        std::lock_guard guard(rounds_lock_);
-        return rounds_begun_ < rounds_wanted_;
-    }
-
     void round(std::span<const pollfd> fds) {
-        if (fds[0].revents != 0) {
-            u64 count = 0;
-            (void)!::read(wake_.get(), &count, sizeof count);
-        }
         adopt_features();
         const u32 rung = rung_.exchange(0);
         if ((rung & 1u << kControlQueue) != 0) control();
         if ((rung & 1u << kTransmitQueue) != 0 || busy_) transmit();
-        network_->serve(fds.subspan(1), [this](const FrameHeader& header, std::span<const u8> frame) {
+        network_->serve(fds, [this](const FrameHeader& header, std::span<const u8> frame) {
             if (backlog_.size() < kBacklogFrames) backlog_.push_back({header, {frame.begin(), frame.end()}});
         });
         deliver();
@@ -345,9 +287,7 @@ private:
 
     const u16 mtu_;
     std::unique_ptr<NetBackend> network_;
-    Fd wake_;
     std::atomic<u32> rung_{0};  // by queue
-    std::atomic<bool> quit_{false};
 
     // The loop's own.
     std::deque<Frame> backlog_;
@@ -357,11 +297,7 @@ private:
 
     mutable std::mutex filter_lock_;  // guards filter_; a leaf, taken under the device's lock or without
     NetFilter filter_;
-    mutable std::mutex rounds_lock_;  // guards the counts; a leaf
-    mutable std::condition_variable rounds_changed_;
-    u64 rounds_begun_ = 0, rounds_ended_ = 0;
-    mutable u64 rounds_wanted_ = 0;  // somebody waits for this one
-    std::thread thread_;             // last: it uses everything above
+    DeviceLoop loop_;  // last: its thread uses everything above
 };
 
 }  // namespace
@@ -378,8 +314,7 @@ Result<std::unique_ptr<VirtioDevice>> create_net(GuestMemory& memory, std::uniqu
                 fmt::format("{}: {} {} is not a power of two in 16..{}", options.name, property, size, kMaxQueueSize));
         }
     }
-    Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!wake.valid()) return io_error("cannot create an event descriptor");
+    TANDEM_TRY_ASSIGN(Fd wake, create_wake_descriptor());
     return std::unique_ptr<VirtioDevice>(std::make_unique<Net>(memory, std::move(network), options, std::move(wake)));
 }
 

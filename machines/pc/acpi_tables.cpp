@@ -125,8 +125,8 @@ std::vector<u8> build_madt(const AcpiConfig& config) {
     TableBytes t = start_table("APIC", 5);
     t.append(layout::kLapic.base, 4);
     t.append(1, 4);  // PCAT_COMPAT: there are 8259s too
-    for (unsigned cpu = 0; cpu < config.cpus; ++cpu) {
-        for (const u64 byte : {u64{0}, u64{8}, u64{cpu}, u64{cpu}}) t.append(byte, 1);
+    for (u32 cpu = 0; cpu < config.topology.count(); ++cpu) {
+        for (const u64 byte : {u64{0}, u64{8}, u64{cpu}, u64{config.topology.apic_id(cpu)}}) t.append(byte, 1);
         t.append(1, 4);  // enabled
     }
     for (const u64 byte : {u64{1}, u64{12}, u64{layout::kIoapicId}, u64{0}}) t.append(byte, 1);
@@ -269,7 +269,7 @@ aml::Term virtio_mmio(unsigned number) {
 
 std::vector<u8> build_dsdt(const AcpiConfig& config) {
     aml::List system{host_bridge(config), motherboard()};
-    for (unsigned cpu = 0; cpu < config.cpus; ++cpu) {
+    for (unsigned cpu = 0; cpu < config.topology.count(); ++cpu) {
         system.push_back(aml::device(fmt::format("CP{:02X}", cpu), aml::List{aml::name("_HID", aml::string("ACPI0007")),
                                                                              aml::name("_UID", aml::integer(cpu))}));
     }

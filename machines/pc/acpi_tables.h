@@ -6,11 +6,12 @@
 
 #include "base/result.h"
 #include "base/types.h"
+#include "cpu/x86/topology.h"
 
 namespace tandem::machines::pc {
 
 struct AcpiConfig {
-    unsigned cpus = 1;
+    cpu::x86::Topology topology;
     unsigned serial_ports = 1;  // 0..4
     unsigned virtio_mmio = 0;   // devices, at layout::kVirtioMmio and following
     bool hpet = false;

@@ -12,12 +12,17 @@ namespace tandem::machines::pc {
 
 using namespace devices;
 
+cpu::x86::Topology processor_topology(const MachineConfig& config) {
+    const auto* model = config.cpu ? std::get_if<cpu::x86::CpuModel>(&*config.cpu) : nullptr;
+    return model != nullptr ? model->topology(config.cpus) : cpu::x86::Topology{1, config.cpus, 1};
+}
+
 Result<std::unique_ptr<Board>> Board::create(MachineConfig& config, GuestMemory& memory, const SystemRequests& requests) {
     std::unique_ptr<Board> board(new Board(memory, requests));
     board->clock = create_real_clock();
     board->clock->stop();
     TANDEM_TRY(board->attach_memory(config.ram_bytes));
-    TANDEM_TRY(board->attach_interrupt_controllers(config.cpus));
+    TANDEM_TRY(board->attach_interrupt_controllers(processor_topology(config)));
     TANDEM_TRY(board->attach_clocks(config));
     board->fill_cmos(config);
     TANDEM_TRY(board->attach_serial(config.serial));
@@ -35,10 +40,11 @@ Result<void> Board::attach_memory(u64 ram_bytes) {
     return {};
 }
 
-Result<void> Board::attach_interrupt_controllers(unsigned cpus) {
-    for (unsigned i = 0; i < cpus; ++i) {
-        lapics.push_back(
-            std::make_unique<Lapic>(LapicConfig{.id = i, .bsp = i == 0, .base = layout::kLapic.base}, apic_bus, *clock));
+Result<void> Board::attach_interrupt_controllers(const cpu::x86::Topology& topology) {
+    for (u32 i = 0; i < topology.count(); ++i) {
+        lapics.push_back(std::make_unique<Lapic>(
+            LapicConfig{.id = topology.apic_id(i), .number = i, .bsp = i == 0, .base = layout::kLapic.base}, apic_bus,
+            *clock));
         all_.push_back(lapics.back().get());
     }
     ioapic = std::make_unique<Ioapic>(apic_bus);

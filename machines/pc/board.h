@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cpu/x86/topology.h"
 #include "devices/char/uart16550.h"
 #include "devices/fabric/address_space.h"
 #include "devices/fabric/clock.h"
@@ -42,6 +43,9 @@ struct SystemRequests {
     std::function<void(u32 status)> exit;  // end the program
     std::function<void()> panicked;        // the guest's kernel says so
 };
+
+// As the processors' model says, or all of them in one socket.
+cpu::x86::Topology processor_topology(const MachineConfig& config);
 
 class Board {
 public:
@@ -91,7 +95,7 @@ private:
     Board(devices::GuestMemory& guest_memory, SystemRequests requests)
         : memory(guest_memory), requests_(std::move(requests)) {}
     Result<void> attach_memory(u64 ram_bytes);
-    Result<void> attach_interrupt_controllers(unsigned cpus);
+    Result<void> attach_interrupt_controllers(const cpu::x86::Topology& topology);
     Result<void> attach_clocks(const MachineConfig& config);
     // Before the clocks whose interrupts it may replace; returns the lines that these are to drive.
     struct ClockLines {

@@ -39,7 +39,7 @@ public:
         } else {
             TANDEM_TRY_ASSIGN(image_, load_boot_image({config.kernel, config.initrd, config.append}, config.ram_bytes));
         }
-        acpi_ = {config.cpus, static_cast<unsigned>(config.serial.size())};
+        acpi_ = {processor_topology(config), static_cast<unsigned>(config.serial.size())};
         const SystemRequests requests{
             [this] { control_.post(RunControl::Event::PowerOff); }, [this] { control_.post(RunControl::Event::Reset); },
             [this](u32 status) { control_.post_exit(status); }, [this] { control_.post(RunControl::Event::Panic); }};
@@ -100,6 +100,10 @@ private:
         if (config.cpus < 1 || config.cpus > layout::kMaxCpus) {
             return invalid(fmt::format("-smp {}: machine 'pc' takes 1 to {} processors", config.cpus, layout::kMaxCpus));
         }
+        if (const u32 last = processor_topology(config).apic_id(config.cpus - 1); last > layout::kMaxApicId) {
+            return invalid(fmt::format("-smp: with these cores and threads APIC ids go up to {}, machine 'pc' has {}", last,
+                                       layout::kMaxApicId));
+        }
         if (config.ram_bytes < layout::kMinRam || config.ram_bytes > layout::kMaxRam ||
             config.ram_bytes % layout::kMiB != 0) {
             return invalid(fmt::format("-m {}: machine 'pc' takes whole MiB from {} to {}", config.ram_bytes >> 20,
@@ -123,7 +127,8 @@ private:
         FwCfg& fw = *board_->fw_cfg;
         fw.set_number(FwCfg::kRamSize, config.ram_bytes, 8);
         fw.set_number(FwCfg::kCpus, config.cpus, 2);
-        fw.set_number(FwCfg::kMaxCpus, config.cpus, 2);
+        // Firmware sizes its tables by this: one more than the largest APIC id.
+        fw.set_number(FwCfg::kMaxCpus, acpi_.topology.apic_id(config.cpus - 1) + 1, 2);
         fw.set_number(FwCfg::kIrq0Override, 1, 1);
         std::vector<u8> map;
         for (const auto& e : memory_map(config.ram_bytes)) {

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <string>
 
+#include "machines/pc/board.h"
 #include "machines/pc/layout.h"
 
 namespace tandem::machines::pc {
@@ -176,10 +177,10 @@ void add_identity(SmbiosTables& out, const Fields& f, const std::string& uuid) {
         .finish(out);
 }
 
-void add_processor(SmbiosTables& out, unsigned cpus) {
+void add_processor(SmbiosTables& out, u32 number, const cpu::x86::Topology& topology) {
     constexpr u64 kCentral = 3, kOther = 1, kPopulatedEnabled = 0x41, kNoCache = 0xffff, k64Bit = 4;
-    Structure(4, kProcessor)
-        .text("CPU 0")
+    Structure(4, static_cast<u16>(kProcessor + number))
+        .text(fmt::format("CPU {}", number))
         .put(kCentral, 1)
         .put(kOther, 1)
         .text("Tandem")
@@ -196,9 +197,9 @@ void add_processor(SmbiosTables& out, unsigned cpus) {
         .text("")
         .text("")
         .text("")
-        .put(cpus, 1)
-        .put(cpus, 1)
-        .put(cpus, 1)
+        .put(topology.cores, 1)
+        .put(topology.cores, 1)
+        .put(topology.package_count(), 1)
         .put(k64Bit, 2)
         .put(kOther, 2)
         .finish(out);
@@ -311,7 +312,8 @@ Result<SmbiosTables> build_smbios(const MachineConfig& config) {
     const Fields fields(config.smbios);
     SmbiosTables out;
     add_identity(out, fields, config.uuid);
-    add_processor(out, config.cpus);
+    const cpu::x86::Topology topology = processor_topology(config);
+    for (u32 i = 0; i < topology.sockets; ++i) add_processor(out, i, topology);
     if (fields.any(11)) {
         Structure strings(11, kStrings);
         u64 count = 0;

@@ -1,5 +1,9 @@
 // Guest bytes as rings, descriptors and bells of every kind of device over both transports: whatever a driver does, the host
 // goes on.
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
 #include <cstring>
 #include <deque>
 #include <memory>
@@ -14,6 +18,7 @@
 #include "devices/virtio/net.h"
 #include "devices/virtio/pci_transport.h"
 #include "devices/virtio/rng.h"
+#include "devices/virtio/vsock.h"
 #include "tests/fuzz/input.h"
 
 using namespace tandem;
@@ -65,8 +70,27 @@ private:
     std::deque<std::pair<FrameHeader, std::vector<u8>>> frames_;
 };
 
+// Every port is served; what is sent comes to nobody.
+class Nobody final : public VsockHost {
+public:
+    [[nodiscard]] int listener() const override { return -1; }
+    Fd accept() override { return {}; }
+    Fd dial(u32 port) override {
+        std::array<int, 2> ends{};
+        if (port % 2 != 0 || ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) != 0)
+            return {};
+        other_ends_.emplace_back(ends[1]);
+        if (other_ends_.size() > 8) other_ends_.pop_front();
+        (void)!::write(ends[1], "greetings", 9);
+        return Fd(ends[0]);
+    }
+
+private:
+    std::deque<Fd> other_ends_;
+};
+
 std::unique_ptr<VirtioDevice> make(u8 kind, GuestMemory& memory) {
-    switch (kind % 5) {
+    switch (kind % 6) {
         case 0: {
             auto made = create_block(memory, std::make_unique<Disk>(), {.name = "blk", .serial = {}});
             return std::move(made).value();
@@ -79,6 +103,10 @@ std::unique_ptr<VirtioDevice> make(u8 kind, GuestMemory& memory) {
         }
         case 2: return create_serial_bus(memory, "serial", 2);
         case 3: return create_rng(memory, "rng");
+        case 5: {
+            auto made = create_vsock(memory, std::make_unique<Nobody>(), {.name = "vsock"});
+            return std::move(made).value();
+        }
         default: return create_balloon(memory, {"balloon", true, true});
     }
 }

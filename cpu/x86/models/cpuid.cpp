@@ -21,30 +21,29 @@ u32 word_of(std::string_view text, std::size_t offset) {
 }
 
 // Deterministic cache parameters (leaf 4).
+enum class Sharing : u8 { Core, Package };
 struct CacheRow {
     u8 type;  // 1 data, 2 instruction, 3 unified
     u8 level;
     u16 ways;
     u32 sets;
-    bool shared;  // by all processors
+    Sharing shared;
 };
 constexpr u32 kLineBytes = 64;
 constexpr CacheRow kCaches[] = {
-    {1, 1, 8, 64, false},     // 32 KiB
-    {2, 1, 8, 64, false},     // 32 KiB
-    {3, 2, 16, 2048, false},  // 2 MiB
-    {3, 3, 16, 16384, true},  // 16 MiB
+    {1, 1, 8, 64, Sharing::Core},         // 32 KiB
+    {2, 1, 8, 64, Sharing::Core},         // 32 KiB
+    {3, 2, 16, 2048, Sharing::Core},      // 2 MiB
+    {3, 3, 16, 16384, Sharing::Package},  // 16 MiB
 };
-
-// Bits of an APIC id below the package.
-unsigned package_shift(u32 cpus) { return static_cast<unsigned>(std::bit_width(std::max(cpus, 1u) - 1)); }
 
 }  // namespace
 
 // One function per leaf, or group of leaves, that is more than feature bits.
 class CpuidLeaves {
 public:
-    CpuidLeaves(const CpuModel& model, const CpuModel::Dynamic& dynamic) : m_(model), d_(dynamic) {}
+    CpuidLeaves(const CpuModel& model, const CpuModel::Dynamic& dynamic)
+        : m_(model), d_(dynamic), topology_(model.topology(std::max(dynamic.cpu_count, 1u))) {}
 
     CpuidResult answer(u32 leaf, u32 subleaf) const {
         CpuidResult r = features(leaf, takes_subleaf(leaf) ? subleaf : 0);
@@ -102,32 +101,35 @@ private:
         constexpr u32 kApic = 1u << 9, kHtt = 1u << 28, kOsxsave = 1u << 27;
         constexpr u64 kCr4Osxsave = 1u << 18;
         r.eax = m_.signature_;
-        r.ebx = (d_.apic_id & 0xff) << 24 | (u32{1} << package_shift(d_.cpu_count) & 0xff) << 16 | (kLineBytes / 8) << 8;
+        const u32 ids = std::min(u32{1} << topology_.package_shift(), 0xffu);
+        r.ebx = (d_.apic_id & 0xff) << 24 | ids << 16 | (kLineBytes / 8) << 8;
         if ((d_.cr4 & kCr4Osxsave) != 0) r.ecx |= kOsxsave;
         if (!d_.apic_enabled) r.edx &= ~kApic;
-        if (d_.cpu_count < 2) r.edx &= ~kHtt;
+        if (topology_.package_count() < 2) r.edx &= ~kHtt;
     }
 
     [[nodiscard]] CpuidResult cache(u32 subleaf) const {
         if (m_.amd() || subleaf >= std::size(kCaches)) return {};
         const CacheRow& c = kCaches[subleaf];
-        const u32 package = (u32{1} << package_shift(d_.cpu_count)) - 1;
-        const u32 sharing = c.shared ? package : 0;
+        const unsigned shift = c.shared == Sharing::Package ? topology_.package_shift() : topology_.core_shift();
+        const u32 sharing = (u32{1} << shift) - 1;
+        const u32 cores = std::min((u32{1} << (topology_.package_shift() - topology_.core_shift())) - 1, 0x3fu);
         constexpr u32 kSelfInitializing = 1u << 8;
-        return {c.type | u32{c.level} << 5 | kSelfInitializing | (sharing & 0xfff) << 14 | (package & 0x3f) << 26,
+        return {c.type | u32{c.level} << 5 | kSelfInitializing | (sharing & 0xfff) << 14 | cores << 26,
                 (c.ways - 1u) << 22 | (kLineBytes - 1), c.sets - 1, 0};
     }
 
-    // Extended topology: one thread per core, one package.
+    // Extended topology.
     [[nodiscard]] CpuidResult topology(u32 subleaf) const {
         constexpr u32 kSmt = 1, kCore = 2;
         CpuidResult r{0, 0, subleaf & 0xff, d_.apic_id};
         if (subleaf == 0) {
-            r.ebx = 1;
+            r.eax = topology_.core_shift();
+            r.ebx = topology_.threads & 0xffff;
             r.ecx |= kSmt << 8;
         } else if (subleaf == 1) {
-            r.eax = package_shift(d_.cpu_count);
-            r.ebx = d_.cpu_count & 0xffff;
+            r.eax = topology_.package_shift();
+            r.ebx = topology_.package_count() & 0xffff;
             r.ecx |= kCore << 8;
         }
         return r;
@@ -156,6 +158,8 @@ private:
         constexpr u32 kRepeated = 0x0183f3ff;  // bits that leaf 1 EDX has too
         r.eax = m_.signature_;
         r.edx |= features(1, 0).edx & kRepeated;
+        constexpr u32 kCmpLegacy = 1u << 1;  // leaf 1's HTT tells of cores
+        if (topology_.package_count() > 1) r.ecx |= kCmpLegacy;
     }
 
     [[nodiscard]] CpuidResult brand(std::size_t offset) const {
@@ -165,11 +169,12 @@ private:
 
     void address_sizes(CpuidResult& r) const {
         r.eax = m_.physical_bits() | m_.linear_bits() << 8;
-        if (m_.amd()) r.ecx = ((d_.cpu_count - 1) & 0xff) | package_shift(d_.cpu_count) << 12;
+        if (m_.amd()) r.ecx = ((topology_.package_count() - 1) & 0xff) | topology_.package_shift() << 12;
     }
 
     const CpuModel& m_;
     const CpuModel::Dynamic& d_;
+    const Topology topology_;
 };
 
 CpuidResult CpuModel::cpuid(u32 leaf, u32 subleaf, const Dynamic& d) const {

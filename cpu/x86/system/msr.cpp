@@ -192,7 +192,10 @@ bool refuse(TranslateState&, u64) { return false; }
 // The maximum non-turbo ratio in units of 100 MHz.
 u64 read_platform_info(TranslateState& t) { return u64{t.platform->tsc_khz() / 100'000 & 0xff} << 8; }
 // Cores and threads of the package.
-u64 read_core_thread_count(TranslateState& t) { return t.platform->cpu_count() * u64{0x10001}; }
+u64 read_core_thread_count(TranslateState& t) {
+    const Topology topology = t.model->topology(t.platform->cpu_count());
+    return u64{topology.cores} << 16 | topology.package_count();
+}
 
 u64 read_apic_base(TranslateState& t) { return t.s.msr.apic_base; }
 // SDM volume 3, 10.12.5.1: the legal transitions between disabled, xAPIC and x2APIC.

@@ -145,6 +145,34 @@ TEST_CASE("what depends on the processor's state", "[system][model]") {
     CHECK(model.cpuid(0x16, 0, d).eax == 2500);
 }
 
+TEST_CASE("processors in sockets of cores of threads", "[system][model]") {
+    CpuModel model = make("max");
+    model.set_topology({2, 3, 2});
+    const Topology topology = model.topology(12);
+    CHECK(topology.apic_id(5) == 0b0101);
+    CHECK(topology.apic_id(6) == 0b1000);
+    CHECK(topology.apic_id(11) == 0b1101);
+    CpuModel::Dynamic d;
+    d.cpu_count = 12;
+    d.apic_id = topology.apic_id(11);
+    CHECK(model.cpuid(1, 0, d).ebx >> 16 == (0b1101u << 8 | 8));
+    const CpuidResult smt = model.cpuid(0xb, 0, d), core = model.cpuid(0xb, 1, d);
+    CHECK((smt.eax == 1 && smt.ebx == 2 && smt.ecx == 0x100 && smt.edx == 0b1101));
+    CHECK((core.eax == 3 && core.ebx == 6 && core.ecx == 0x201 && core.edx == 0b1101));
+    const u32 first = model.cpuid(4, 0, d).eax, last = model.cpuid(4, 3, d).eax;
+    CHECK((first >> 14 & 0xfff) == 1);
+    CHECK((last >> 14 & 0xfff) == 7);
+    CHECK(first >> 26 == 3);
+    // Another number of processors than the topology is for.
+    d.cpu_count = 240;
+    CHECK(model.cpuid(0xb, 1, d).ebx == 240);
+    CHECK((model.cpuid(1, 0, d).ebx >> 16 & 0xff) == 255);
+    // Sockets of one processor have no HTT.
+    model.set_topology({2, 1, 1});
+    d.cpu_count = 2;
+    CHECK((model.cpuid(1, 0, d).edx >> 28 & 1) == 0);
+}
+
 TEST_CASE("XSAVE sizes", "[system][model]") {
     const CpuModel model = make("max,-pku");
     CpuModel::Dynamic d;

@@ -77,7 +77,19 @@ TEST_CASE("options: processors, globals, actions, identity") {
     CHECK(parse({"-smp", "cpus=4,sockets=1,cores=4,threads=1"})->cpus == 4);
     CHECK(parse({"-smp", "cores=2"})->cpus == 2);
     CHECK(!error_of({"-smp", "0"}).empty());
-    CHECK(!error_of({"-smp", "4,sockets=2"}).empty());
+    const auto arranged = [](const char* words) {
+        const auto o = parse({"-smp", words});
+        REQUIRE(o.ok());
+        return std::array{o->topology.sockets, o->topology.cores, o->topology.threads};
+    };
+    CHECK(arranged("16") == std::array{1u, 16u, 1u});
+    CHECK(arranged("4,sockets=2") == std::array{2u, 2u, 1u});
+    CHECK(arranged("8,threads=2") == std::array{1u, 4u, 2u});
+    CHECK(arranged("8,cores=2") == std::array{4u, 2u, 1u});
+    CHECK(arranged("sockets=2,cores=3,threads=2") == std::array{2u, 3u, 2u});
+    CHECK(arranged("4,sockets=1,cores=2") == std::array{1u, 2u, 2u});
+    CHECK(error_of({"-smp", "5,sockets=2"}).find("5 processors") != std::string::npos);
+    CHECK(!error_of({"-smp", "2000"}).empty());
     CHECK(error_of({"-smp", "2,maxcpus=4"}).find("maxcpus") != std::string::npos);
     CHECK(parse({"-global", "virtio-blk-pci.serial=abc"})->globals.at(0).value == "abc");
     CHECK(!error_of({"-global", "nonsense"}).empty());

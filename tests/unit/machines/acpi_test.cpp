@@ -17,7 +17,7 @@ using namespace tandem::machines::pc;
 namespace {
 
 std::vector<AcpiTable> build(unsigned cpus, unsigned serial) {
-    auto r = build_acpi_tables({cpus, serial, 0, true, 0x505}, layout::kAcpiTables.base, layout::kAcpiTables.size);
+    auto r = build_acpi_tables({{1, cpus, 1}, serial, 0, true, 0x505}, layout::kAcpiTables.base, layout::kAcpiTables.size);
     REQUIRE(r.ok());
     return std::move(r).value();
 }
@@ -105,7 +105,7 @@ TEST_CASE("ACPI HPET table names the timer's window") {
 }
 
 TEST_CASE("ACPI tables that do not fit are an error") {
-    CHECK_FALSE(build_acpi_tables({1, 1, 0, false, 0}, layout::kFirmware.base, 1024).ok());
+    CHECK_FALSE(build_acpi_tables({{}, 1, 0, false, 0}, layout::kFirmware.base, 1024).ok());
 }
 
 TEST_CASE("AML encodings against the specification's examples") {
