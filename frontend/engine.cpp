@@ -11,11 +11,16 @@
 #include "accel/lockstep/lockstep.h"
 #include "accel/switch/switch_accelerator.h"
 #include "base/log.h"
+#include "frontend/lists.h"
 #include "machines/machine.h"
 #include "machines/virt/options.h"
 
 namespace tandem::frontend {
 namespace {
+
+constexpr std::string_view kJitProperties = "tier, baseline-threshold, llvm-threshold, cache, max-block, verify, stats";
+constexpr std::string_view kKvmProperties = "handoff, stats";
+constexpr std::string_view kLockstepProperties = "a, b, llvm-threshold, dir, stats";
 
 Result<jit::Tier> parse_tier(std::string_view name) {
     constexpr std::pair<std::string_view, jit::Tier> kTiers[] = {{"interp", jit::Tier::Interp},
@@ -73,7 +78,7 @@ Result<jit::Options> parse_jit(PropertyList p, const Options& options, bool& pri
     TANDEM_TRY_ASSIGN(const u64 max_block, p.take_number("max-block", jit.max_block_insns));
     TANDEM_TRY_ASSIGN(jit.verify_ir, p.take_bool("verify", false));
     TANDEM_TRY_ASSIGN(print_statistics, p.take_bool("stats", false));
-    TANDEM_TRY(p.finish("jit", "tier, baseline-threshold, llvm-threshold, cache, max-block, verify, stats"));
+    TANDEM_TRY(p.finish("jit", kJitProperties));
     if (max_block < 1 || max_block > 512) return invalid("max-block must be 1 to 512");
     if (jit.code_cache_bytes < (1u << 20) || jit.code_cache_bytes > (1u << 30)) return invalid("cache must be 1M to 1G");
     jit.baseline_threshold = static_cast<u32>(baseline);
@@ -95,7 +100,7 @@ Result<Engine> create_kvm(PropertyList p, const Model& model, const Options& opt
     accel::SwitchOptions exchange;
     TANDEM_TRY_ASSIGN(engine.print_statistics, p.take_bool("stats", false));
     TANDEM_TRY_ASSIGN(const bool hand_off, p.take_bool("handoff", true));
-    TANDEM_TRY(p.finish("kvm", "handoff, stats"));
+    TANDEM_TRY(p.finish("kvm", kKvmProperties));
     if (hand_off) exchange.helper = 1;
     TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_switch_accelerator(
                                               {kvm_choice(model), jit_choice(model, default_jit(options))}, exchange));
@@ -125,7 +130,7 @@ Result<Engine> create_lockstep(PropertyList p, const cpu::x86::CpuModel& model, 
     lockstep.cpu = options.cpu;
     Engine engine;
     TANDEM_TRY_ASSIGN(engine.print_statistics, p.take_bool("stats", false));
-    TANDEM_TRY(p.finish("lockstep", "a, b, llvm-threshold, dir, stats"));
+    TANDEM_TRY(p.finish("lockstep", kLockstepProperties));
     TANDEM_TRY_ASSIGN(lockstep.leader, exact_engine(first, model, static_cast<u32>(threshold)));
     TANDEM_TRY_ASSIGN(lockstep.follower, exact_engine(second, model, static_cast<u32>(threshold)));
     if (first == second) return invalid(fmt::format("-accel lockstep: a and b are both '{}'", first));
@@ -136,10 +141,13 @@ Result<Engine> create_lockstep(PropertyList p, const cpu::x86::CpuModel& model, 
 
 struct EngineRow {
     std::string_view name;
+    std::string_view properties;
     Result<Engine> (*make)(PropertyList properties, const cpu::x86::CpuModel& model, const Options& options);
 };
-constexpr EngineRow kEngines[] = {
-    {"jit", create_jit}, {"tcg", create_jit}, {"kvm", create_kvm}, {"lockstep", create_lockstep}};
+constexpr EngineRow kEngines[] = {{"jit", kJitProperties, create_jit},
+                                  {"tcg", "another name of jit", create_jit},
+                                  {"kvm", kKvmProperties, create_kvm},
+                                  {"lockstep", kLockstepProperties, create_lockstep}};
 
 Result<Engine> create(const PropertyList& p, const cpu::x86::CpuModel& model, const Options& options) {
     for (const EngineRow& row : kEngines) {
@@ -180,6 +188,12 @@ Result<accel::lockstep::EngineSpec> exact_engine(const std::string& name, const 
         return accel::create_jit_accelerator(model, own);
     };
     return accel::lockstep::EngineSpec{name, create, false};
+}
+
+std::string engine_help() {
+    std::string text;
+    for (const EngineRow& row : kEngines) text += help_line(row.name, row.properties);
+    return text;
 }
 
 Result<cpu::ArchModel> create_model(const Options& options) {

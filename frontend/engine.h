@@ -21,6 +21,9 @@ struct Engine {
 // kvm among them the processors are narrowed to what this host's KVM offers, so that the machine may move to it and back.
 Result<Engine> create_engine(const cpu::ArchModel& model, const Options& options);
 
+// The engines with their properties.
+std::string engine_help();
+
 // The processors that -cpu asks for, as -machine has them.
 Result<cpu::ArchModel> create_model(const Options& options);
 

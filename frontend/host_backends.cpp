@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "frontend/lists.h"
+
 namespace tandem::frontend {
 namespace {
 
@@ -39,6 +41,12 @@ Result<void> parse_socket(PropertyList& p, CharSpec& spec) {
 }
 
 }  // namespace
+
+std::string chardev_help() {
+    std::string text;
+    for (const auto& row : kChardevs) text += help_line(row.name, row.properties);
+    return text;
+}
 
 Result<NamedCharSpec> parse_chardev(PropertyList p) {
     if (p.head.empty()) p.head = p.take("backend");

@@ -13,6 +13,8 @@ struct NamedCharSpec {
     devices::CharSpec spec;
 };
 Result<NamedCharSpec> parse_chardev(PropertyList properties);
+// The kinds of -chardev with their properties.
+std::string chardev_help();
 
 // Opens every -chardev of `options` into `config`. Errors name the option and the device.
 Result<void> open_chardevs(const Options& options, machines::MachineConfig& config, const devices::ConsoleEvents& events);
@@ -25,5 +27,7 @@ Result<void> open_drives(const Options& options, machines::MachineConfig& config
 
 // Opens every -netdev and -nic of `options` into `config`, and adds the cards that -nic asks for.
 Result<void> open_networks(const Options& options, machines::MachineConfig& config);
+// The kinds of network with their properties.
+std::string network_help();
 
 }  // namespace tandem::frontend

@@ -18,6 +18,7 @@
 #include "frontend/diff_command.h"
 #include "frontend/engine.h"
 #include "frontend/host_backends.h"
+#include "frontend/lists.h"
 #include "frontend/monitor/console.h"
 #include "frontend/monitor/mux.h"
 #include "frontend/options.h"
@@ -281,6 +282,7 @@ int main(int argc, char** argv) {
         case Options::Action::ListMachines: fmt::print("{}", machines::machine_help()); return kSuccess;
         case Options::Action::ListDevices: return list_devices(options->machine, options->device_query);
         case Options::Action::ListCpus: fmt::print("{}", cpu::x86::CpuModel::help()); return kSuccess;
+        case Options::Action::Explain: fmt::print("{}", list_of(options->explained).value_or("")); return kSuccess;
         case Options::Action::ListLog: fmt::print("{}", log::categories_help()); return kSuccess;
         case Options::Action::Run: break;
     }

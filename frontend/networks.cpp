@@ -3,6 +3,7 @@
 
 #include "devices/net/backends.h"
 #include "frontend/host_backends.h"
+#include "frontend/lists.h"
 
 namespace tandem::frontend {
 namespace {
@@ -14,6 +15,10 @@ std::vector<std::string> take_all(PropertyList& p, std::string_view key) {
     for (std::string v = p.take(key); !v.empty(); v = p.take(key)) values.push_back(std::move(v));
     return values;
 }
+
+constexpr std::string_view kUserProperties =
+    "net, host, dns, dhcpstart, hostname, domainname, dnssearch, tftp, bootfile, hostfwd, restrict, ipv4, ipv6";
+constexpr std::string_view kTapProperties = "ifname, script, downscript";
 
 // Each takes the properties it knows out of the list.
 Opened open_user(PropertyList& p) {
@@ -31,10 +36,7 @@ Opened open_user(PropertyList& p) {
     TANDEM_TRY_ASSIGN(o.restricted, p.take_bool("restrict", false));
     TANDEM_TRY_ASSIGN(o.ipv4, p.take_bool("ipv4", true));
     TANDEM_TRY_ASSIGN(o.ipv6, p.take_bool("ipv6", true));
-    TANDEM_TRY(
-        p.finish("user",
-                 "net, host, dns, dhcpstart, hostname, domainname, dnssearch, tftp, bootfile, hostfwd, restrict, ipv4, "
-                 "ipv6"));
+    TANDEM_TRY(p.finish("user", kUserProperties));
     return devices::create_user_network(o);
 }
 
@@ -48,13 +50,20 @@ Opened open_tap(PropertyList& p) {
     };
     o.script = script("script");
     o.down_script = script("downscript");
-    TANDEM_TRY(p.finish("tap", "ifname, script, downscript"));
+    TANDEM_TRY(p.finish("tap", kTapProperties));
     return devices::create_tap(o);
 }
 
+struct KindRow {
+    std::string_view name, properties;
+    Opened (*open)(PropertyList& p);
+};
+constexpr KindRow kKinds[] = {{"user", kUserProperties, open_user}, {"tap", kTapProperties, open_tap}};
+
 Opened open_network(PropertyList& p) {
-    if (p.head == "user") return open_user(p);
-    if (p.head == "tap") return open_tap(p);
+    for (const KindRow& row : kKinds) {
+        if (p.head == row.name) return row.open(p);
+    }
     return invalid(fmt::format("unknown kind of network '{}' (known: user, tap)", p.head));
 }
 
@@ -84,6 +93,12 @@ Result<void> add_nic(PropertyList p, unsigned number, machines::MachineConfig& c
 }
 
 }  // namespace
+
+std::string network_help() {
+    std::string text;
+    for (const KindRow& row : kKinds) text += help_line(row.name, fmt::format("id, {}", row.properties));
+    return text;
+}
 
 Result<void> open_networks(const Options& options, machines::MachineConfig& config) {
     for (PropertyList p : options.netdevs) {

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "frontend/config_file.h"
+#include "frontend/lists.h"
 #include "frontend/options_platform.h"
 
 namespace tandem::frontend {
@@ -401,6 +402,11 @@ Result<Options> parse_command_line(int argc, const char* const* argv) {
         if (row->argument != nullptr) {
             if (i + 1 >= words.size()) return invalid(fmt::format("-{} needs an argument: {}", row->name, row->argument));
             value = words[++i];
+        }
+        if (asks_help(value) && list_of(row->name)) {
+            options.action = Action::Explain;
+            options.explained = row->name;
+            continue;
         }
         auto applied = row->apply(options, value);
         if (!applied) return std::move(applied).error().context(fmt::format("-{}", row->name));

@@ -42,7 +42,17 @@ struct DriveSpec {
 Result<DriveSpec> parse_drive(PropertyList properties);
 
 struct Options {
-    enum class Action : u8 { Run, Help, Version, ListMachines, ListDevices, ListCpus, ListLog } action = Action::Run;
+    enum class Action : u8 {
+        Run,
+        Help,
+        Version,
+        ListMachines,
+        ListDevices,
+        ListCpus,
+        ListLog,
+        Explain
+    } action = Action::Run;
+    std::string explained;     // Explain: the option whose argument was "help"
     std::string device_query;  // ListDevices: only this one; empty: all
     std::string machine = "pc";
     std::vector<std::pair<std::string, std::string>> machine_properties;  // what -machine says beside type and accel

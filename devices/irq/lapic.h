@@ -61,11 +61,11 @@ struct LapicState {
 
 struct LapicConfig {
     u32 id = 0;
-    std::optional<u32> number;  // of the processor, in its name; default: the id
     bool bsp = false;
-    u64 base = 0;                  // address of the register page, from the machine's memory map
-    u64 timer_hz = 1'000'000'000;  // APIC timer input before the divider; CPUID 15H's crystal where that is shown
-    bool x2apic = true;            // CPUID.1:ECX[21]
+    u64 base = 0;                    // address of the register page, from the machine's memory map
+    u64 timer_hz = 1'000'000'000;    // APIC timer input before the divider; CPUID 15H's crystal where that is shown
+    bool x2apic = true;              // CPUID.1:ECX[21]
+    std::optional<u32> number = {};  // of the processor, in its name; default: the id
 };
 
 // One per vCPU. accept(), matches(), processor_priority() and the lines are for any thread and take no lock (contract I8);

@@ -42,9 +42,9 @@ Result<void> Board::attach_memory(u64 ram_bytes) {
 
 Result<void> Board::attach_interrupt_controllers(const cpu::x86::Topology& topology) {
     for (u32 i = 0; i < topology.count(); ++i) {
-        lapics.push_back(std::make_unique<Lapic>(
-            LapicConfig{.id = topology.apic_id(i), .number = i, .bsp = i == 0, .base = layout::kLapic.base}, apic_bus,
-            *clock));
+        LapicConfig config{.id = topology.apic_id(i), .bsp = i == 0, .base = layout::kLapic.base};
+        config.number = i;
+        lapics.push_back(std::make_unique<Lapic>(config, apic_bus, *clock));
         all_.push_back(lapics.back().get());
     }
     ioapic = std::make_unique<Ioapic>(apic_bus);

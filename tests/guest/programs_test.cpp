@@ -1,16 +1,10 @@
-// Programs that run on the host and in a guest, and must print the same.
+// Programs that run on the host and in a guest, and must print the same; and programs that only a guest's processor can show
+// to be right.
 #include <catch2/catch.hpp>
 
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <sstream>
 
+#include "tests/guest/initramfs.h"
 #include "tests/guest/session.h"
 
 using namespace tandem::tests;
@@ -18,48 +12,15 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// One member of a cpio archive in the format that the kernel unpacks (its Documentation, "initramfs buffer format").
-std::string cpio_member(const std::string& name, unsigned mode, const std::string& content) {
-    char header[111];
-    std::snprintf(header, sizeof header, "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x", 0u, mode, 0u, 0u,
-                  1u, 0u, content.size(), 0u, 0u, 0u, 0u, name.size() + 1, 0u);
-    std::string member = header + name + '\0';
-    member.resize((member.size() + 3) & ~std::size_t{3});
-    member += content;
-    member.resize((member.size() + 3) & ~std::size_t{3});
-    return member;
+// Boots Debian's kernel for one command; `more` are options of the program under test.
+Finished run_in_guest(const std::string& initramfs, const std::string& command, const std::vector<std::string>& more,
+                      std::chrono::seconds limit) {
+    std::vector<std::string> argv{
+        tandem_program(), "-nographic", "-m",      "256",     "-kernel",
+        image("vmlinuz"), "-initrd",    initramfs, "-append", "console=ttyS0 quiet tandem.run=" + command};
+    argv.insert(argv.end(), more.begin(), more.end());
+    return run_program(argv, limit);
 }
-
-std::string read_file(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    REQUIRE(file);
-    return {std::istreambuf_iterator<char>(file), {}};
-}
-
-// The test guests' initramfs with one more program in /bin; removed at the end.
-class InitramfsWith {
-public:
-    explicit InitramfsWith(const std::string& program) {
-        std::string name = (std::filesystem::temp_directory_path() / "tandem-initramfs-XXXXXX").string();
-        const int fd = mkstemp(name.data());
-        REQUIRE(fd >= 0);
-        close(fd);
-        path_ = name;
-        std::string archive = read_file(image("initramfs"));
-        archive.resize((archive.size() + 3) & ~std::size_t{3});
-        archive +=
-            cpio_member("bin/" + std::filesystem::path(program).filename().string(), S_IFREG | 0755, read_file(program));
-        archive += cpio_member("TRAILER!!!", 0, "");
-        std::ofstream(path_, std::ios::binary) << archive;
-    }
-    ~InitramfsWith() { std::filesystem::remove(path_); }
-    InitramfsWith(const InitramfsWith&) = delete;
-    InitramfsWith& operator=(const InitramfsWith&) = delete;
-    [[nodiscard]] const std::string& path() const { return path_; }
-
-private:
-    std::string path_;
-};
 
 }  // namespace
 
@@ -68,19 +29,65 @@ TEST_CASE("vectorised loops compute in an x86-64-v3 guest what they compute on t
         WARN("skipped: the host has no AVX2 and FMA");
         return;
     }
-    const std::string program = std::string(TANDEM_PROGRAMS) + "/vectors";
+    const std::string program = guest_program("vectors");
     const Finished host = run_program({program});
     REQUIRE(host.status == 0);
-    const InitramfsWith initramfs(program);
+    const InitramfsWith initramfs({program});
     const std::string tier = GENERATE(as<std::string>{}, "tier=baseline", "tier=auto", "tier=auto,llvm-threshold=50");
     CAPTURE(tier);
-    const Finished guest = run_program(
-        {tandem_program(), "-nographic", "-m", "256", "-cpu", "x86-64-v3", "-accel", "jit," + tier, "-kernel",
-         image("vmlinuz"), "-initrd", initramfs.path(), "-append", "console=ttyS0 quiet tandem.run=/bin/vectors"},
-        120s);
+    const Finished guest =
+        run_in_guest(initramfs.path(), "/bin/vectors", {"-cpu", "x86-64-v3", "-accel", "jit," + tier}, 120s);
     INFO(guest.output);
     CHECK(guest.status == 0);
     std::istringstream lines(host.output);
     for (std::string line; std::getline(lines, line);) CHECK(guest.output.find(line) != std::string::npos);
     CHECK(guest.output.find("vectors done") != std::string::npos);
+}
+
+TEST_CASE("threads on several processors rewrite functions that others call") {
+    const InitramfsWith initramfs({guest_program("rewrite")});
+    struct Case {
+        const char *accel, *processors, *command;
+    };
+    const Case c =
+        GENERATE(Case{"jit,tier=baseline", "2", "/bin/rewrite:1:100"}, Case{"jit,tier=llvm", "2", "/bin/rewrite:2:60"},
+                 Case{"jit,tier=auto,llvm-threshold=50", "4", "/bin/rewrite:3:60"});
+    CAPTURE(c.accel, c.processors);
+    const Finished guest = run_in_guest(initramfs.path(), c.command, {"-smp", c.processors, "-accel", c.accel}, 180s);
+    INFO(guest.output);
+    CHECK(guest.status == 0);
+    CHECK(guest.output.find("rewrite: constant done") != std::string::npos);
+    CHECK(guest.output.find("rewrite: 0 failures") != std::string::npos);
+}
+
+TEST_CASE("protection keys, UMIP and five-level paging, as programs of Debian see them") {
+    const InitramfsWith initramfs({guest_program("protection")});
+    const bool five_levels = GENERATE(true, false);
+    CAPTURE(five_levels);
+    const std::string command = "grep:-o:-w:-m1:-E:umip|pku|ospke|la57:/proc/cpuinfo";
+    const std::string cpu = five_levels ? "max" : "max,-la57";
+    const Finished flags = run_in_guest(initramfs.path(), command, {"-cpu", cpu}, 120s);
+    INFO(flags.output);
+    for (const char* flag : {"umip", "pku", "ospke"}) CHECK(flags.output.find(flag) != std::string::npos);
+    CHECK((flags.output.find("la57") != std::string::npos) == five_levels);
+    const Finished guest = run_in_guest(initramfs.path(), "/bin/protection", {"-cpu", cpu, "-smp", "2"}, 120s);
+    INFO(guest.output);
+    CHECK(guest.status == 0);
+    CHECK(guest.output.find("protection: keys done") != std::string::npos);
+    CHECK(guest.output.find("sgdt base 0xfffffffffffe0000") != std::string::npos);
+    CHECK(guest.output.find(five_levels ? "above 47 bits done" : "addresses of 47 bits") != std::string::npos);
+    CHECK(guest.output.find("protection: 0 failures") != std::string::npos);
+}
+
+TEST_CASE("twelve processors in sockets, cores and threads come up and work together") {
+    const InitramfsWith initramfs({guest_program("rewrite")});
+    const Finished guest = run_program(
+        {tandem_program(), "-nographic", "-m", "512", "-smp", "12,sockets=2,threads=2", "-kernel", image("vmlinuz"),
+         "-initrd", initramfs.path(), "-append", "console=ttyS0 tandem.run=/bin/rewrite:11:20"},
+        180s);
+    INFO(guest.output);
+    CHECK(guest.status == 0);
+    CHECK(guest.output.find("smp: Brought up 1 node, 12 CPUs") != std::string::npos);
+    CHECK(guest.output.find("rewrite: 0 failures") != std::string::npos);
+    for (const char* trouble : {"stall", "lockup", "Call Trace"}) CHECK(guest.output.find(trouble) == std::string::npos);
 }

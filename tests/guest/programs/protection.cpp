@@ -102,8 +102,8 @@ void test_umip() {
 
 void test_addresses() {
     constexpr std::uintptr_t kHigh = std::uintptr_t{1} << 52;
-    auto* p = static_cast<std::uint64_t*>(mmap(reinterpret_cast<void*>(kHigh), 1 << 20, PROT_READ | PROT_WRITE,
-                                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    auto* p = static_cast<std::uint64_t*>(
+        mmap(reinterpret_cast<void*>(kHigh), 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     const auto at = reinterpret_cast<std::uintptr_t>(p);
     if (at >> 47 == 0) {
         std::puts("protection: addresses of 47 bits");
@@ -130,7 +130,7 @@ void test_addresses() {
 }  // namespace
 
 int main() {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO | SA_NODEFER;
     sigaction(SIGSEGV, &action, nullptr);

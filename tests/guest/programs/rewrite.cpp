@@ -67,10 +67,10 @@ private:
     void step(unsigned kind, std::uint32_t operand) {
         steps.emplace_back(kind, operand);
         switch (kind) {
-            case 0: emit({0x05}), immediate(operand); break;                                                // add eax, imm
-            case 1: emit({0x35}), immediate(operand); break;                                                // xor eax, imm
-            case 2: emit({0xc1, 0xc0, static_cast<std::uint8_t>(operand % 31 + 1)}); break;                 // rol eax, imm
-            default: emit({0x69, 0xc0}), immediate(operand); break;                                         // imul eax, eax, imm
+            case 0: emit({0x05}), immediate(operand); break;                                 // add eax, imm
+            case 1: emit({0x35}), immediate(operand); break;                                 // xor eax, imm
+            case 2: emit({0xc1, 0xc0, static_cast<std::uint8_t>(operand % 31 + 1)}); break;  // rol eax, imm
+            default: emit({0x69, 0xc0}), immediate(operand); break;                          // imul eax, eax, imm
         }
     }
 };
@@ -137,7 +137,8 @@ void* call(void* argument) {
         if (!t.barrier) serialise();
         const Function f = t.exchange.function.load(std::memory_order_relaxed);
         const Program wanted(seed_of(round));
-        for (std::uint32_t x = 0; x < 30; ++x) check(f(x * 77) == wanted.value(x * 77), t.name, round, f(x * 77), wanted.value(x * 77));
+        for (std::uint32_t x = 0; x < 30; ++x)
+            check(f(x * 77) == wanted.value(x * 77), t.name, round, f(x * 77), wanted.value(x * 77));
         t.exchange.called.fetch_add(1, std::memory_order_release);
     }
     return nullptr;

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "frontend/config_file.h"
+#include "frontend/lists.h"
 #include "frontend/options.h"
 
 using namespace tandem;
@@ -102,6 +103,24 @@ TEST_CASE("options: processors, globals, actions, identity") {
     CHECK(parse({"-device", "virtio-blk-pci,help"})->device_query == "virtio-blk-pci");
     CHECK(!error_of({"-uuid", "1234"}).empty());
     CHECK(parse({"-uuid", "12345678-1234-1234-1234-123456789abc"})->uuid.size() == 36);
+}
+
+TEST_CASE("options: help as an argument lists what the option knows") {
+    struct Row {
+        const char *option, *listed;
+    };
+    for (const auto& [option, listed] :
+         {Row{"-chardev", "socket"}, Row{"-netdev", "tap"}, Row{"-nic", "user"}, Row{"-accel", "lockstep"},
+          Row{"-drive", "cache="}, Row{"-monitor", "unix:PATH"}, Row{"-serial", "mon:stdio"}, Row{"-debugcon", "file:PATH"},
+          Row{"-smp", "threads"}, Row{"-rtc", "base="}, Row{"-boot", "order="}, Row{"-action", "panic="},
+          Row{"-trace", "exits"}, Row{"-display", "none"}, Row{"-net", "none"}}) {
+        INFO(option);
+        const auto options = parse({option, "help"});
+        REQUIRE(options.ok());
+        CHECK(options->action == Options::Action::Explain);
+        CHECK(list_of(options->explained).value().find(listed) != std::string::npos);
+    }
+    CHECK(parse({"-kernel", "help"})->kernel == "help");
 }
 
 TEST_CASE("options: what a drive's words mean") {

@@ -1,0 +1,203 @@
+// Debian's virtio sockets: connections both ways, large amounts of data, and what a restored guest hears.
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <filesystem>
+#include <thread>
+
+#include "tests/guest/initramfs.h"
+#include "tests/guest/session.h"
+
+using namespace tandem::tests;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::string kPrompt = "guest# ";
+constexpr std::size_t kSize = 16 << 20;
+
+class Directory {
+public:
+    Directory() {
+        path_ = (std::filesystem::temp_directory_path() / "tandem-vsock-XXXXXX").string();
+        REQUIRE(mkdtemp(path_.data()) != nullptr);
+    }
+    ~Directory() { std::filesystem::remove_all(path_); }
+    Directory(const Directory&) = delete;
+    Directory& operator=(const Directory&) = delete;
+    [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
+
+private:
+    std::string path_;
+};
+
+sockaddr_un address(const std::string& path) {
+    sockaddr_un a{};
+    a.sun_family = AF_UNIX;
+    std::strncpy(a.sun_path, path.c_str(), sizeof a.sun_path - 1);
+    return a;
+}
+
+void send_all(int fd, const std::string& text) {
+    for (std::size_t done = 0; done < text.size();) {
+        const ssize_t n = send(fd, text.data() + done, text.size() - done, MSG_NOSIGNAL);
+        if (n <= 0) return;
+        done += static_cast<std::size_t>(n);
+    }
+}
+
+std::string read_all(int fd, std::size_t most = ~std::size_t{0}) {
+    std::string text;
+    std::vector<char> buffer(65536);
+    while (text.size() < most) {
+        const ssize_t n = recv(fd, buffer.data(), std::min(buffer.size(), most - text.size()), 0);
+        if (n <= 0) break;
+        text.append(buffer.data(), static_cast<std::size_t>(n));
+    }
+    return text;
+}
+
+// As the guest's program makes it.
+std::string pattern(std::size_t size) {
+    std::string text(size, '\0');
+    std::uint32_t state = 1;
+    for (char& c : text) {
+        state = state * 1664525 + 1013904223;
+        c = static_cast<char>(state >> 24);
+    }
+    return text;
+}
+
+// A program of the host that waits for the guest.
+int listen_on(const std::string& path) {
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const sockaddr_un a = address(path);
+    REQUIRE(bind(fd, reinterpret_cast<const sockaddr*>(&a), sizeof a) == 0);
+    REQUIRE(listen(fd, 4) == 0);
+    return fd;
+}
+
+// The first line is the device's answer.
+int connect_to_guest(const std::string& path, const std::string& command, std::string& answer) {
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const sockaddr_un a = address(path);
+    REQUIRE(connect(fd, reinterpret_cast<const sockaddr*>(&a), sizeof a) == 0);
+    send_all(fd, command);
+    answer.clear();
+    for (char c = 0; c != '\n' && recv(fd, &c, 1, 0) == 1;) answer += c;
+    return fd;
+}
+
+std::vector<std::string> boot(const std::string& initramfs, const std::string& socket, std::vector<std::string> more = {}) {
+    std::vector<std::string> argv{tandem_program(),
+                                  "-nographic",
+                                  "-m",
+                                  "256",
+                                  "-kernel",
+                                  image("vmlinuz"),
+                                  "-initrd",
+                                  initramfs,
+                                  "-device",
+                                  "virtio-vsock-pci,guest-cid=5,path=" + socket,
+                                  "-append",
+                                  "console=ttyS0 quiet tandem.load=vsock,vmw_vsock_virtio_transport_common,"
+                                  "vmw_vsock_virtio_transport"};
+    argv.insert(argv.end(), more.begin(), more.end());
+    return argv;
+}
+
+}  // namespace
+
+TEST_CASE("virtio-vsock: programs of host and guest connect to each other and send 16 MiB") {
+    const Directory directory;
+    const std::string path = directory.file("guest");
+    const InitramfsWith initramfs({guest_program("sockets")});
+    const std::string data = pattern(kSize);
+    const int server = listen_on(path + "_2000");
+    Session s(boot(initramfs.path(), path));
+    INFO(s.output());
+    REQUIRE(s.wait_for(kPrompt, 120s));
+
+    std::string answer;
+    close(connect_to_guest(path, "CONNECT 1000\n", answer));
+    CHECK(answer.empty());  // nobody listens yet
+    close(connect_to_guest(path, "CONNECT x\n", answer));
+    CHECK(answer.empty());
+    s.type("sockets echo 1000 &\n");
+    REQUIRE(s.wait_for("sockets: listening"));
+    const int client = connect_to_guest(path, "CONNECT 1000\n", answer);
+    CHECK(answer.starts_with("OK "));
+    std::thread sender([&] {
+        send_all(client, data);
+        shutdown(client, SHUT_WR);
+    });
+    CHECK(read_all(client) == data);
+    sender.join();
+    close(client);
+
+    s.type("sockets send 2000 16777216; echo sent-$((40 + 2))\n");
+    const int peer = accept(server, nullptr, nullptr);
+    REQUIRE(peer >= 0);
+    CHECK(read_all(peer) == data);
+    send_all(peer, "all of it");
+    close(peer);
+    CHECK(s.wait_for("sockets: answer all of it"));
+    CHECK(s.wait_for("sent-42"));
+    // A port that nobody serves.
+    s.type("sockets send 2001 1\n");
+    CHECK(s.wait_for("sockets: connect: Connection reset by peer"));
+    close(server);
+    s.type("poweroff -f\n");
+    CHECK(s.wait_exit() == 0);
+    CHECK_FALSE(std::filesystem::exists(path));
+}
+
+TEST_CASE("virtio-vsock: connections are reset when a machine is restored, and new ones work") {
+    const Directory directory;
+    const std::string path = directory.file("guest"), saved = directory.file("saved");
+    const InitramfsWith initramfs({guest_program("sockets")});
+    const int server = listen_on(path + "_2000");
+    Session s(boot(initramfs.path(), path));
+    INFO(s.output());
+    REQUIRE(s.wait_for(kPrompt, 120s));
+    s.type("sockets hold 2000 &\n");
+    REQUIRE(s.wait_for("sockets: held"));
+    const auto monitor = [&](const std::string& command) {
+        s.type(
+            "\x01"
+            "c");
+        REQUIRE(s.wait_for("(tandem) "));
+        s.type(command + "\nprint 12345678\n");
+        REQUIRE(s.wait_for("0xbc614e"));
+        s.type(
+            "\x01"
+            "c\n");
+        REQUIRE(s.wait_for(kPrompt));
+    };
+    monitor("savevm " + saved);
+    CHECK(s.output().find("sockets: ended") == std::string::npos);
+    monitor("loadvm " + saved);
+    CHECK(s.wait_for("sockets: ended with Connection reset by peer"));
+    s.type("sockets send 2000 5; echo sent-$((40 + 2))\n");
+    close(accept(server, nullptr, nullptr));  // the one that was reset
+    const int peer = accept(server, nullptr, nullptr);
+    CHECK(read_all(peer) == pattern(5));
+    close(peer);
+    CHECK(s.wait_for("sent-42"));
+    close(server);
+    s.type("poweroff -f\n");
+    CHECK(s.wait_exit() == 0);
+}
+
+TEST_CASE("virtio-vsock: what is missing or taken is named") {
+    const auto says = [](const std::string& device) {
+        return run_program({tandem_program(), "-nographic", "-kernel", image("vmlinuz"), "-device", device}).output;
+    };
+    CHECK(says("virtio-vsock-pci,path=/tmp/x").find("guest-cid") != std::string::npos);
+    CHECK(says("virtio-vsock-pci,guest-cid=3").find("path") != std::string::npos);
+    CHECK(says("virtio-vsock-pci,guest-cid=2,path=/tmp/x").find("guest-cid") != std::string::npos);
+    CHECK(says("virtio-vsock-pci,guest-cid=3,path=/nonexistent/x").find("/nonexistent/x") != std::string::npos);
+}
