@@ -249,14 +249,33 @@ void fill_standard_descriptors() {
     }
 }
 
+// Whether a line "NAME, NAME  help" of the list is about this driver; virtio-X is short for virtio-X-pci.
+bool names(std::string_view line, std::string_view driver) {
+    const std::string pci = fmt::format("{}-pci", driver);
+    std::string_view heads = line.substr(0, line.find("  "));
+    while (!heads.empty()) {
+        const std::size_t end = std::min(heads.find(", "), heads.size());
+        const std::string_view name = heads.substr(0, end);
+        if (name == driver || name == pci || (name == "every virtio-...-pci" && driver.starts_with("virtio-"))) return true;
+        heads.remove_prefix(std::min(end + 2, heads.size()));
+    }
+    return false;
+}
+
 // The lines of one driver in a list where indented lines belong to what is above them; empty when there is none.
 std::string lines_of(const std::string& list, const std::string& driver) {
     std::string text;
-    bool wanted = false;
+    bool wanted = false, found = false;
+    const bool mmio = driver.ends_with("-device");
     for (std::size_t at = 0; at < list.size();) {
         const std::size_t end = std::min(list.find('\n', at), list.size() - 1) + 1;
-        if (list[at] != ' ') wanted = list.compare(at, driver.size() + 1, driver + " ") == 0;
-        if (wanted) text += list.substr(at, end - at);
+        const std::string_view line = std::string_view(list).substr(at, end - at);
+        if (line[0] != ' ') {
+            const bool common = line.starts_with("every ");
+            wanted = names(line, driver) && !(common && (mmio || !found));
+            found = found || wanted;
+        }
+        if (wanted) text += line;
         at = end;
     }
     return text;

@@ -9,8 +9,9 @@
 
 namespace tandem::tests {
 
-Listener::Listener() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+Listener::Listener(bool any) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in a = address(0);
+    if (any) a.sin_addr.s_addr = htonl(INADDR_ANY);
     socklen_t length = sizeof a;
     REQUIRE(bind(fd_, reinterpret_cast<sockaddr*>(&a), sizeof a) == 0);
     REQUIRE(listen(fd_, 4) == 0);
@@ -19,9 +20,13 @@ Listener::Listener() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
 }
 
 Listener::~Listener() {
+    stop();
+    close(fd_);
+}
+
+void Listener::stop() {
     shutdown(fd_, SHUT_RDWR);
     join();
-    close(fd_);
 }
 
 sockaddr_in Listener::address(unsigned port) {

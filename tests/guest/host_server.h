@@ -9,10 +9,10 @@
 
 namespace tandem::tests {
 
-// A TCP socket on the loopback address that listens on a port of the host's choosing.
+// A TCP socket on the loopback address, or on all of the host's, that listens on a port of the host's choosing.
 class Listener {
 public:
-    Listener();
+    explicit Listener(bool any = false);
     ~Listener();
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
@@ -24,6 +24,8 @@ public:
     // Serves one HTTP request with `data`, whatever is asked for. `data` outlives the connection.
     void serve_file(const std::string& data);
     void join();
+    // Nobody comes any more; ends the thread.
+    void stop();
 
 private:
     int fd_;

@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <thread>
 
@@ -138,6 +139,79 @@ TEST_CASE("an open connection goes on after savevm and loadvm, and is reset in a
     another.join();
     CHECK(fresh.find("new") != std::string::npos);
     std::filesystem::remove_all(directory);
+}
+
+TEST_CASE("virtio-net on a TAP device, whose scripts set it up and hear of its end") {
+    if (access("/dev/net/tun", R_OK | W_OK) != 0 || geteuid() != 0) {
+        WARN("skipped: a TAP device needs /dev/net/tun and its administrator");
+        return;
+    }
+    std::string directory = (std::filesystem::temp_directory_path() / "tandem-tap-XXXXXX").string();
+    REQUIRE(mkdtemp(directory.data()) != nullptr);
+    const std::string busybox = image("root/bin/busybox"), name = "tandem" + std::to_string(getpid() % 100000);
+    const auto script = [&](const std::string& word, const std::string& commands) {
+        const std::string path = directory + "/" + word;
+        std::ofstream(path) << "#!/bin/sh\nset -e\n" << commands << "echo $1 >" << path << ".done\n";
+        std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+        return path;
+    };
+    const auto done = [&](const std::string& word) {
+        std::ifstream file(directory + "/" + word + ".done");
+        std::string line;
+        std::getline(file, line);
+        return line;
+    };
+    const std::string up = script("up", busybox + " ifconfig $1 10.213.77.1 netmask 255.255.255.0 up\n");
+    const std::string down = script("down", "");
+    const std::string tap = "tap,ifname=" + name + ",script=" + up + ",downscript=" + down;
+    const Finished probe = run_program({tandem_program(), "-nographic", "-nic", tap, "-kernel", "/nonexistent"});
+    if (done("up") != name) {
+        WARN("skipped: the host does not let a TAP device be set up: " + probe.output);
+        std::filesystem::remove_all(directory);
+        return;
+    }
+    CHECK(done("down") == name);
+    std::filesystem::remove(directory + "/up.done");
+    std::filesystem::remove(directory + "/down.done");
+
+    constexpr std::size_t kSize = 4 << 20;
+    const std::string data = pattern(kSize);
+    Listener web(true);
+    web.serve_file(data);
+    Listener sink(true);
+    std::string uploaded;
+    sink.serve(
+        [&](int client) { uploaded = receive_until(client, [&](const std::string& t) { return t.size() >= kSize; }); });
+    {
+        Session s(boot({"-nic", tap}));
+        INFO(s.output());
+        REQUIRE(s.wait_for(kPrompt, 120s));
+        CHECK(done("up") == name);
+        CHECK(done("down").empty());
+        s.type("ifconfig lo up; ifconfig eth0 10.213.77.2 netmask 255.255.255.0 up; echo up-$((40 + 2))\n");
+        REQUIRE(s.wait_for("up-42"));
+        s.type("wget -q -O /tmp/data http://10.213.77.1:" + web.port() + "/data && echo loaded-$((40 + 2))\n");
+        CHECK(s.wait_for("loaded-42"));
+        s.type("nc 10.213.77.1 " + sink.port() + " </tmp/data; echo sent-$((40 + 2))\n");
+        CHECK(s.wait_for("sent-42"));
+        s.type("poweroff -f\n");
+        CHECK(s.wait_exit() == 0);
+    }
+    sink.stop();
+    web.stop();
+    CHECK(uploaded == data);
+    CHECK(done("down") == name);
+    std::filesystem::remove_all(directory);
+}
+
+TEST_CASE("a TAP device's script that fails ends the program and is named") {
+    const Finished missing = run_program(
+        {tandem_program(), "-nographic", "-nic", "tap,ifname=tandemx,script=/nonexistent/up", "-kernel", image("vmlinuz")});
+    CHECK(missing.status == 1);
+    const bool named = missing.output.find("/nonexistent/up") != std::string::npos ||
+                       missing.output.find("/dev/net/tun") != std::string::npos ||
+                       missing.output.find("tandemx") != std::string::npos;
+    CHECK(named);
 }
 
 TEST_CASE("virtio-rng feeds the guest's /dev/hwrng") {

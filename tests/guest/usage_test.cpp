@@ -153,5 +153,13 @@ TEST_CASE("--help has a sentence for every option, --version a version; lists ar
     CHECK(output({"-machine", "help"}).find("pc") != std::string::npos);
     CHECK(output({"-device", "help"}).find("virtio-blk-pci") != std::string::npos);
     CHECK(output({"-cpu", "help"}).find("max") != std::string::npos);
+    for (const char* driver : {"virtio-blk-pci", "virtio-net", "virtio-rng-device", "virtio-serial-pci", "virtio-vsock-pci",
+                               "isa-debug-exit", "virtconsole", "pvpanic"}) {
+        INFO(driver);
+        const std::string listed = output({"-device", std::string(driver) + ",help"});
+        CHECK(listed.starts_with(driver));
+        CHECK((listed.find("    addr ") != std::string::npos) ==
+              (std::string_view(driver).find("virtio-") == 0 && !std::string_view(driver).ends_with("-device")));
+    }
     CHECK(output({"-d", "help"}).find("in_asm") != std::string::npos);
 }

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "tests/guest/host_server.h"
 #include "tests/guest/initramfs.h"
 #include "tests/guest/session.h"
 
@@ -41,34 +42,8 @@ sockaddr_un address(const std::string& path) {
     return a;
 }
 
-void send_all(int fd, const std::string& text) {
-    for (std::size_t done = 0; done < text.size();) {
-        const ssize_t n = send(fd, text.data() + done, text.size() - done, MSG_NOSIGNAL);
-        if (n <= 0) return;
-        done += static_cast<std::size_t>(n);
-    }
-}
-
-std::string read_all(int fd, std::size_t most = ~std::size_t{0}) {
-    std::string text;
-    std::vector<char> buffer(65536);
-    while (text.size() < most) {
-        const ssize_t n = recv(fd, buffer.data(), std::min(buffer.size(), most - text.size()), 0);
-        if (n <= 0) break;
-        text.append(buffer.data(), static_cast<std::size_t>(n));
-    }
-    return text;
-}
-
-// As the guest's program makes it.
-std::string pattern(std::size_t size) {
-    std::string text(size, '\0');
-    std::uint32_t state = 1;
-    for (char& c : text) {
-        state = state * 1664525 + 1013904223;
-        c = static_cast<char>(state >> 24);
-    }
-    return text;
+std::string read_all(int fd) {
+    return receive_until(fd, [](const std::string&) { return false; });
 }
 
 // A program of the host that waits for the guest.
@@ -180,7 +155,9 @@ TEST_CASE("virtio-vsock: connections are reset when a machine is restored, and n
     monitor("savevm " + saved);
     CHECK(s.output().find("sockets: ended") == std::string::npos);
     monitor("loadvm " + saved);
-    CHECK(s.wait_for("sockets: ended with Connection reset by peer"));
+    s.type("wait; echo over-$((40 + 2))\n");
+    CHECK(s.wait_for("over-42"));
+    CHECK(s.output().find("sockets: ended with Connection reset by peer") != std::string::npos);
     s.type("sockets send 2000 5; echo sent-$((40 + 2))\n");
     close(accept(server, nullptr, nullptr));  // the one that was reset
     const int peer = accept(server, nullptr, nullptr);

@@ -6,7 +6,7 @@ namespace tandem::cpu::x86 {
 namespace {
 
 constexpr u64 kPaging = u64{1} << 31;
-constexpr u64 kPse = 1u << 4, kPae = 1u << 5, kLongModeActive = 1u << 10;
+constexpr u64 kPse = 1u << 4, kPae = 1u << 5, kLa57 = 1u << 12, kLongModeActive = 1u << 10;
 constexpr u64 kPresent = 1, kWritable = 2, kUser = 4, kLarge = 0x80;
 
 struct Level {
@@ -22,13 +22,14 @@ struct Format {
     bool large_pages = true;  // 32-bit paging: CR4.PSE
 };
 
-constexpr Level kLong[] = {{39, 9}, {30, 9}, {21, 9}, {12, 9}};
+constexpr Level kFiveLevels[] = {{48, 9}, {39, 9}, {30, 9}, {21, 9}, {12, 9}};
+constexpr std::span<const Level> kLong57 = kFiveLevels, kLong = kLong57.subspan(1);
 constexpr Level kPaeLevels[] = {{30, 2}, {21, 9}, {12, 9}};
 constexpr Level k32[] = {{22, 10}, {12, 10}};
 
 Format format_of(const State& s) {
     constexpr u64 kAddress = 0x000ffffffffff000;
-    if ((s.msr.efer & kLongModeActive) != 0) return {kLong, 8, kAddress, true};
+    if ((s.msr.efer & kLongModeActive) != 0) return {(s.cr4 & kLa57) != 0 ? kLong57 : kLong, 8, kAddress, true};
     if ((s.cr4 & kPae) != 0) return {kPaeLevels, 8, kAddress, true};
     return {k32, 4, 0xfffff000, (s.cr4 & kPse) != 0};
 }
@@ -54,7 +55,7 @@ public:
     }
     [[nodiscard]] bool is_page(std::size_t level, u64 entry) const {
         if (level + 1 == f_.levels.size()) return true;
-        const bool may = f_.levels.size() == 2 ? f_.large_pages : level >= 1;
+        const bool may = f_.levels.size() == 2 ? f_.large_pages : level >= 1 && f_.levels[level].shift <= 30;
         return may && (entry & kLarge) != 0;
     }
     // `so_far` with the rights of one more entry.
@@ -79,7 +80,11 @@ private:
     Format f_;
 };
 
-u64 canonical_form(u64 va) { return (va & (u64{1} << 47)) != 0 ? va | 0xffff000000000000 : va; }
+// The address with the bits that its highest table leaves open.
+u64 canonical_form(const Format& f, u64 va) {
+    const unsigned width = f.levels[0].shift + f.levels[0].bits;
+    return static_cast<u64>(sign_extend(va & mask(width), width));
+}
 
 bool visit_table(const Walker& w, std::size_t level, u64 table, const Mapping& above,
                  const std::function<bool(const Mapping&)>& take) {
@@ -91,7 +96,7 @@ bool visit_table(const Walker& w, std::size_t level, u64 table, const Mapping& a
         here.va = above.va | index << l.shift;
         if (w.is_page(level, entry)) {
             Mapping page = w.page(here, level, entry);
-            if (w.format().levels.size() == 4) page.va = canonical_form(page.va);
+            if (w.format().levels.size() >= 4) page.va = canonical_form(w.format(), page.va);
             if (!take(page)) return false;
         } else if (!visit_table(w, level + 1, entry & w.format().address_mask, here, take)) {
             return false;
@@ -111,7 +116,7 @@ std::optional<Mapping> walk(const State& state, const PhysicalReader& read, u64 
     const Walker w(state, read);
     u64 table = w.root();
     const auto levels = w.format().levels;
-    if (levels.size() == 4 ? canonical_form(va & mask(48)) != va : va > 0xffffffff) return {};
+    if (levels.size() >= 4 ? canonical_form(w.format(), va) != va : va > 0xffffffff) return {};
     for (std::size_t level = 0; level < levels.size(); ++level) {
         const u64 entry = w.entry(level, table, va >> levels[level].shift & mask(levels[level].bits));
         if ((entry & kPresent) == 0) return {};
