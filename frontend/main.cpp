@@ -251,12 +251,13 @@ void fill_standard_descriptors() {
 
 // Whether a line "NAME, NAME  help" of the list is about this driver; virtio-X is short for virtio-X-pci.
 bool names(std::string_view line, std::string_view driver) {
+    const bool is_virtio = driver.starts_with("virtio-");
     const std::string pci = fmt::format("{}-pci", driver);
-    std::string_view heads = line.substr(0, line.find("  "));
+    std::string_view heads = line.substr(0, std::min(line.find("  "), line.find('\n')));
     while (!heads.empty()) {
         const std::size_t end = std::min(heads.find(", "), heads.size());
         const std::string_view name = heads.substr(0, end);
-        if (name == driver || name == pci || (name == "every virtio-...-pci" && driver.starts_with("virtio-"))) return true;
+        if (name == driver || (is_virtio && (name == pci || name == "every virtio-...-pci"))) return true;
         heads.remove_prefix(std::min(end + 2, heads.size()));
     }
     return false;

@@ -157,7 +157,7 @@ TEST_CASE("--help has a sentence for every option, --version a version; lists ar
                                "isa-debug-exit", "virtconsole", "pvpanic"}) {
         INFO(driver);
         const std::string listed = output({"-device", std::string(driver) + ",help"});
-        CHECK(listed.starts_with(driver));
+        CHECK(listed.substr(0, listed.find("  ")).find(driver) != std::string::npos);
         CHECK((listed.find("    addr ") != std::string::npos) ==
               (std::string_view(driver).find("virtio-") == 0 && !std::string_view(driver).ends_with("-device")));
     }

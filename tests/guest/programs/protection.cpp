@@ -127,6 +127,21 @@ void test_addresses() {
     std::puts("protection: addresses above 47 bits done");
 }
 
+void print_flags() {
+    std::FILE* file = std::fopen("/proc/cpuinfo", "r");
+    char line[4096];
+    while (file != nullptr && std::fgets(line, sizeof line, file) != nullptr) {
+        if (std::strncmp(line, "flags", 5) != 0) continue;
+        for (const char* flag = std::strtok(line, " \n"); flag != nullptr; flag = std::strtok(nullptr, " \n")) {
+            for (const char* ours : {"umip", "pku", "ospke", "la57"}) {
+                if (std::strcmp(flag, ours) == 0) std::printf("protection: flag %s\n", flag);
+            }
+        }
+        break;
+    }
+    if (file != nullptr) std::fclose(file);
+}
+
 }  // namespace
 
 int main() {
@@ -134,6 +149,7 @@ int main() {
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO | SA_NODEFER;
     sigaction(SIGSEGV, &action, nullptr);
+    print_flags();
     test_keys();
     test_umip();
     test_addresses();

@@ -137,7 +137,7 @@ TEST_CASE("machine: configuration errors name what is wrong and what there is") 
         return failure(std::move(c));
     };
     CHECK(contains(changed([](auto& c) { c.type = "sparc"; }), "'sparc' (known: pc, q35, virt)"));
-    CHECK(contains(changed([](auto& c) { c.cpus = 9; }), "-smp 9"));
+    CHECK(contains(changed([](auto& c) { c.cpus = 241; }), "-smp 241"));
     CHECK(contains(changed([](auto& c) { c.ram_bytes = kMiB; }), "-m 1"));
     CHECK(contains(changed([](auto& c) { c.kernel.clear(), c.append = "x"; }), "-kernel"));
     CHECK(contains(changed([](auto& c) { c.kernel.clear(), c.firmware = "/nonexistent/bios"; }), "/nonexistent/bios"));
