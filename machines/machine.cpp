@@ -19,7 +19,8 @@ struct TypeRow {
 };
 
 constexpr std::array<TypeRow, 3> kTypes{{
-    {"pc", "PC with PCI Express (Q35 kind), ACPI, 1 to 240 processors", Architecture::X86_64, pc::create_pc, pc::device_help},
+    {"pc", "PC with PCI Express (Q35 kind), ACPI, 1 to 240 processors", Architecture::X86_64, pc::create_pc,
+     pc::device_help},
     {"q35", "the same, under QEMU's name", Architecture::X86_64, pc::create_pc, pc::device_help},
     {"virt", "AArch64 board with GICv2 or GICv3, PCI Express, device tree, 1 to 16 processors", Architecture::Aarch64,
      virt::create_virt, virt::device_help},

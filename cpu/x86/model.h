@@ -51,8 +51,8 @@ public:
     // Family, model and stepping (CPUID leaf 1 EAX).
     [[nodiscard]] u32 signature() const { return signature_; }
 
-    // How the processors are arranged; set before vCPUs are made. For a machine with another number of processors it does not
-    // count: they are then the cores of one socket.
+    // How the processors are arranged; set before vCPUs are made. For a machine with another number of processors it does
+    // not count: they are then the cores of one socket.
     void set_topology(const Topology& topology) { topology_ = topology; }
     [[nodiscard]] Topology topology(u32 cpu_count) const {
         return topology_.count() == cpu_count ? topology_ : Topology{1, cpu_count, 1};

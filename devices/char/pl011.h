@@ -79,7 +79,7 @@ private:
     IrqLine irq_;
     mutable std::mutex lock_;
     RegisterBank<Pl011> registers_;
-    Pl011State s_;  // without the registers
+    Pl011State s_;          // without the registers
     bool resting_ = false;  // with the machine
     // What an access leaves to be done once the lock is released.
     struct Actions {

@@ -87,7 +87,7 @@ constexpr unsigned kRtcIrq = 8;
 constexpr unsigned kSciIrq = 9;
 constexpr unsigned kFpuIrq = 13;
 constexpr unsigned kPirqGsi = 16;  // PIRQA# ... PIRQH# on IOAPIC pins 16..23
-constexpr u8 kIoapicId = 0;  // a space of its own: since xAPIC no message carries it
+constexpr u8 kIoapicId = 0;        // a space of its own: since xAPIC no message carries it
 constexpr unsigned virtio_mmio_gsi(unsigned number) { return kPirqGsi + number % 8; }  // shared with the PIRQs
 
 // --- Bus 0.
