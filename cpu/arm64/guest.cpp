@@ -1,6 +1,5 @@
 #include "cpu/arm64/guest.h"
 
-#include <capstone/capstone.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cpu/arm64/decode/disassemble.h"
 #include "cpu/arm64/helpers.h"
 #include "cpu/arm64/lift/block.h"
 #include "cpu/arm64/mode.h"
@@ -93,21 +93,12 @@ private:
 };
 
 std::string Arm64Guest::disassemble(const jit::ir::BlockKey& key, std::span<const u8> code) const {
-    csh engine = 0;
-    if (cs_open(CS_ARCH_ARM64, CS_MODE_LITTLE_ENDIAN, &engine) != CS_ERR_OK) return {};
     std::string text;
     for (std::size_t at = 0; at + 4 <= code.size(); at += 4) {
-        cs_insn* insn = nullptr;
-        if (cs_disasm(engine, code.data() + at, 4, key.pc + at, 1, &insn) == 1) {
-            text += fmt::format("{:#x}:  {} {}\n", insn->address, insn->mnemonic, insn->op_str);
-            cs_free(insn, 1);
-        } else {
-            u32 word = 0;
-            std::copy_n(code.data() + at, sizeof word, reinterpret_cast<u8*>(&word));
-            text += fmt::format("{:#x}:  .inst {:#010x}\n", key.pc + at, word);
-        }
+        u32 word = 0;
+        std::copy_n(code.data() + at, sizeof word, reinterpret_cast<u8*>(&word));
+        text += fmt::format("{:#x}:  {}\n", key.pc + at, disassemble_one(word, key.pc + at));
     }
-    cs_close(&engine);
     return text;
 }
 

@@ -92,7 +92,8 @@ private:
 
     Result<u64> register_value() {
         std::size_t end = ++at_;
-        while (end < text_.size() && std::isalnum(static_cast<unsigned char>(text_[end])) != 0) ++end;
+        const auto in_name = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
+        while (end < text_.size() && in_name(text_[end])) ++end;
         const auto name = text_.substr(at_, end - at_);
         const auto value = registers_(name);
         if (!value) return invalid(fmt::format("unknown register '${}'", name));

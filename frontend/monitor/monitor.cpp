@@ -98,7 +98,7 @@ std::span<const Monitor::Command> Monitor::info_commands() {
         Command{"mtree", "", "", "Who answers which address and port.", &M::info_mtree},
         Command{"name", "", "", "The machine's name.", &M::info_name},
         Command{"network", "", "", "Network devices.", &M::info_network},
-        Command{"pic", "", "", "8259 interrupt controllers.", &M::info_pic},
+        Command{"pic", "", "", "8259 interrupt controllers, or the GIC.", &M::info_pic},
         Command{"qtree", "", "", "All devices.", &M::info_qtree},
         Command{"registers", "", "[-a]", "Registers of the chosen processor, or of all.", &M::info_registers, 1},
         Command{"snapshots", "", "", "Saved machines in the -snapshots directory.", &M::info_snapshots},
@@ -206,17 +206,15 @@ Monitor::Answer Monitor::inspect(const std::function<Answer(const machines::Mach
     return answer;
 }
 
-Result<cpu::x86::State> Monitor::state_of(const machines::MachineParts& parts, unsigned cpu) {
+Result<cpu::ArchState> Monitor::state_of(const machines::MachineParts& parts, unsigned cpu) {
     cpu::ArchState state;
     TANDEM_TRY(parts.vcpus[cpu]->export_state(state));
-    const auto* x86 = std::get_if<cpu::x86::State>(&state);
-    if (x86 == nullptr) return Error{Errc::Unsupported, "the monitor shows registers of x86 processors only"};
-    return *x86;
+    return state;
 }
 
 Result<u64> Monitor::number(std::string_view expression) {
     if (expression.empty()) return invalid("an address or a number is missing");
-    std::optional<cpu::x86::State> state;
+    std::optional<cpu::ArchState> state;
     if (expression.find('$') != std::string_view::npos) {
         TANDEM_TRY(context_.machine.while_stopped([&]() -> Result<void> {
             TANDEM_TRY_ASSIGN(state, state_of(context_.machine.parts(), cpu_));

@@ -48,7 +48,7 @@ private:
     // Calls `look` while the machine is stopped.
     Answer inspect(const std::function<Answer(const machines::MachineParts&)>& look);
     // The state of the chosen processor.
-    static Result<cpu::x86::State> state_of(const machines::MachineParts& parts, unsigned cpu);
+    static Result<cpu::ArchState> state_of(const machines::MachineParts& parts, unsigned cpu);
     Result<u64> number(std::string_view expression);
 
     // monitor_control.cpp

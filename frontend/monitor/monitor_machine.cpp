@@ -70,12 +70,10 @@ Monitor::Answer Monitor::info_registers(Arguments& arguments) {
 
 Monitor::Answer Monitor::info_cpus(Arguments&) {
     return inspect([this](const MachineParts& parts) -> Answer {
-        constexpr const char* kActivities[] = {"running", "halted", "waiting for SIPI", "shut down"};
         std::string text;
         for (unsigned i = 0; i < parts.vcpus.size(); ++i) {
             TANDEM_TRY_ASSIGN(const auto s, state_of(parts, i));
-            text += fmt::format("{} CPU #{}: pc={:#018x} {}\n", i == cpu_ ? '*' : ' ', i, s.rip,
-                                kActivities[static_cast<unsigned>(s.activity) & 3]);
+            text += fmt::format("{} CPU #{}: pc={:#018x} {}\n", i == cpu_ ? '*' : ' ', i, program_counter(s), activity(s));
         }
         return text;
     });
@@ -126,7 +124,7 @@ Monitor::Answer Monitor::device_states(std::span<const std::string_view> prefixe
 }
 
 Monitor::Answer Monitor::info_pic(Arguments&) {
-    constexpr std::string_view kNames[] = {"pic"};
+    constexpr std::string_view kNames[] = {"pic", "gic"};
     return device_states(kNames);
 }
 Monitor::Answer Monitor::info_ioapic(Arguments&) {
@@ -145,7 +143,7 @@ Monitor::Answer Monitor::info_network(Arguments&) {
 }
 
 Monitor::Answer Monitor::info_irq(Arguments&) {
-    constexpr std::string_view kNames[] = {"pic", "ioapic", "lapic"};
+    constexpr std::string_view kNames[] = {"pic", "ioapic", "lapic", "gic"};
     return device_states(kNames);
 }
 

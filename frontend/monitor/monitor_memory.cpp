@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "cpu/arm64/decode/disassemble.h"
+#include "cpu/arm64/system/inspect.h"
 #include "cpu/x86/decode/disassemble.h"
 #include "cpu/x86/system/inspect.h"
 #include "frontend/monitor/monitor_internal.h"
@@ -75,10 +77,18 @@ x86::PhysicalReader reader_of(const devices::GuestMemory& memory) {
     };
 }
 
+// Where a virtual address leads.
+std::optional<u64> translate(const cpu::ArchState& state, const devices::GuestMemory& memory, u64 va) {
+    if (const auto* arm = std::get_if<cpu::arm64::State>(&state)) return cpu::arm64::look_up(*arm, reader_of(memory), va);
+    const auto m = x86::walk(std::get<x86::State>(state), reader_of(memory), va);
+    if (!m) return {};
+    return m->pa + (va - m->va);
+}
+
 // Memory as one command sees it: virtual through the processor's tables, or physical.
 class View {
 public:
-    View(const MachineParts& parts, const x86::State* state) : memory_(parts.memory), state_(state) {}
+    View(const MachineParts& parts, const cpu::ArchState* state) : memory_(parts.memory), state_(state) {}
     // How many of the wanted bytes could be read.
     u64 read(u64 address, std::span<u8> out) const {
         u64 done = 0;
@@ -86,9 +96,9 @@ public:
             u64 gpa = address + done;
             const u64 part = std::min<u64>(out.size() - done, 4096 - (gpa & 4095));
             if (state_ != nullptr) {
-                const auto m = x86::walk(*state_, reader_of(memory_), gpa);
-                if (!m) break;
-                gpa = m->pa + (gpa - m->va);
+                const auto physical = translate(*state_, memory_, gpa);
+                if (!physical) break;
+                gpa = *physical;
             }
             if (!memory_.read(gpa, out.data() + done, part)) break;
             done += part;
@@ -98,7 +108,7 @@ public:
 
 private:
     const devices::GuestMemory& memory_;
-    const x86::State* state_;
+    const cpu::ArchState* state_;
 };
 
 x86::Mode mode_of(const x86::State& s) {
@@ -109,14 +119,24 @@ x86::Mode mode_of(const x86::State& s) {
     return protected_mode && (access & 1u << 14) != 0 ? x86::Mode::Bits32 : x86::Mode::Bits16;
 }
 
-std::string list_instructions(const View& view, u64 address, const Format& f, x86::Mode mode) {
+// The instruction at the start of `bytes`, and its length.
+std::string list_one(const cpu::ArchState& state, std::span<const u8> bytes, u64 address, unsigned& length) {
+    if (const auto* s = std::get_if<x86::State>(&state)) return x86::disassemble_one(bytes, mode_of(*s), address, &length);
+    if (bytes.size() < sizeof(u32)) return "(bad)";
+    u32 word = 0;
+    std::memcpy(&word, bytes.data(), sizeof word);
+    length = sizeof word;
+    return cpu::arm64::disassemble_one(word, address);
+}
+
+std::string list_instructions(const View& view, u64 address, const Format& f, const cpu::ArchState& state) {
     std::string text;
     for (u64 i = 0; i < f.count; ++i) {
         std::array<u8, kMaxInstruction> bytes{};
         const u64 got = view.read(address, bytes);
         if (got == 0) return text + fmt::format("0x{:016x}:  cannot read memory\n", address);
         unsigned length = 0;
-        std::string insn = x86::disassemble_one(std::span(bytes).first(got), mode, address, &length);
+        std::string insn = list_one(state, std::span(bytes).first(got), address, length);
         if (length == 0) length = 1;
         text += fmt::format("0x{:016x}:  {:<30} {}\n", address,
                             fmt::format("{:02x}", fmt::join(std::span(bytes).first(length), " ")), insn);
@@ -160,6 +180,12 @@ Result<void> write_file(const View& view, u64 address, u64 size, const std::stri
     return result;
 }
 
+// For what lists all of the tables.
+Result<x86::State> x86_only(const cpu::ArchState& state) {
+    if (const auto* s = std::get_if<x86::State>(&state)) return *s;
+    return Error{Errc::Unsupported, "mappings are listed for x86 processors; gva2gpa translates one address"};
+}
+
 std::string rights(const x86::Mapping& m) { return fmt::format("{}r{}", m.user ? 'u' : '-', m.writable ? 'w' : '-'); }
 
 }  // namespace
@@ -170,7 +196,7 @@ Monitor::Answer Monitor::examine(Arguments& arguments) {
     return inspect([&](const MachineParts& parts) -> Answer {
         TANDEM_TRY_ASSIGN(const auto state, state_of(parts, cpu_));
         const View view(parts, &state);
-        return f.style == 'i' ? list_instructions(view, address, f, mode_of(state)) : list_values(view, address, f);
+        return f.style == 'i' ? list_instructions(view, address, f, state) : list_values(view, address, f);
     });
 }
 
@@ -180,7 +206,7 @@ Monitor::Answer Monitor::examine_physical(Arguments& arguments) {
     return inspect([&](const MachineParts& parts) -> Answer {
         TANDEM_TRY_ASSIGN(const auto state, state_of(parts, cpu_));
         const View view(parts, nullptr);
-        return f.style == 'i' ? list_instructions(view, address, f, mode_of(state)) : list_values(view, address, f);
+        return f.style == 'i' ? list_instructions(view, address, f, state) : list_values(view, address, f);
     });
 }
 
@@ -218,9 +244,9 @@ Monitor::Answer Monitor::gva2gpa(Arguments& arguments) {
     TANDEM_TRY_ASSIGN(const u64 address, number(arguments.rest));
     return inspect([&](const MachineParts& parts) -> Answer {
         TANDEM_TRY_ASSIGN(const auto state, state_of(parts, cpu_));
-        const auto m = x86::walk(state, reader_of(parts.memory), address);
-        if (!m) return Error{Errc::NotFound, fmt::format("{:#x} is not mapped", address)};
-        return fmt::format("gpa: {:#x}\n", m->pa + (address - m->va));
+        const auto physical = translate(state, parts.memory, address);
+        if (!physical) return Error{Errc::NotFound, fmt::format("{:#x} is not mapped", address)};
+        return fmt::format("gpa: {:#x}\n", *physical);
     });
 }
 
@@ -249,7 +275,8 @@ Monitor::Answer Monitor::pmemsave(Arguments& arguments) {
 
 Monitor::Answer Monitor::info_mem(Arguments&) {
     return inspect([this](const MachineParts& parts) -> Answer {
-        TANDEM_TRY_ASSIGN(const auto state, state_of(parts, cpu_));
+        TANDEM_TRY_ASSIGN(const auto any, state_of(parts, cpu_));
+        TANDEM_TRY_ASSIGN(const auto state, x86_only(any));
         std::string text;
         std::size_t lines = 0;
         x86::Mapping run;
@@ -284,7 +311,8 @@ Monitor::Answer Monitor::info_tlb(Arguments&) {
     static constexpr FlagRow kFlags[] = {{u64{1} << 63, 'X'}, {1 << 8, 'G'}, {1 << 7, 'P'}, {1 << 6, 'D'}, {1 << 5, 'A'},
                                          {1 << 4, 'C'},       {1 << 3, 'T'}, {1 << 2, 'U'}, {1 << 1, 'W'}};
     return inspect([this](const MachineParts& parts) -> Answer {
-        TANDEM_TRY_ASSIGN(const auto state, state_of(parts, cpu_));
+        TANDEM_TRY_ASSIGN(const auto any, state_of(parts, cpu_));
+        TANDEM_TRY_ASSIGN(const auto state, x86_only(any));
         std::string text;
         std::size_t lines = 0;
         x86::for_each_mapping(state, reader_of(parts.memory), [&](const x86::Mapping& m) {

@@ -118,4 +118,22 @@ std::optional<u64> find_register(const State& s, std::string_view name) {
 
 std::string format_registers(const State& state) { return general(state) + system_registers(state) + vectors(state); }
 
+std::optional<u64> find_register(const cpu::ArchState& state, std::string_view name) {
+    return std::visit([name](const auto& s) { return find_register(s, name); }, state);
+}
+std::string format_registers(const cpu::ArchState& state) {
+    return std::visit([](const auto& s) { return format_registers(s); }, state);
+}
+
+u64 program_counter(const cpu::ArchState& state) {
+    if (const auto* x86 = std::get_if<State>(&state)) return x86->rip;
+    return std::get<cpu::arm64::State>(state).pc;
+}
+
+const char* activity(const cpu::ArchState& state) {
+    if (const auto* x86 = std::get_if<State>(&state)) return activity_name(x86->activity);
+    constexpr const char* kNames[] = {"running", "halted", "powered off"};
+    return kNames[static_cast<unsigned>(std::get<cpu::arm64::State>(state).activity) % 3];
+}
+
 }  // namespace tandem::frontend
