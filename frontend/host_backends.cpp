@@ -22,6 +22,7 @@ constexpr ChardevRow kChardevs[] = {
     {"pty", CharSpec::Kind::Pty, "id"},
     {"file", CharSpec::Kind::File, "id, path, append"},
     {"pipe", CharSpec::Kind::Pipe, "id, path"},
+    {"testdev", CharSpec::Kind::Exit, "id"},
     {"socket", CharSpec::Kind::Unix, "id, path | host, port, server, wait, nodelay"},
 };
 

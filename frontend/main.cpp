@@ -144,6 +144,11 @@ public:
         quit_ = true;
         if (machine_ != nullptr) machine_->request_quit();
     }
+    // A machine that is still being built has no guest that could ask.
+    void exit(u32 status) {
+        std::lock_guard guard(lock_);
+        if (machine_ != nullptr) machine_->request_exit(status);
+    }
 
 private:
     std::mutex lock_;
@@ -211,6 +216,7 @@ Result<int> run(const Options& options) {
     Consoles consoles;
     devices::ConsoleEvents events;
     events.quit = [&] { running.quit(); };
+    events.exit = [&](u32 status) { running.exit(status); };
     events.switch_focus = [&] {
         if (Mux* mux = consoles.switchable.load()) mux->toggle();
     };

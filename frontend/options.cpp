@@ -304,10 +304,12 @@ constexpr std::array kRows{
               add_device},
     OptionRow{"snapshot", nullptr, "Writes of all drives go to temporary files that are gone at exit.",
               set_flag<&Options::snapshot>},
-    OptionRow{"chardev", "KIND,id=ID[,PROP=VALUE...]",
-              "Host end of a character stream: null, stdio, pty, file,path=PATH, pipe,path=PATH, socket,path=PATH or "
-              "socket,host=HOST,port=PORT with server=on|off,wait=on|off.",
-              add_properties<&Options::chardevs>},
+    OptionRow{
+        "chardev", "KIND,id=ID[,PROP=VALUE...]",
+        "Host end of a character stream: null, stdio, pty, file,path=PATH, pipe,path=PATH, testdev ('NNNq' of a guest ends "
+        "the program with status 2 * NNN + 1), socket,path=PATH or "
+        "socket,host=HOST,port=PORT with server=on|off,wait=on|off.",
+        add_properties<&Options::chardevs>},
     OptionRow{"netdev", "user|tap,id=ID[,PROP=VALUE...]",
               "Network for a -device virtio-net-pci,netdev=ID: user (NAT; hostfwd=tcp:[HOST]:PORT-[GUEST]:PORT, net=, "
               "restrict=on, ...) or tap,ifname=NAME[,script=PATH][,downscript=PATH].",
@@ -429,7 +431,7 @@ std::string help_text() {
         "\nExit status: 0 the guest powered off, or the user quit; 1 wrong usage or an unusable file; 3 the guest's "
         "processor shut\n"
         "down (triple fault); 4 an internal error; 130 and 143 after SIGINT and SIGTERM; with -device\n"
-        "isa-debug-exit, what the guest says.\n"
+        "isa-debug-exit or -chardev testdev, what the guest says.\n"
         "\nExample:\n  tandem -nographic -m 512 -kernel vmlinuz -initrd initrd -append 'console=ttyS0'\n";
     return text;
 }

@@ -18,6 +18,7 @@ public:
     Outcome run() final;
     void request_quit() final { control_.post(RunControl::Event::Quit); }
     void request_reset() final { control_.post(RunControl::Event::Reset); }
+    void request_exit(u32 status) final { control_.post_exit(status); }
     void pause() final { control_.post(RunControl::Event::Pause); }
     void resume() final { control_.post(RunControl::Event::Resume); }
     [[nodiscard]] RunState state() const final { return control_.state(); }

@@ -85,7 +85,7 @@ Result<std::unique_ptr<devices::NetBackend>> take_network(MachineConfig& config,
 struct Outcome {
     enum class Kind : u8 { PowerOff, Reset, Quit, Shutdown, InternalError, GuestExit, Panic } kind = Kind::PowerOff;
     std::string detail;  // where and why, for Shutdown and InternalError
-    u32 status = 0;      // GuestExit: what the guest told isa-debug-exit; Panic: 0 or 1, see OnPanic
+    u32 status = 0;      // GuestExit: what the guest told isa-debug-exit or a testdev stream; Panic: 0 or 1, see OnPanic
 };
 
 // What a machine is doing. Prelaunch: run() has not been called, or the machine was started paused and not yet continued.
@@ -127,6 +127,8 @@ public:
     // ACPI power button.
     virtual void request_powerdown() = 0;
     virtual void request_reset() = 0;
+    // Ends run() with GuestExit and this status.
+    virtual void request_exit(u32 status) = 0;
     // Parks all vCPUs and stops the machine's clock; resume() lets time go on where it stood. Async-signal-safe.
     virtual void pause() = 0;
     virtual void resume() = 0;

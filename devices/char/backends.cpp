@@ -16,6 +16,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "devices/char/exit_stream.h"
 #include "devices/char/stream_backend.h"
 #include "devices/char/terminal.h"
 
@@ -244,6 +245,7 @@ Created create_char_backend(const CharSpec& spec, const ConsoleEvents& events) {
         case CharSpec::Kind::Pipe: return create_pipe(spec.path);
         case CharSpec::Kind::Unix:
         case CharSpec::Kind::Tcp: return create_socket(spec);
+        case CharSpec::Kind::Exit: return std::unique_ptr<CharBackend>(std::make_unique<ExitStream>(events.exit));
     }
     return invalid("unknown kind of character device");
 }

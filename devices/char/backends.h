@@ -15,11 +15,12 @@ namespace tandem::devices {
 struct ConsoleEvents {
     std::function<void()> quit{};
     std::function<void()> switch_focus{};  // Ctrl-A c: between a guest's console and the monitor
+    std::function<void(u32)> exit{};       // a guest's test suite ends the program with this status; any thread
 };
 
 // A host end, as data.
 struct CharSpec {
-    enum class Kind : u8 { Null, Stdio, Pty, File, Pipe, Unix, Tcp } kind = Kind::Null;
+    enum class Kind : u8 { Null, Stdio, Pty, File, Pipe, Unix, Tcp, Exit } kind = Kind::Null;
     std::string path;        // File, Pipe, Unix
     std::string host, port;  // Tcp; an empty host is every local address of a server, the loopback of a client
     bool server = false;     // Unix, Tcp: listens, for one client at a time, rather than connecting
