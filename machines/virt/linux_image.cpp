@@ -18,6 +18,7 @@ constexpr std::size_t kTextOffset = 8, kImageSize = 16, kFlags = 24, kMagic = 56
 constexpr u32 kMagicValue = 0x644d5241;
 constexpr u64 kOldTextOffset = 0x80000;  // where image_size is zero (before 3.17)
 constexpr u64 kAlignment = 0x200000;
+constexpr u64 kFlatRoom = 128 << 20;
 constexpr u64 kFlagBigEndian = 1;
 
 bool is_gzip(std::span<const u8> bytes) { return bytes.size() > 18 && bytes[0] == 0x1f && bytes[1] == 0x8b; }
@@ -53,6 +54,31 @@ Result<std::vector<u8>> gunzip(std::span<const u8> in, const std::string& name, 
     }
 }
 
+// Programs without a header begin with an instruction and are linked for where kernels used to lie.
+bool is_flat_program(std::span<const u8> file) {
+    if (file.size() < kHeaderSize || foreign_format(file) != foreign_format({})) return false;
+    const auto printable = [](u8 c) { return (c >= ' ' && c < 0x7f) || c == '\n' || c == '\r' || c == '\t'; };
+    if (std::ranges::all_of(file.first(kHeaderSize), printable)) return false;
+    // Bits 28:25 that are allocated outside SVE and SME (Arm ARM, C4.1)
+    return bits(field<u32>(file, 0), 28, 25) > 3;
+}
+
+// What the file's PE header, which an Image with an EFI stub has, says of its size; 0 without one.
+u64 size_by_sections(std::span<const u8> file) {
+    constexpr std::size_t kPeOffset = 60, kSections = 6, kOptionalSize = 20, kPeHeader = 24, kSection = 40, kRawSize = 16;
+    if (file[0] != 'M' || file[1] != 'Z') return 0;
+    const u64 pe = field<u32>(file, kPeOffset);
+    if (pe + kPeHeader > file.size() || field<u32>(file, pe) != 0x4550) return 0;
+    const u64 first = pe + kPeHeader + field<u16>(file, pe + kOptionalSize);
+    u64 end = 0;
+    for (unsigned i = 0; i < field<u16>(file, pe + kSections); ++i) {
+        const u64 at = first + i * kSection;
+        if (at + kSection > file.size()) return 0;
+        end = std::max(end, u64{field<u32>(file, at + kRawSize)} + field<u32>(file, at + kRawSize + 4));
+    }
+    return end;
+}
+
 bool is_bzimage(std::span<const u8> file) {
     return file.size() > 0x206 && field<u32>(file, 0x202) == 0x53726448;  // "HdrS"
 }
@@ -76,15 +102,21 @@ Result<LinuxImage> LinuxImage::parse(std::vector<u8> file, const std::string& na
     if (is_bzimage(file)) {
         return invalid(fmt::format("kernel '{}' is a bzImage for x86; machine 'virt' has arm64 processors", name));
     }
-    if (file.size() < kHeaderSize || field<u32>(file, kMagic) != kMagicValue) {
+    const bool flat = is_flat_program(file);
+    if (!flat && (file.size() < kHeaderSize || field<u32>(file, kMagic) != kMagicValue)) {
         return invalid(fmt::format("kernel '{}' is not an arm64 Image: it is {}", name, foreign_format(file)));
     }
-    if ((field<u64>(file, kFlags) & kFlagBigEndian) != 0) {
+    if (!flat && (field<u64>(file, kFlags) & kFlagBigEndian) != 0) {
         return Error{Errc::Unsupported, fmt::format("kernel '{}' is big endian", name)};
     }
-    const u64 declared = field<u64>(file, kImageSize);
+    if (const u64 whole = flat ? 0 : size_by_sections(file); whole > file.size()) {
+        return invalid(fmt::format("kernel '{}' is truncated: {} of {} bytes", name, file.size(), whole));
+    }
+    const u64 declared = flat ? 0 : field<u64>(file, kImageSize);
     const u64 offset = declared == 0 ? kOldTextOffset : field<u64>(file, kTextOffset);
-    const u64 size = std::max<u64>(declared, file.size());
+    // Nobody says what memory a flat program takes behind itself.
+    const u64 least = flat ? std::min(ram_bytes / 2, kFlatRoom) - offset : 0;
+    const u64 size = std::max<u64>({declared, file.size(), least});
     if (offset >= kAlignment || size > ram_bytes) {
         return invalid(
             fmt::format("kernel '{}' wants {} bytes of memory at offset {:#x}: its header is damaged, or -m is "

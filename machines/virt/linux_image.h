@@ -1,4 +1,5 @@
-// arm64 Linux kernels: Image, and Image compressed with gzip (Documentation/arch/arm64/booting.rst).
+// arm64 Linux kernels: Image, and Image compressed with gzip (Documentation/arch/arm64/booting.rst); and programs without a
+// header that start alike, such as test suites.
 #pragma once
 
 #include <string>

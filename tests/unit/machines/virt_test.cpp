@@ -197,6 +197,28 @@ TEST_CASE("arm64 Image: what cannot boot is refused by name") {
     CHECK_FALSE(image->add_initrd(std::vector<u8>(8 * kMiB), "I").ok());
 }
 
+TEST_CASE("arm64 programs without a header lie where kernels used to; text and truncated Images are refused") {
+    std::vector<u8> program(4096);
+    const u32 first = 0x90000004;  // adrp x4, .
+    std::memcpy(program.data(), &first, sizeof first);
+    const auto flat = LinuxImage::parse(program, "K", layout::kRam, 128 * kMiB);
+    REQUIRE(flat.ok());
+    CHECK(flat->entry() == layout::kRam + 0x80000);
+    CHECK(flat->device_tree() == layout::kRam + 64 * kMiB);  // room behind it
+    CHECK(contains(refusal(std::vector<u8>(4096, 'l')), "no known kernel format"));
+    // An Image with an EFI stub says how long the file is: one section of 4096 bytes from 1000H on.
+    auto image = image_file();
+    image.resize(0x2000);
+    const auto put = [&image](std::size_t at, u32 value) { std::memcpy(image.data() + at, &value, sizeof value); };
+    image[0] = 'M', image[1] = 'Z';
+    put(60, 0x80), put(0x80, 0x4550);
+    put(0x86, 1), put(0x94, 0);
+    put(0x98 + 16, 0x1000), put(0x98 + 20, 0x1000);
+    CHECK(LinuxImage::parse(image, "K", layout::kRam, 128 * kMiB).ok());
+    image.resize(0x1fff);
+    CHECK(contains(refusal(image), "truncated: 8191 of 8192 bytes"));
+}
+
 TEST_CASE("arm64 Image: hostile bytes") {
     std::mt19937 random(7);
     for (unsigned round = 0; round < 3000; ++round) {
