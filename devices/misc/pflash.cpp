@@ -28,32 +28,35 @@ constexpr u8 kReady = 0x80, kEraseError = 0x20, kProgramError = 0x10, kProtected
 constexpr u8 kManufacturer = 0x89, kDeviceId = 0x18;  // Intel
 constexpr u32 kBufferSize = 256;
 
-// Query table (JESD68.01, 2.5), from address 10H on.
-std::array<u8, 0x31> query_table(u64 size) {
-    const u64 blocks = size / Pflash::kBlock;
+// Query table of each chip (JESD68.01, 2.5), from address 10H on.
+std::array<u8, 0x31> query_table(u64 size, const PflashShape& shape) {
+    const u64 chips = shape.width == 1 ? 1 : 2, blocks = size / shape.block, in_chip = shape.block / chips;
     u8 log_size = 0;
-    while ((u64{1} << log_size) < size) ++log_size;
+    while ((u64{1} << log_size) < size / chips) ++log_size;
     std::array<u8, 0x31> t{};
     constexpr std::array<u8, 23> kHead{'Q',  'R', 'Y', 0x01, 0x00, 0x31, 0x00, 0, 0, 0, 0, 0x45,
                                        0x55, 0,   0,   7,    7,    10,   0,    4, 4, 4, 0};
     std::copy(kHead.begin(), kHead.end(), t.begin() + 0x10);
     t[0x27] = log_size;
-    t[0x2a] = 8;  // log2 of the write buffer
-    t[0x2c] = 1;  // one region of equal blocks
+    t[0x28] = shape.width == 1 ? 0 : 1;  // x8, or x16
+    t[0x2a] = 8;                         // log2 of the write buffer
+    t[0x2c] = 1;                         // one region of equal blocks
     t[0x2d] = static_cast<u8>(blocks - 1);
     t[0x2e] = static_cast<u8>((blocks - 1) >> 8);
-    t[0x2f] = static_cast<u8>(Pflash::kBlock / 256);
-    t[0x30] = static_cast<u8>(Pflash::kBlock / 256 >> 8);
+    t[0x2f] = static_cast<u8>(in_chip / 256);
+    t[0x30] = static_cast<u8>(in_chip / 256 >> 8);
     return t;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Pflash>> Pflash::create(std::string name, std::unique_ptr<BlockBackend> backend) {
-    if (backend->size_bytes() == 0 || backend->size_bytes() % kBlock != 0) {
-        return invalid(fmt::format("{}: {} bytes are not a multiple of 4 KiB", name, backend->size_bytes()));
+Result<std::unique_ptr<Pflash>> Pflash::create(std::string name, std::unique_ptr<BlockBackend> backend,
+                                               const PflashShape& shape) {
+    if (backend->size_bytes() == 0 || backend->size_bytes() % shape.block != 0) {
+        return invalid(
+            fmt::format("{}: {} bytes are not a multiple of {} KiB", name, backend->size_bytes(), shape.block / 1024));
     }
-    std::unique_ptr<Pflash> flash(new Pflash(std::move(name), std::move(backend)));
+    std::unique_ptr<Pflash> flash(new Pflash(std::move(name), std::move(backend), shape));
     flash->array_.resize(flash->backend_->size_bytes());
     TANDEM_TRY(flash->backend_->read(0, flash->array_));
     return flash;
@@ -72,38 +75,51 @@ void Pflash::machine_stopped() {
     flush();
 }
 
+u8 Pflash::chip_answer(u64 address) const {
+    const u64 at = address & 0xff;
+    switch (s_.mode) {
+        case kReadId: return at == 0 ? kManufacturer : at == 1 ? kDeviceId : u8{0};
+        case kQuery: {
+            const auto table = query_table(array_.size(), shape_);
+            return at < table.size() ? table[at] : u8{0};
+        }
+        default: return s_.status;
+    }
+}
+
 u64 Pflash::io_read(u64 offset, unsigned size) {
     std::lock_guard guard(lock_);
     u64 value = 0;
-    const auto table = s_.mode == kQuery ? query_table(array_.size()) : std::array<u8, 0x31>{};
     for (unsigned i = 0; i < size; ++i) {
         const u64 at = offset + i;
         u8 byte = 0;
-        switch (s_.mode) {
-            case kReadArray: byte = array_[at]; break;
-            case kReadId: byte = (at & 0xff) == 0 ? kManufacturer : (at & 0xff) == 1 ? kDeviceId : u8{0}; break;
-            case kQuery: byte = (at & 0xff) < table.size() ? table[at & 0xff] : u8{0}; break;
-            default: byte = s_.status; break;
+        if (s_.mode == kReadArray) {
+            byte = array_[at];
+        } else if (shape_.width == 1 || at % 2 == 0) {  // a chip of 16 bits answers in the lower half of its lanes
+            byte = chip_answer(at / shape_.width);
         }
         value |= u64{byte} << (8 * i);
     }
     return value;
 }
 
+// A command is the same for every chip: the low byte has it. Data of an access that is wider than the bus take several
+// cycles of a buffered write, and are programmed at once by a single one.
 void Pflash::io_write(u64 offset, u64 value, unsigned size) {
     std::lock_guard guard(lock_);
-    // Commands are one byte; data of a wider write are programmed byte by byte.
     const bool data = s_.armed && (s_.mode == kProgram || (s_.mode == kBufferedWrite && s_.buffer_left > 1));
-    const unsigned count = data ? size : 1;
-    for (unsigned i = 0; i < count; ++i) write_byte(offset + i, static_cast<u8>(value >> (8 * i)));
-    if (data && s_.mode == kProgram) s_.armed = false;
-}
-
-void Pflash::write_byte(u64 offset, u8 value) {
-    if (s_.armed) {
-        second_cycle(offset, value);
+    if (!data) {
+        if (s_.armed) {
+            second_cycle(offset, value & 0xff, 1);
+        } else {
+            first_cycle(static_cast<u8>(value));
+        }
+    } else if (s_.mode == kProgram) {
+        second_cycle(offset, value, size);
     } else {
-        first_cycle(value);
+        for (unsigned i = 0; i < size; i += shape_.width) {
+            second_cycle(offset + i, value >> 8 * i, std::min(size, shape_.width));
+        }
     }
 }
 
@@ -137,9 +153,12 @@ void Pflash::first_cycle(u8 command) {
     }
 }
 
-void Pflash::second_cycle(u64 offset, u8 value) {
+void Pflash::second_cycle(u64 offset, u64 value, unsigned size) {
     switch (s_.mode) {
-        case kProgram: program(offset, value); break;  // io_write() ends it: the data may be wider
+        case kProgram:
+            program(offset, value, size);
+            s_.armed = false;
+            break;
         case kErase:
             s_.armed = false;
             if (value == kConfirm) {
@@ -151,13 +170,13 @@ void Pflash::second_cycle(u64 offset, u8 value) {
             break;
         case kBufferedWrite:
             if (s_.buffer_left == 0) {
-                s_.buffer_left = u32{value} + 1 + 1;  // a count of bytes less one; the last to come is the confirmation
+                s_.buffer_left = (static_cast<u32>(value) & 0xff) + 1 + 1;  // a count less one; then the confirmation
             } else if (--s_.buffer_left == 0) {
                 s_.armed = false;
                 s_.mode = kReadStatus;
                 if (value != kConfirm) s_.status |= kProgramError;
             } else {
-                program(offset, value);
+                program(offset, value, size);
             }
             break;
         default:  // block locks are not kept
@@ -168,16 +187,17 @@ void Pflash::second_cycle(u64 offset, u8 value) {
 }
 
 // Programming clears bits.
-void Pflash::program(u64 offset, u8 value) {
+void Pflash::program(u64 offset, u64 value, unsigned size) {
     s_.status |= kReady;
     if (backend_->readonly()) {
         s_.status |= kProgramError | kProtected;
         return;
     }
     if (offset >= array_.size()) return;
-    array_[offset] &= value;
+    const u64 end = std::min<u64>(offset + size, array_.size());
+    for (u64 at = offset; at < end; ++at) array_[at] &= static_cast<u8>(value >> 8 * (at - offset));
     dirty_from_ = std::min(dirty_from_, offset);
-    dirty_to_ = std::max(dirty_to_, offset + 1);
+    dirty_to_ = std::max(dirty_to_, end);
 }
 
 void Pflash::erase(u64 offset) {
@@ -186,10 +206,10 @@ void Pflash::erase(u64 offset) {
         s_.status |= kEraseError | kProtected;
         return;
     }
-    const u64 block = align_down(offset, kBlock);
-    std::fill_n(array_.begin() + static_cast<std::ptrdiff_t>(block), kBlock, u8{0xff});
+    const u64 block = align_down(offset, shape_.block);
+    std::fill_n(array_.begin() + static_cast<std::ptrdiff_t>(block), shape_.block, u8{0xff});
     dirty_from_ = std::min(dirty_from_, block);
-    dirty_to_ = std::max(dirty_to_, block + kBlock);
+    dirty_to_ = std::max(dirty_to_, block + shape_.block);
     flush();
 }
 

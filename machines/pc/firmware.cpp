@@ -4,40 +4,24 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 
 #include "machines/boot_file.h"
+#include "machines/firmware_file.h"
 #include "machines/pc/layout.h"
 
 namespace tandem::machines::pc {
 namespace {
 
-constexpr const char* kDefault = "bios-256k.bin";
 constexpr std::array kDebianDirectories{"/usr/share/seabios", "/usr/share/OVMF", "/usr/share/ovmf", "/usr/share/qemu"};
+constexpr FirmwareDefault kDefault{"bios-256k.bin", "seabios", kDebianDirectories};
 constexpr u64 kGranule = 64 * layout::kKiB;
 constexpr u64 kTop = 4 * layout::kGiB;
-
-Result<std::string> find_file(const std::string& name, const std::vector<std::string>& directories) {
-    std::error_code ignored;
-    if (name.find('/') != std::string::npos || std::filesystem::is_regular_file(name, ignored)) return name;
-    std::vector<std::string> all = directories;
-    all.insert(all.end(), kDebianDirectories.begin(), kDebianDirectories.end());
-    std::string tried;
-    for (const auto& directory : all) {
-        const std::string path = directory + "/" + name;
-        if (std::filesystem::is_regular_file(path, ignored)) return path;
-        tried += (tried.empty() ? "" : ", ") + directory;
-    }
-    return Error{Errc::NotFound, fmt::format("firmware '{}' is not in {} (give a kernel with -kernel, a path with -bios, or "
-                                             "install Debian's package seabios)",
-                                             name, tried)};
-}
 
 }  // namespace
 
 Result<Firmware> Firmware::load(const std::string& name, const std::vector<std::string>& directories) {
     Firmware firmware;
-    TANDEM_TRY_ASSIGN(firmware.path_, find_file(name.empty() ? kDefault : name, directories));
+    TANDEM_TRY_ASSIGN(firmware.path_, find_firmware(name, directories, kDefault));
     TANDEM_TRY_ASSIGN(firmware.image_, read_file("firmware", firmware.path_, layout::kFirmwareMax));
     if (firmware.image_.empty() || firmware.image_.size() % kGranule != 0) {
         return invalid(

@@ -6,6 +6,8 @@
 
 #include "devices/irq/gicv2.h"
 #include "devices/irq/gicv3.h"
+#include "devices/misc/pci_testdev.h"
+#include "devices/misc/pflash.h"
 #include "devices/virtio/mmio_transport.h"
 #include "devices/virtio/pci_transport.h"
 #include "machines/board_machine.h"
@@ -17,6 +19,8 @@ using namespace devices;
 
 namespace {
 
+constexpr std::string_view kPciTestDev = "pci-testdev";
+constexpr std::array<PropertyRow, 1> kPciTestDevProperties{{{"addr", "SLOT[.FUNCTION] on the PCI bus, hexadecimal"}}};
 constexpr std::array<std::string_view, 2> kPortDrivers{"virtconsole", "virtserialport"};
 
 bool is_port(std::string_view driver) { return driver == kPortDrivers[0] || driver == kPortDrivers[1]; }
@@ -111,14 +115,34 @@ Result<void> Board::attach_pci() {
 
 Result<void> Board::attach_configured(MachineConfig& config) {
     for (const auto& device : config.devices) {
+        if (device.driver == kPciTestDev) {
+            const DeviceProperties properties(device, kPciTestDevProperties);
+            TANDEM_TRY(properties.check());
+            TANDEM_TRY(add_function(std::make_unique<PciTestDev>(), properties));
+            continue;
+        }
         if (!is_port(device.driver)) {
-            TANDEM_TRY(virtio_.attach(device, config, {kPortDrivers.begin(), kPortDrivers.end()}));
+            TANDEM_TRY(virtio_.attach(
+                device, config, {std::string(kPortDrivers[0]), std::string(kPortDrivers[1]), std::string(kPciTestDev)}));
             continue;
         }
         const DeviceProperties properties(device, VirtioDevices::port_properties());
         TANDEM_TRY(properties.check());
         TANDEM_TRY(virtio_.attach_port(device, properties, config));
     }
+    return {};
+}
+
+Result<void> Board::attach_flash(std::unique_ptr<BlockBackend> contents) {
+    TANDEM_TRY_ASSIGN(auto flash,
+                      Pflash::create("pflash1", std::move(contents), {layout::kFlashBlock, layout::kFlashWidth}));
+    if (flash->size() > layout::kFlash[1].size) {
+        return invalid(
+            fmt::format("{}: {} bytes do not fit into {} MiB", flash->name(), flash->size(), layout::kFlash[1].size >> 20));
+    }
+    TANDEM_TRY(mmio.add({"variables flash", layout::kFlash[1].base, flash->size(), flash.get()}));
+    all_.push_back(flash.get());
+    added_.push_back(std::move(flash));
     return {};
 }
 
@@ -142,8 +166,12 @@ Result<void> Board::add_virtio_mmio(std::unique_ptr<virtio::VirtioDevice> device
 
 Result<void> Board::add_virtio_pci(std::unique_ptr<virtio::VirtioDevice> device, u32 pci_class,
                                    const DeviceProperties& properties) {
+    return add_function(std::make_unique<virtio::VirtioPci>(std::move(device), pci_class), properties);
+}
+
+template <class Function>
+Result<void> Board::add_function(std::unique_ptr<Function> function, const DeviceProperties& properties) {
     TANDEM_TRY_ASSIGN(const auto place, choose_pci_address(*root_, properties, layout::kFirstFreeSlot));
-    auto function = std::make_unique<virtio::VirtioPci>(std::move(device), pci_class);
     TANDEM_TRY(root_->attach(place.slot, place.function, *function));
     all_.push_back(function.get());
     added_.push_back(std::move(function));
@@ -157,7 +185,7 @@ std::string Board::device_help() {
     for (const auto driver : kPortDrivers) {
         text += fmt::format("{}  on a virtio-serial device\n", driver) + property_help(VirtioDevices::port_properties());
     }
-    return text;
+    return text + fmt::format("{}  PCI function that counts writes\n", kPciTestDev) + property_help(kPciTestDevProperties);
 }
 
 }  // namespace tandem::machines::virt

@@ -50,6 +50,8 @@ public:
     [[nodiscard]] unsigned virtio_mmio_devices() const { return virtio_mmio_; }
     [[nodiscard]] unsigned serial_ports() const { return static_cast<unsigned>(uarts_.size()); }
     [[nodiscard]] devices::virtio::Balloon* balloon() const { return virtio_.balloon(); }
+    // The second flash chip, with these contents; once.
+    Result<void> attach_flash(std::unique_ptr<devices::BlockBackend> contents);
     // What -device may add.
     static std::string device_help();
 
@@ -70,6 +72,8 @@ private:
     Result<void> add_virtio_mmio(std::unique_ptr<devices::virtio::VirtioDevice> device);
     Result<void> add_virtio_pci(std::unique_ptr<devices::virtio::VirtioDevice> device, u32 pci_class,
                                 const DeviceProperties& properties);
+    template <class Function>
+    Result<void> add_function(std::unique_ptr<Function> function, const DeviceProperties& properties);
 
     std::vector<std::unique_ptr<devices::CharBackend>> serial_backends_;
     std::unique_ptr<devices::Gicv2m> messages_;  // with a GICv2

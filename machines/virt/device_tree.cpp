@@ -224,6 +224,13 @@ void peripherals(Writer& w, const BoardFacts& f) {
         w.flag("dma-coherent");
         w.reg({layout::kFwCfg});
     });
+    if (f.firmware) {
+        w.node(at("flash", layout::kFlash[0].base), [&] {
+            w.text("compatible", {"cfi-flash"});
+            w.reg({layout::kFlash[0], {layout::kFlash[1].base, f.variables_bytes}});
+            w.cell("bank-width", layout::kFlashWidth);
+        });
+    }
     for (unsigned i = 0; i < f.virtio_mmio; ++i) {
         const layout::Range window{layout::kVirtioMmio.base + i * layout::kVirtioMmioStride, layout::kVirtioMmioStride};
         w.node(at("virtio_mmio", window.base), [&] {

@@ -17,6 +17,8 @@ struct BoardFacts {
     u64 ram_bytes = 0;
     unsigned serial_ports = 1;
     unsigned virtio_mmio = 0;  // devices
+    bool firmware = false;     // there is flash
+    u64 variables_bytes = 0;   // size of the second chip
     std::string command_line;
     u64 initrd_start = 0, initrd_end = 0;  // equal: none
     std::vector<u8> seed;                  // random bytes for the kernel

@@ -14,6 +14,11 @@ struct Range {
     [[nodiscard]] constexpr u64 end() const { return base + size; }
 };
 
+// --- Flash: firmware, and its variables. Erased in blocks of two chips.
+constexpr Range kFlash[] = {{0x00000000, 64 * kMiB}, {0x04000000, 64 * kMiB}};
+constexpr u64 kFlashBlock = 256 * kKiB;
+constexpr unsigned kFlashWidth = 4;
+
 // --- Interrupt controllers.
 constexpr Range kGicd{0x08000000, 0x10000};
 constexpr Range kGicc{0x08010000, 0x10000};   // GICv2

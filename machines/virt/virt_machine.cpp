@@ -7,8 +7,10 @@
 
 #include "cpu/arm64/state.h"
 #include "machines/board_machine.h"
+#include "machines/boot_file.h"
 #include "machines/virt/board.h"
 #include "machines/virt/device_tree.h"
+#include "machines/virt/firmware.h"
 #include "machines/virt/layout.h"
 #include "machines/virt/linux_image.h"
 #include "machines/virt/psci.h"
@@ -33,8 +35,15 @@ public:
         TANDEM_TRY_ASSIGN(options_, parse_options(config.properties, config.cpus));
         TANDEM_TRY(check(config));
         begin(config);
-        TANDEM_TRY_ASSIGN(image_, LinuxImage::load({config.kernel, config.initrd}, layout::kRam, config.ram_bytes));
+        if (!config.pflash.empty()) {
+            TANDEM_TRY_ASSIGN(firmware_, Firmware::read(*config.pflash.front()));
+        } else if (config.kernel.empty() || !config.firmware.empty()) {
+            TANDEM_TRY_ASSIGN(firmware_, Firmware::load(config.firmware, config.firmware_directories));
+        } else {
+            TANDEM_TRY_ASSIGN(image_, LinuxImage::load({config.kernel, config.initrd}, layout::kRam, config.ram_bytes));
+        }
         TANDEM_TRY_ASSIGN(board_, Board::create(config, options_, memory_));
+        if (firmware_) TANDEM_TRY(attach_flash(config));
         std::vector<u64> affinities;
         for (unsigned i = 0; i < config.cpus; ++i) affinities.push_back(layout::affinity(i));
         // An EL2 of the guest's takes HVC.
@@ -65,12 +74,27 @@ private:
         if (config.serial.size() > std::size(layout::kUart)) {
             return invalid(fmt::format("machine 'virt' has at most {} serial ports", std::size(layout::kUart)));
         }
-        if (!config.pflash.empty() || !config.firmware.empty()) {
-            return Error{Errc::Unsupported, "machine 'virt' starts kernels, not firmware (-bios, if=pflash)"};
+        if (config.pflash.size() > std::size(layout::kFlash)) {
+            return invalid(fmt::format("machine 'virt' has {} flash chips (if=pflash)", std::size(layout::kFlash)));
+        }
+        if (!config.pflash.empty() && !config.firmware.empty()) {
+            return invalid("-bios and a drive with if=pflash exclude each other");
         }
         if (config.debug_console) return invalid("-debugcon: machine 'virt' has no I/O ports");
-        if (config.kernel.empty()) return invalid("machine 'virt' needs -kernel");
+        if (config.kernel.empty() && !(config.initrd.empty() && config.append.empty())) {
+            return invalid("-initrd and -append need -kernel");
+        }
         return {};
+    }
+
+    // Firmware in the first chip, its variables in the second.
+    Result<void> attach_flash(MachineConfig& config) {
+        TANDEM_TRY(Firmware::map(memory_));
+        auto variables = config.pflash.size() > 1 ? std::move(config.pflash[1]) : create_volatile_flash();
+        config.pflash.clear();
+        facts_.firmware = true;
+        facts_.variables_bytes = variables->size_bytes();
+        return board_->attach_flash(std::move(variables));
     }
 
     Result<void> describe(const MachineConfig& config) {
@@ -83,33 +107,54 @@ private:
         facts_.ram_bytes = config.ram_bytes;
         facts_.serial_ports = board_->serial_ports();
         facts_.virtio_mmio = board_->virtio_mmio_devices();
+        if (firmware_) return config.kernel.empty() ? Result<void>{} : publish_kernel(*board_->fw_cfg, config);
         facts_.command_line = config.append;
         facts_.initrd_start = image_->initrd_start();
         facts_.initrd_end = image_->initrd_end();
         return {};
     }
 
+    // Kernel, initrd and command line for firmware that starts them itself.
+    static Result<void> publish_kernel(devices::FwCfg& fw, const MachineConfig& config) {
+        using devices::FwCfg;
+        TANDEM_TRY_ASSIGN(auto kernel, read_file("kernel", config.kernel, config.ram_bytes));
+        fw.set_number(FwCfg::kKernelSize, kernel.size(), 4);
+        fw.set(FwCfg::kKernelData, std::move(kernel));
+        if (!config.initrd.empty()) {
+            TANDEM_TRY_ASSIGN(auto initrd, read_file("initrd", config.initrd, config.ram_bytes));
+            fw.set_number(FwCfg::kInitrdSize, initrd.size(), 4);
+            fw.set(FwCfg::kInitrdData, std::move(initrd));
+        }
+        std::vector<u8> line(config.append.begin(), config.append.end());
+        line.push_back(0);
+        fw.set_number(FwCfg::kCommandLineSize, line.size(), 4);
+        fw.set(FwCfg::kCommandLineData, std::move(line));
+        return {};
+    }
+
     Buses buses() override { return {board_->mmio, board_->io, *board_->clock}; }
 
-    // The kernel starts on the first processor at the highest exception level there is; the others wait for PSCI
-    // (booting.rst, "Call the kernel image").
+    // Kernel or firmware start on the first processor at the highest exception level there is; the others wait for PSCI
+    // (booting.rst, "Call the kernel image"). Firmware starts where the first chip is, and finds the device tree where RAM
+    // begins.
     Result<void> reset() override {
         for (devices::Device* d : board_->devices()) d->reset();
-        TANDEM_TRY(image_->place(memory_));
+        TANDEM_TRY(firmware_ ? firmware_->place(memory_) : image_->place(memory_));
         constexpr std::size_t kSeedBytes = 64;
         std::random_device random;
         facts_.seed.clear();
         for (std::size_t i = 0; i < kSeedBytes; ++i) facts_.seed.push_back(static_cast<u8>(random()));
         TANDEM_TRY_ASSIGN(const auto tree, build_device_tree(facts_, LinuxImage::kDeviceTreeMax));
-        if (!memory_.write(image_->device_tree(), tree.data(), tree.size())) {
+        const u64 tree_address = firmware_ ? layout::kRam : image_->device_tree();
+        if (!memory_.write(tree_address, tree.data(), tree.size())) {
             return Error{Errc::Internal, "the device tree does not lie in RAM"};
         }
         for (const auto& vcpu : vcpus_) {
             arm64::State state;
             arm64::reset(state, options_.virtualization ? 2 : 1);
             if (vcpu->index() == 0) {
-                state.pc = image_->entry();
-                state.x[0] = image_->device_tree();
+                state.pc = firmware_ ? layout::kFlash[0].base : image_->entry();
+                state.x[0] = tree_address;
             } else {
                 state.activity = arm64::Activity::PoweredOff;
             }
@@ -155,7 +200,9 @@ private:
 
     NoVectors no_vectors_;
     VirtOptions options_;
+    // One of them is there.
     std::optional<LinuxImage> image_;
+    std::optional<Firmware> firmware_;
     BoardFacts facts_;
     std::unique_ptr<Psci> psci_;
     std::unique_ptr<Board> board_;

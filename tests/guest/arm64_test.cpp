@@ -154,10 +154,12 @@ TEST_CASE("arm64: threads, rewritten code, a download, and a disk that is whole 
           std::string::npos);
 }
 
-TEST_CASE("arm64: the power key's line interrupts, and the machine reboots") {
+TEST_CASE("arm64: the power key's line interrupts, the machine reboots, and a test suite ends the program") {
     if (!have_images()) return;
     const std::string machine = GENERATE(as<std::string>{}, "virt", "virt,gic-version=3");
-    Session s(guest(machine, "quiet", {"-smp", "2"}));
+    Session s(guest(machine, "quiet tandem.load=virtio_console",
+                    {"-smp", "2", "-device", "pci-testdev", "-device", "virtio-serial-pci", "-chardev", "testdev,id=end",
+                     "-device", "virtconsole,chardev=end"}));
     INFO(machine << s.output());
     REQUIRE(s.wait_for(kPrompt, 120s));
     // The kernel has no driver for keys; its GPIO interface shows the line.
@@ -167,12 +169,24 @@ TEST_CASE("arm64: the power key's line interrupts, and the machine reboots") {
         "pressed\n");
     CHECK(s.wait_for("pressed-0"));
     CHECK(command(s, "system_powerdown"));
+    // What the monitor shows of the processor.
+    CHECK(command(s, "info registers"));
+    CHECK(contains(s.output(), "PSTATE="));
+    CHECK(command(s, "x/2i $vbar_el1"));
+    CHECK_FALSE(contains(s.output(), "cannot read memory"));
+    CHECK(command(s, "gva2gpa $vbar_el1"));
+    CHECK(contains(s.output(), "gpa: 0x4"));
+    CHECK(command(s, "info irq"));
+    CHECK(contains(s.output(), "gicv" + std::string(machine == "virt" ? "2" : "3")));
     s.type("sleep 1; pressed\n");
     CHECK(s.wait_for("pressed-1"));
     s.type("reboot -f\n");
     REQUIRE(s.wait_for("user space reached", 120s));
     REQUIRE(s.wait_for(kPrompt));
-    power_off(s);
+    s.type("cat /sys/bus/pci/devices/*/device\n");
+    CHECK(s.wait_for("0x0005"));
+    s.type("printf 21q >/dev/hvc0\n");
+    CHECK(s.wait_exit() == 43);
 }
 
 TEST_CASE("arm64: a machine that works is saved, and goes on in this program and in another") {

@@ -1,4 +1,5 @@
-// Debian's firmware on the machine: SeaBIOS through GRUB to a kernel, OVMF to its shell and to a kernel.
+// Debian's firmware on the machines: SeaBIOS through GRUB to a kernel; OVMF, and AAVMF on AArch64, to their shells and to a
+// kernel.
 #include <catch2/catch.hpp>
 
 #include <cstdlib>
@@ -66,10 +67,24 @@ std::string grub_disk(const Directory& dir, const std::string& append) {
     return disk.string();
 }
 
-// A disk with one EFI system partition that holds GRUB, where firmware looks for what it does not know, and the kernel.
-std::string efi_disk(const Directory& dir) {
+// What an EFI system partition holds: GRUB for the processor, Debian's kernel, and a console for it.
+struct EfiSystem {
+    std::string target, modules;  // of grub-mkimage
+    const char* loader;           // the name by which firmware finds what it does not know
+    std::string images;           // directory of kernel and initramfs
+    const char* console;
+};
+EfiSystem efi_x86() { return {"x86_64-efi", "/usr/lib/grub/x86_64-efi", "BOOTX64.EFI", "", "ttyS0"}; }
+EfiSystem efi_arm64() {
+    return {"arm64-efi", image("arm64/unpacked/grub-efi-arm64-bin/usr/lib/grub/arm64-efi"), "BOOTAA64.EFI", "arm64/",
+            "ttyAMA0"};
+}
+
+// A disk with one EFI system partition.
+std::string efi_disk(const Directory& dir, const EfiSystem& system) {
     const fs::path disk = dir.path / "efi.img";
-    std::ofstream(dir.path / "early.cfg") << "echo GRUB is here\nlinux /vmlinuz console=ttyS0\ninitrd /initramfs\nboot\n";
+    std::ofstream(dir.path / "early.cfg") << "echo GRUB is here\nlinux /vmlinuz console=" << system.console
+                                          << "\ninitrd /initramfs\nboot\n";
     std::ofstream(disk) << "";
     fs::resize_file(disk, 80 << 20);
     const auto run = [](const std::vector<std::string>& argv) {
@@ -77,14 +92,14 @@ std::string efi_disk(const Directory& dir) {
         CAPTURE(argv.front(), f.output);
         REQUIRE(f.status == 0);
     };
-    const std::string loader = (dir.path / "bootx64.efi").string(), partition = disk.string() + "@@1M";
-    run({"/usr/bin/grub-mkimage", "-O", "x86_64-efi", "-o", loader, "-c", (dir.path / "early.cfg").string(), "-p", "/",
-         "fat", "part_msdos", "linux", "echo", "normal"});
+    const std::string loader = (dir.path / "loader.efi").string(), partition = disk.string() + "@@1M";
+    run({"/usr/bin/grub-mkimage", "-d", system.modules, "-O", system.target, "-o", loader, "-c",
+         (dir.path / "early.cfg").string(), "-p", "/", "fat", "part_msdos", "linux", "echo", "normal"});
     run({"/sbin/mkfs.vfat", "-F", "32", "--offset", "2048", disk.string()});
     run({"/usr/bin/mmd", "-i", partition, "::EFI", "::EFI/BOOT"});
-    run({"/usr/bin/mcopy", "-i", partition, loader, "::EFI/BOOT/BOOTX64.EFI"});
+    run({"/usr/bin/mcopy", "-i", partition, loader, std::string("::EFI/BOOT/") + system.loader});
     for (const char* name : {"vmlinuz", "initramfs"})
-        run({"/usr/bin/mcopy", "-i", partition, image(name), std::string("::") + name});
+        run({"/usr/bin/mcopy", "-i", partition, image(system.images + name), std::string("::") + name});
     write_at(disk, 446, std::string("\0\0\0\0\xef\0\0\0\0\x08\0\0\0\x78\x02\0", 16));
     write_at(disk, 510, "\x55\xaa");
     return disk.string();
@@ -111,6 +126,13 @@ bool have(std::initializer_list<const char*> files) {
         return false;
     }
     return true;
+}
+
+// The shell waits five seconds for somebody who does not want its script.
+void reach_shell(Session& s) {
+    REQUIRE(s.wait_for("any other key to continue", 120s));
+    s.type("\r");
+    REQUIRE(s.wait_for("Shell>", 60s));
 }
 
 }  // namespace
@@ -181,7 +203,7 @@ TEST_CASE("OVMF starts GRUB from an EFI system partition, which starts Debian's 
             {"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/lib/grub/x86_64-efi/linux.mod", "/sbin/mkfs.vfat", "/usr/bin/mcopy"}))
         return;
     const Directory dir;
-    const std::string disk = efi_disk(dir);
+    const std::string disk = efi_disk(dir, efi_x86());
     fs::copy_file("/usr/share/OVMF/OVMF_VARS_4M.fd", dir.path / "vars.fd");
     Session s({tandem_program(), "-nographic", "-m", "512", "-drive",
                "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd", "-drive",
@@ -310,4 +332,69 @@ TEST_CASE("firmware that cannot be used is one line and status 1") {
         CHECK(f.output.find(says) != std::string::npos);
         CHECK(std::count(f.output.begin(), f.output.end(), '\n') == 1);
     }
+}
+
+TEST_CASE("AAVMF reaches its shell at EL1 and EL2, and keeps its variables in a flash chip") {
+    const fs::path firmware = "/usr/share/AAVMF/AAVMF_CODE.fd";
+    if (!have({firmware.c_str(), "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"})) return;
+    {
+        // Debian's firmware is the default.
+        Session s({tandem_program(), "-machine", "virt,gic-version=3,virtualization=on", "-nographic", "-m", "256"});
+        reach_shell(s);
+        s.type("reset\r");
+        reach_shell(s);
+        s.type("reset -s\r");
+        CHECK(s.wait_exit() == 0);
+    }
+    const Directory dir;
+    const fs::path variables = dir.path / "vars.fd";
+    fs::copy_file("/usr/share/AAVMF/AAVMF_VARS.fd", variables);
+    const auto start = [&] {
+        return std::vector<std::string>{tandem_program(),
+                                        "-machine",
+                                        "virt",
+                                        "-nographic",
+                                        "-m",
+                                        "256",
+                                        "-drive",
+                                        "if=pflash,format=raw,readonly=on,file=" + firmware.string(),
+                                        "-drive",
+                                        "if=pflash,format=raw,file=" + variables.string()};
+    };
+    Session first(start());
+    reach_shell(first);
+    first.type("setvar Tandem -guid 12345678-1234-1234-1234-123456789abc -bs -nv =0xcafe\r");
+    REQUIRE(first.wait_for("Shell>", 30s));
+    first.type("\x01x");
+    CHECK(first.wait_exit() == 0);
+    Session second(start());
+    reach_shell(second);
+    second.type("setvar Tandem -guid 12345678-1234-1234-1234-123456789abc\r");
+    CHECK(second.wait_for("FE CA", 30s));
+    second.type("\x01x");
+    CHECK(second.wait_exit() == 0);
+}
+
+TEST_CASE("AAVMF starts a kernel given with -kernel, and GRUB from an EFI system partition, which starts Debian's kernel") {
+    const EfiSystem system = efi_arm64();
+    const std::string modules = system.modules + "/linux.mod";
+    if (!have({"/usr/share/AAVMF/AAVMF_CODE.fd", modules.c_str(), "/sbin/mkfs.vfat", "/usr/bin/mcopy"})) return;
+    const auto work = [](Session& s) {
+        REQUIRE(s.wait_for(kPrompt, 180s));
+        s.type("ls -d /sys/firmware/efi; dmesg | grep 'Using DTB'; tasks threads; poweroff -f\n");
+        CHECK(s.wait_for("/sys/firmware/efi\r"));
+        CHECK(s.wait_for("threads: all right"));
+        CHECK(s.wait_exit() == 0);
+    };
+    {
+        Session s({tandem_program(), "-machine", "virt,gic-version=3", "-smp", "2", "-nographic", "-m", "512", "-bios",
+                   "AAVMF_CODE.fd", "-kernel", image("arm64/vmlinuz"), "-initrd", image("arm64/initramfs"), "-append",
+                   "console=ttyAMA0 quiet"});
+        work(s);
+    }
+    const Directory dir;
+    Session s({tandem_program(), "-machine", "virt", "-nographic", "-m", "512", "-bios", "AAVMF_CODE.fd", "-drive",
+               "file=" + efi_disk(dir, system)});
+    REQUIRE(s.wait_for("GRUB is here", 120s));
+    work(s);
 }

@@ -93,6 +93,38 @@ TEST_CASE("pflash: programming clears bits, erasing sets a block, both reach the
     CHECK((flash->io_read(0, 1) & 0x30) == 0x30);
 }
 
+TEST_CASE("pflash: two chips of 16 bits take commands together, and answer both") {
+    std::vector<u8> bytes(2 * 0x40000, 0xff);
+    auto made = Pflash::create("pflash1", std::make_unique<MemoryDisk>(bytes, false), {0x40000, 4});
+    REQUIRE(made.ok());
+    Pflash& flash = **made;
+    const auto command = [&](u64 at, u32 value) { flash.io_write(at, value << 16 | value, 4); };
+    command(0, 0x98);
+    CHECK(flash.io_read(0x10 * 4, 4) == 0x00510051);  // 'Q'
+    CHECK(flash.io_read(0x27 * 4, 4) == 0x00120012);  // 256 KiB in each chip
+    CHECK(flash.io_read(0x30 * 4, 4) == 0x00020002);  // blocks of 128 KiB
+    command(0, 0x90);
+    CHECK(flash.io_read(0x40002 * 4 % 0x80000, 4) == 0);  // the block is not locked
+    CHECK(flash.io_read(4, 4) == 0x00180018);
+    command(0x1000, 0x40);
+    flash.io_write(0x1000, 0x12345678, 4);
+    CHECK(flash.io_read(0, 4) == 0x00800080);
+    // Three words through the write buffer; the count is of bus cycles, less one.
+    command(0x2000, 0xe8);
+    command(0x2000, 2);
+    for (u64 i = 0; i < 3; ++i) flash.io_write(0x2000 + 4 * i, 0xa0b0c0d0 + i, 4);
+    command(0x2000, 0xd0);
+    CHECK(flash.io_read(0, 4) == 0x00800080);
+    command(0, 0xff);
+    CHECK(flash.io_read(0x1000, 4) == 0x12345678);
+    CHECK(flash.io_read(0x2004, 8) == 0xa0b0c0d2a0b0c0d1);
+    CHECK(bytes[0x1000] == 0x78);
+    command(0x3fffc, 0x20);
+    command(0x3fffc, 0xd0);
+    command(0, 0xff);
+    CHECK(flash.io_read(0x1000, 4) == 0xffffffff);
+}
+
 TEST_CASE("pflash: a read-only chip refuses; a size that is no number of blocks is an error") {
     std::vector<u8> bytes(4096, 0x77);
     auto flash = chip(bytes, true);
