@@ -227,6 +227,9 @@ TEST_CASE("monitor: what it shows of interrupt controllers, registers and mappin
 TEST_CASE("monitor: stop, cont and snapshots of a running machine") {
     const Rig m;
     CHECK(m("cont").empty());
+    for (int i = 0; i < 5000 && m.machine->state() != machines::RunState::Running; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
     CHECK(m("stop").empty());
     CHECK(m.says("info status", "paused"));
     const u64 then = m.machine->parts().clock.now_ns();
