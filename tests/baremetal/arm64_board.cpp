@@ -12,12 +12,20 @@
 
 #include "accel/jit/arm64_jit.h"
 #include "accel/run_loop.h"
+#include "devices/irq/gic_its.h"
+#include "devices/irq/gicv2.h"
+#include "devices/irq/gicv2m.h"
+#include "devices/irq/gicv3.h"
 
 namespace tandem::tests {
 namespace {
 
 constexpr u64 kRam = 0x40000000, kRamBytes = 64 << 20, kLoadAddress = 0x40100000;
 constexpr u64 kConsole = 0x09000000;
+constexpr u64 kInputs = 0x09080000;  // writes set inputs of the interrupt controller: GIC number in 15:0, level in 16
+constexpr u64 kGicd = 0x08000000, kGicc = 0x08010000, kGicv2m = 0x08020000, kGich = 0x08030000, kGicv = 0x08040000;
+constexpr u64 kIts = 0x08080000, kGicr = 0x080a0000;
+constexpr unsigned kSpis = 64, kMaintenancePpi = 25, kMessageSpi = 48, kMessageSpis = 16;
 constexpr u64 kSystemOff = 0x84000008, kCpuOn = 0xc4000003;
 
 class NoController final : public devices::CpuInterruptController {
@@ -28,10 +36,70 @@ public:
     void set_cr8(u8) override {}
 };
 
+// The interrupt controller of either generation with what turns messages into its interrupts.
+class Interrupts {
+public:
+    Interrupts(unsigned version, unsigned cpus, devices::GuestMemory& memory) {
+        if (version == 3) {
+            devices::Gicv3Config config{{}, kSpis, kGicd, kGicr, true, true, kMaintenancePpi};
+            for (unsigned i = 0; i < cpus; ++i) config.affinities.push_back(i);
+            auto v3 = std::make_unique<devices::Gicv3>(std::move(config), memory);
+            its_ = std::make_unique<devices::GicIts>(kIts, *v3, memory);
+            gic_ = std::move(v3);
+            return;
+        }
+        gic_ = std::make_unique<devices::Gicv2>(
+            devices::Gicv2Config{cpus, kSpis, kGicd, kGicc, true, kGich, kGicv, kMaintenancePpi});
+        std::vector<devices::IrqLine> lines;
+        for (unsigned i = 0; i < kMessageSpis; ++i) lines.push_back(gic_->spi(kMessageSpi + i));
+        messages_ = std::make_unique<devices::Gicv2m>(kGicv2m, devices::Gic::kFirstSpi + kMessageSpi, std::move(lines));
+    }
+    void connect(accel::Vcpu& vcpu) { gic_->connect(vcpu.index(), vcpu); }
+
+    // False: the address is none of theirs.
+    bool access(unsigned cpu, accel::MmioExit& mmio) {
+        if (mmio.address == kInputs) {
+            const auto id = static_cast<unsigned>(mmio.data & 0xffff);
+            constexpr unsigned kFirst = devices::Gic::kFirstSpi;
+            if (mmio.write) (id < kFirst ? gic_->ppi(0, id) : gic_->spi(id - kFirst)).set((mmio.data >> 16 & 1) != 0);
+            return true;
+        }
+        if (its_ && frame(*its_, kIts, devices::GicIts::kFrameSize, mmio)) return true;
+        if (messages_ && frame(*messages_, kGicv2m, devices::Gicv2m::kFrameSize, mmio)) return true;
+        if (mmio.write) return gic_->mmio_write(cpu, mmio.address, mmio.data, mmio.size);
+        return gic_->mmio_read(cpu, mmio.address, mmio.size, mmio.data);
+    }
+    void access(unsigned cpu, accel::SystemRegisterExit& e) {
+        devices::GicRegisterAccess a{e.encoding, e.level, e.write, e.routes_irq, e.routes_fiq, e.data};
+        e.answer = static_cast<accel::SystemRegisterExit::Answer>(gic_->system_register(cpu, a));
+        e.data = a.data;
+    }
+
+private:
+    static bool frame(devices::IoHandler& handler, u64 base, u64 size, accel::MmioExit& mmio) {
+        if (mmio.address < base || mmio.address - base >= size) return false;
+        if (mmio.write) {
+            handler.io_write(mmio.address - base, mmio.data, mmio.size);
+        } else {
+            mmio.data = handler.io_read(mmio.address - base, mmio.size);
+        }
+        return true;
+    }
+
+    std::unique_ptr<devices::Gic> gic_;
+    std::unique_ptr<devices::GicIts> its_;
+    std::unique_ptr<devices::Gicv2m> messages_;
+};
+
 class Board final : public accel::ExitHandler {
 public:
+    // `interrupts` may be null.
+    explicit Board(Interrupts* interrupts) : interrupts_(interrupts) {}
     void handle(accel::Vcpu& vcpu, accel::Exit& exit) override {
-        if (auto* mmio = std::get_if<accel::MmioExit>(&exit)) return access(*mmio);
+        if (auto* mmio = std::get_if<accel::MmioExit>(&exit)) return access(vcpu.index(), *mmio);
+        if (auto* reg = std::get_if<accel::SystemRegisterExit>(&exit); reg != nullptr && interrupts_ != nullptr) {
+            return interrupts_->access(vcpu.index(), *reg);
+        }
         if (auto* call = std::get_if<accel::HypercallExit>(&exit)) return answer(vcpu, *call);
     }
     devices::CpuInterruptController& interrupt_controller(unsigned) override { return controller_; }
@@ -81,7 +149,8 @@ private:
     void run_second(accel::Vcpu& vcpu) {
         while (!finished()) accel::run_until_event(vcpu, *this);
     }
-    void access(accel::MmioExit& mmio) {
+    void access(unsigned cpu, accel::MmioExit& mmio) {
+        if (interrupts_ != nullptr && interrupts_->access(cpu, mmio)) return;
         if (!mmio.write) {
             mmio.data = 0;
         } else if (mmio.address == kConsole) {
@@ -108,6 +177,7 @@ private:
     }
 
     NoController controller_;
+    Interrupts* const interrupts_;
     accel::Vcpu* first_ = nullptr;
     accel::Vcpu* second_ = nullptr;
     std::mutex mutex_;  // the next two, and result_ while processors run; a leaf
@@ -127,12 +197,21 @@ Result<GuestRun> start(const std::string& path, const jit::Options& options, uns
     model.set_el2(true);
     TANDEM_TRY_ASSIGN(const auto accelerator, accel::create_jit_accelerator(model, options));
     TANDEM_TRY(accelerator->map_memory(memory));
-    Board board;
+    const std::string name = std::filesystem::path(path).stem().string();
+    const bool pair = name.starts_with("smp_");
+    const unsigned generation = name.find("gicv3") != std::string::npos   ? 3
+                                : name.find("gicv2") != std::string::npos ? 2
+                                                                          : 0;
+    std::unique_ptr<Interrupts> interrupts;
+    if (generation != 0) interrupts = std::make_unique<Interrupts>(generation, 2, memory);
+    Board board(interrupts.get());
     TANDEM_TRY_ASSIGN(const auto vcpu, accelerator->create_vcpu(0, board));
     std::unique_ptr<accel::Vcpu> second;
-    if (std::filesystem::path(path).stem().string().starts_with("smp_")) {
+    if (pair) {
         TANDEM_TRY_ASSIGN(second, accelerator->create_vcpu(1, board));
     }
+    if (interrupts) interrupts->connect(*vcpu);
+    if (interrupts && second) interrupts->connect(*second);
     cpu::arm64::State state;
     cpu::arm64::reset(state, 2);
     state.pc = kLoadAddress;

@@ -77,7 +77,7 @@ TEST_CASE("bare-metal guests pass on every tier", "[X1][X2][X3][R5][R6]") {
     }
 }
 
-TEST_CASE("A64 bare-metal guests pass on every tier") {
+TEST_CASE("A64 bare-metal guests pass on every tier", "[I2][I3]") {
     if (std::string(TANDEM_BAREMETAL_ARM64_DIR).empty()) {
         std::printf("skipped: A64 bare-metal guests: llvm-mc was missing when this was built\n");
         return;
