@@ -17,7 +17,7 @@ constexpr const char* kHelp = R"(usage: tandem replay DIRECTORY [--engines A[,B]
 
 Runs what -accel lockstep has saved where two engines differed: a processor's state, memory, and the instructions that follow.
 
-  --engines LIST   interp, baseline, llvm: one shows what it does, two are compared (default: the two that differed)
+  --engines LIST   interp, baseline, llvm, jit, kvm: one shows what it does, two are compared (default: the two that differed)
 )";
 
 std::string show(const cpu::x86::State& state) {

@@ -88,7 +88,14 @@ Exit KvmVcpu::run_guest(bool stepping) {
 Result<std::optional<Exit>> KvmVcpu::enter(bool stepping) {
     activity_ = Activity::Running;
     TANDEM_TRY(enter_kernel(stepping));
-    return take_exit();
+    std::optional<Exit> exit = take_exit();
+    // KVM's emulator does not report the step of an instruction that it has left for an access.
+    while (stepping && !exit && access_open_) {
+        TANDEM_TRY(complete());
+        exit = take_exit();
+        if (!exit && !access_open_) exit = finish(DebugExit{DebugExit::Reason::SingleStep, exit_pc(), 0});
+    }
+    return exit;
 }
 
 Result<void> KvmVcpu::enter_kernel(bool stepping) {

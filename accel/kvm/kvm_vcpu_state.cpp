@@ -39,6 +39,7 @@ Result<void> KvmVcpu::complete() {
     const int error = answer < 0 ? errno : 0;
     page_->immediate_exit = 0;
     access_open_ = false;
+    if (error == EINTR) page_->exit_reason = KVM_EXIT_INTR;
     if (error == 0 || error == EINTR) return {};
     errno = error;
     return io_error("KVM_RUN, to complete an access");

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <span>
@@ -108,6 +109,15 @@ constexpr u8 kProgram[] = {
 // inc word [0x2020]; iret
 constexpr u8 kInterruptHandler[] = {0xff, 0x06, 0x20, 0x20, 0xcf};
 
+cpu::x86::State start_state() {
+    cpu::x86::State state;
+    cpu::x86::reset(state, true);
+    state.seg[cpu::x86::CS].base = state.seg[cpu::x86::CS].selector = 0;
+    state.rip = kCode;
+    state.gpr[cpu::x86::RSP] = 0x7000;
+    return state;
+}
+
 void run(Run& r, EngineSpec first, EngineSpec second, std::span<const u8> program = kProgram) {
     REQUIRE(r.board.memory.add("ram", 0, 0x100000).ok());
     auto made = create_lockstep_accelerator({std::move(first), std::move(second), "max", r.directory});
@@ -120,12 +130,7 @@ void run(Run& r, EngineSpec first, EngineSpec second, std::span<const u8> progra
     r.board.memory.write(kHandler, kInterruptHandler, sizeof kInterruptHandler);
     const u32 vector = kHandler;
     r.board.memory.write(0x40 * 4, &vector, sizeof vector);
-    cpu::x86::State state;
-    cpu::x86::reset(state, true);
-    state.seg[cpu::x86::CS].base = state.seg[cpu::x86::CS].selector = 0;
-    state.rip = kCode;
-    state.gpr[cpu::x86::RSP] = 0x7000;
-    REQUIRE((*vcpu)->import_state(state).ok());
+    REQUIRE((*vcpu)->import_state(start_state()).ok());
     for (;;) {
         r.exit = (*vcpu)->run();
         if (!std::holds_alternative<RequestedExit>(r.exit)) break;
@@ -268,6 +273,41 @@ TEST_CASE("Lockstep with KVM finds a planted fault, names its instruction and sa
         CHECK(found->empty() == mended);
     }
     std::filesystem::remove_all(r.directory);
+}
+
+// 4 million rounds of four instructions without an exit.
+constexpr u8 kQuiet[] = {
+    0xfa,                                // 1000 cli
+    0x66, 0xb9, 0x00, 0x09, 0x3d, 0x00,  // 1001 mov ecx, 4000000
+    0x66, 0x01, 0xc8,                    // 1007 add eax, ecx
+    0x66, 0x11, 0xc3,                    // 100a adc ebx, eax
+    0x66, 0x49,                          // 100d dec ecx
+    0x75, 0xf6,                          // 100f jnz 1007
+    0xf4,                                // 1011 hlt
+};
+
+TEST_CASE("Lockstep with KVM is at least half as fast as KVM alone on this code", "[.][speed]") {
+    if (!have_kvm()) return;
+    const auto seconds = [](auto&& f) {
+        const auto start = std::chrono::steady_clock::now();
+        f();
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    };
+    Run pair;
+    const double both = seconds([&] { run(pair, kvm(), engine("second", jit::Tier::Baseline), kQuiet); });
+    CHECK(std::holds_alternative<HaltExit>(pair.exit));
+    Board board;
+    REQUIRE(board.memory.add("ram", 0, 0x100000).ok());
+    auto alone = kvm().create(0);
+    REQUIRE(alone.ok());
+    REQUIRE((*alone)->map_memory(board.memory).ok());
+    auto vcpu = (*alone)->create_vcpu(0, board);
+    REQUIRE(vcpu.ok());
+    board.memory.write(kCode, kQuiet, sizeof kQuiet);
+    REQUIRE((*vcpu)->import_state(start_state()).ok());
+    const double one = seconds([&] { CHECK(std::holds_alternative<HaltExit>((*vcpu)->run())); });
+    std::printf("16 million instructions: %.2f s on KVM, %.2f s in lockstep\n", one, both);
+    CHECK(both < 2 * one);
 }
 
 TEST_CASE("A reproducer that is not one is named", "[lockstep]") {
