@@ -16,6 +16,8 @@ public:
     // run() answers Debug{Breakpoint} before the instructions at these linear addresses, at most kBreakpoints; step() goes
     // on. The guest's own debug registers do not work meanwhile. Errors as the engine's.
     virtual Result<void> set_breakpoints(std::span<const u64> addresses) = 0;
+    // How often it has gone into guest code.
+    [[nodiscard]] virtual u64 entries() const = 0;
     // Pages that the guest has written since the last call, by guest-physical address, are appended. The first call begins
     // to keep the record.
     virtual Result<void> take_written(std::vector<u64>& pages) = 0;

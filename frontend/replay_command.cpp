@@ -4,6 +4,7 @@
 
 #include <sstream>
 
+#include "accel/kvm/kvm_accelerator.h"
 #include "accel/lockstep/reproducer.h"
 #include "base/log.h"
 #include "frontend/engine.h"
@@ -61,12 +62,21 @@ Result<Arguments> parse(std::span<const char* const> arguments) {
 Result<int> replay(Arguments a) {
     devices::GuestMemory memory;
     TANDEM_TRY_ASSIGN(const lockstep::Case c, lockstep::load_case(a.directory, memory));
-    TANDEM_TRY_ASSIGN(const auto model, cpu::x86::CpuModel::create(c.cpu));
-    if (a.engines.empty()) a.engines = {c.engines.first, c.engines.second};
+    const auto in_file = [&](Error error) { return std::move(error).context(fmt::format("'{}/case.json'", a.directory)); };
+    auto full = cpu::x86::CpuModel::create(c.cpu);
+    if (!full) return in_file(std::move(full).error().context("field 'cpu'"));
+    // As the run had it: without what KVM does not offer, where this host can tell.
+    const bool native = c.engines.first == "kvm" || c.engines.second == "kvm";
+    const auto narrowed = native ? accel::narrow_to_kvm(*full) : *full;
+    const cpu::x86::CpuModel& model = narrowed ? *narrowed : *full;
+    const bool recorded = a.engines.empty();
+    if (recorded) a.engines = {c.engines.first, c.engines.second};
     const std::string second = a.engines.back();
-    TANDEM_TRY_ASSIGN(const auto one, exact_engine(a.engines.front(), model, 1));
-    TANDEM_TRY_ASSIGN(const auto other, exact_engine(second, model, 1));
-    lockstep::Investigation investigation(one, other, memory);
+    const auto one = exact_engine(a.engines.front(), model, 1), other = exact_engine(second, model, 1);
+    for (const auto* engine : {&one, &other}) {
+        if (!*engine) return recorded ? in_file(Error(engine->error()).context("field 'engines'")) : engine->error();
+    }
+    lockstep::Investigation investigation(*one, *other, memory);
     TANDEM_TRY(investigation.make_sides(c.stretch));
     TANDEM_TRY_ASSIGN(const auto found, investigation.compare(c.stretch, c.stretch.count));
     const auto code = lockstep::code_at(c.stretch.state, memory, 48);

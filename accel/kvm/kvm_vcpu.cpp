@@ -106,6 +106,7 @@ Result<void> KvmVcpu::enter_kernel(bool stepping) {
     page_->immediate_exit = leave;
     known_.reset();
     failed_ = false;
+    if (!leave) ++entries_;
     const int answer = ::ioctl(fd_.get(), KVM_RUN, 0);
     const int error = answer < 0 ? errno : 0;
     if (thread_.exchange(0) < 0) await_kick();

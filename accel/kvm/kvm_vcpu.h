@@ -67,6 +67,7 @@ public:
 
     // NativeVcpu
     Result<void> set_breakpoints(std::span<const u64> addresses) override;
+    [[nodiscard]] u64 entries() const override { return entries_; }
     Result<void> take_written(std::vector<u64>& pages) override;
 
 private:
@@ -120,7 +121,8 @@ private:
     cpu::x86::Activity activity_ = cpu::x86::Activity::Running;
     bool ready_for_interrupt_ = false;  // KVM would take one now
     bool access_open_ = false;          // the last exit's access is completed by the next KVM_RUN
-    bool failed_ = false;               // the last exit is an emulation failure
+    u64 entries_ = 0;
+    bool failed_ = false;  // the last exit is an emulation failure
     bool stepping_ = false;
     bool debug_known_ = true;  // the kernel has breakpoints_ and stepping_
     std::vector<u64> breakpoints_;

@@ -78,4 +78,8 @@ std::vector<std::string> differences(const cpu::x86::State& first, const cpu::x8
     return lines;
 }
 
+void compare_cr8(u8 first, u8 second, const Names& names, std::vector<std::string>& lines) {
+    if (first != second) lines.push_back(fmt::format("cr8: {} {:#x}, {} {:#x}", names.first, first, names.second, second));
+}
+
 }  // namespace tandem::accel::lockstep

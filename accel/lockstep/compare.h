@@ -19,4 +19,7 @@ std::vector<std::string> differences(const cpu::x86::State& first, const cpu::x8
                                      const devices::GuestMemory& first_memory, const devices::GuestMemory& second_memory,
                                      const std::vector<u64>& pages, const Names& names, bool native = false);
 
+// Appends a line where CR8, which is kept beside the state, differs.
+void compare_cr8(u8 first, u8 second, const Names& names, std::vector<std::string>& lines);
+
 }  // namespace tandem::accel::lockstep

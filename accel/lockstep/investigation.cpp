@@ -58,9 +58,18 @@ Result<void> Investigation::make_sides(const Stretch& stretch) {
     for (unsigned i = 0; i < 2; ++i) {
         TANDEM_TRY_ASSIGN(sides_[i], Side::create(specs_[i], memory_, stretch.max_block));
         sides_[i]->replayer().set_constants(stretch.tsc_hz, 1);
-        if (native()) sides_[i]->replayer().follow_native(0);
     }
     return {};
+}
+
+Result<void> Investigation::go_on() const {
+    if (stop_.stop_requested()) return Error{Errc::Busy, "it was broken off"};
+    return {};
+}
+
+Result<void> Investigation::restart(unsigned side, const Stretch& stretch, const Journal& journal, u64 count) {
+    if (native()) sides_[side]->replayer().follow_native(stretch.cr8);
+    return sides_[side]->restart(memory_, stretch.state, journal, count);
 }
 
 Result<std::vector<std::string>> Investigation::compare(const Stretch& stretch, u64 count) {
@@ -68,7 +77,8 @@ Result<std::vector<std::string>> Investigation::compare(const Stretch& stretch, 
     std::vector<std::string> lines;
     std::vector<u64> pages;
     for (unsigned i = 0; i < 2; ++i) {
-        TANDEM_TRY(sides_[i]->restart(memory_, stretch.state, stretch.journal, count));
+        TANDEM_TRY(go_on());
+        TANDEM_TRY(restart(i, stretch, stretch.journal, count));
         const std::string& complaint = sides_[i]->replayer().complaint();
         if (!complaint.empty()) lines.push_back(fmt::format("{}: {}", specs_[i].name, complaint));
         const std::vector<u64> written = sides_[i]->written();
@@ -82,7 +92,8 @@ Result<std::vector<std::string>> Investigation::compare(const Stretch& stretch, 
     return lines;
 }
 
-Result<Finding> Investigation::run(const Stretch& stretch) {
+Result<Finding> Investigation::run(const Stretch& stretch, std::stop_token stop) {
+    stop_ = std::move(stop);
     if (native()) return walk(stretch);
     Finding finding;
     for (const u32 max_block : {1u, kWholeBlocks}) {
@@ -143,7 +154,7 @@ std::string report(const Finding& f, const Names& names) {
     std::string text = fmt::format("{} and {} differ after the instruction at {:#x}, bytes {:02x}\n", names.first,
                                    names.second, f.trail.back(), fmt::join(f.bytes, " "));
     if (f.stretch.max_block != 1) text += "(one instruction at a time they agree: its whole block is needed)\n";
-    text += fmt::format("before it: {:#x}\n", fmt::join(f.trail.begin(), f.trail.end() - 1, ", "));
+    if (f.trail.size() > 1) text += fmt::format("before it: {:#x}\n", fmt::join(f.trail.begin(), f.trail.end() - 1, ", "));
     text += f.listing;
     for (const std::string& line : f.differences) text += "  ! " + line + "\n";
     return text;

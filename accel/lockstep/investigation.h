@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct Stretch {
     u64 count = 0;      // instructions
     u64 tsc_hz = 0;     // what CPUID tells
     u32 max_block = 1;  // instructions in a block at most for the difference to show
+    u8 cr8 = 0;         // at the beginning, where a leader does not count instructions
     // Where a leader that counts no instructions came to; `count` is 0 then.
     std::optional<cpu::x86::State> end;
 };
@@ -42,8 +44,8 @@ public:
         : specs_{first, second}, memory_(memory) {}
 
     // Bisects with engines of its own: first with one instruction in a block, then with blocks as they come. Afterwards
-    // memory() is as finding.stretch begins.
-    Result<Finding> run(const Stretch& stretch);
+    // memory() is as finding.stretch begins. Once `stop` is requested, it ends soon with an error.
+    Result<Finding> run(const Stretch& stretch, std::stop_token stop = {});
     [[nodiscard]] devices::GuestMemory& memory() { return sides_[0]->memory(); }
     // One run of a stretch on both, from `memory`: how they differ.
     Result<std::vector<std::string>> compare(const Stretch& stretch, u64 count);
@@ -52,6 +54,10 @@ public:
 
 private:
     [[nodiscard]] bool native() const { return specs_[0].native || specs_[1].native; }
+    // An error once the search is to stop.
+    [[nodiscard]] Result<void> go_on() const;
+    // One side as `stretch` begins, and then `count` instructions on.
+    Result<void> restart(unsigned side, const Stretch& stretch, const Journal& journal, u64 count);
     // With a native engine, which does not stop at a count: both go one instruction at a time.
     Result<Finding> walk(const Stretch& stretch);
     Result<void> restart_walk(const Stretch& stretch);
@@ -64,6 +70,7 @@ private:
     const EngineSpec specs_[2];
     const devices::GuestMemory& memory_;
     std::unique_ptr<Side> sides_[2];
+    std::stop_token stop_;
     std::vector<u64> walked_;  // pages that either has written
 };
 

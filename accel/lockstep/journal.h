@@ -19,6 +19,9 @@ struct Event {
         WriteCr8,
         Memory,  // a device wrote memory: within the access before it, or at the stretch's end
     } kind = Kind::Access;
+    // In `value` of an access by a leader that counts no instructions: the access has changed CR8 to the low bits.
+    static constexpr u64 kCr8Changed = 0x100;
+
     u64 at = 0;     // Interrupt, Memory: instructions since the journal began
     u64 value = 0;  // of the counter, random number or CR8; the vector, ~0 when there was none after all
     Exit exit;

@@ -69,16 +69,18 @@ const Row kRows[] = {
      }},
 };
 
-// Registers that an instruction fills with what no two processors agree on.
+// Registers that an instruction fills with what no two processors agree on, and whose value counts. CPUID's is the
+// translator's: KVM may add features of the host's, which the translator's processor lacks.
 struct ValueRow {
     Opcode opcode;
+    bool native;
     std::initializer_list<Gpr> registers;
 };
 const ValueRow kValues[] = {
-    {O::RDTSC, {RAX, RDX}},
-    {O::RDTSCP, {RAX, RDX}},
-    {O::RDMSR, {RAX, RDX}},
-    {O::CPUID, {RAX, RBX, RCX, RDX}},
+    {O::RDTSC, true, {RAX, RDX}},
+    {O::RDTSCP, true, {RAX, RDX}},
+    {O::RDMSR, true, {RAX, RDX}},
+    {O::CPUID, false, {RAX, RBX, RCX, RDX}},
 };
 
 }  // namespace
@@ -103,15 +105,15 @@ u64 undefined_flags(const Instruction& insn, const State& before) {
     return diff::undefined_flags(insn, in, true);
 }
 
-void take_values(const Instruction& insn, const State& given, State& state) {
+void level_values(const Instruction& insn, State& native, State& other) {
     if (insn.opcode == O::RDRAND || insn.opcode == O::RDSEED) {
-        state.gpr[insn.op[0].reg] = given.gpr[insn.op[0].reg];
-        state.rflags = (state.rflags & ~kArithmetic) | (given.rflags & kArithmetic);
+        other.gpr[insn.op[0].reg] = native.gpr[insn.op[0].reg];
+        other.rflags = (other.rflags & ~kArithmetic) | (native.rflags & kArithmetic);
         return;
     }
     for (const ValueRow& row : kValues) {
         if (row.opcode != insn.opcode) continue;
-        for (const Gpr reg : row.registers) state.gpr[reg] = given.gpr[reg];
+        for (const Gpr reg : row.registers) (row.native ? other : native).gpr[reg] = (row.native ? native : other).gpr[reg];
     }
 }
 

@@ -25,8 +25,9 @@ bool repeats(const cpu::x86::Instruction& insn);
 // EFLAGS bits that it leaves undefined.
 u64 undefined_flags(const cpu::x86::Instruction& insn, const cpu::x86::State& before);
 
-// Moves what is the host's own in the instruction's results (time-stamp counter, random number, CPUID) from `given`.
-void take_values(const cpu::x86::Instruction& insn, const cpu::x86::State& given, cpu::x86::State& state);
+// Makes alike what no two processors agree on in the instruction's results: time-stamp counter, random number and RDMSR are
+// the native engine's, CPUID the other's.
+void level_values(const cpu::x86::Instruction& insn, cpu::x86::State& native, cpu::x86::State& other);
 
 // Accessed and dirty bits of the paging structures that `state` uses, in those of `pages` where nothing else differs, become
 // those of `native`.

@@ -67,6 +67,16 @@ Result<std::unique_ptr<LockstepVcpu>> LockstepVcpu::create(Pair& pair, ExitHandl
     return vcpu;
 }
 
+LockstepVcpu::~LockstepVcpu() { end_search(); }
+
+void LockstepVcpu::end_search() {
+    if (search_ == nullptr) return;
+    search_.reset();
+    failed_ = fmt::format("{} and {} differ ({}); the search for the instruction was broken off", names().first,
+                          names().second, difference_.found.front());
+    log::error("{}", failed_);
+}
+
 void LockstepVcpu::request_exit() {
     requested_ = true;
     leader_->request_exit();
@@ -87,6 +97,7 @@ void LockstepVcpu::raise_sipi(u8 vector) {
 }
 
 Result<void> LockstepVcpu::import_state(const cpu::ArchState& in) {
+    end_search();
     take_device_writes();
     TANDEM_TRY(leader_->import_state(in));
     TANDEM_TRY(pair_.follower->vcpu().import_state(in));
@@ -121,13 +132,16 @@ Exit LockstepVcpu::go(bool stepping) {
     for (;;) {
         if (!stepping && requested_.exchange(false)) return RequestedExit{};
         if (!failed_.empty()) return InternalErrorExit{failed_};
-        auto exit = stretch(stepping);
+        const bool searching = search_ != nullptr;
+        auto exit = searching ? await_search() : stretch(stepping);
         if (!exit) {
             failed_ = exit.error().message;
             return InternalErrorExit{failed_};
         }
         if (auto* halt = std::get_if<HaltExit>(&*exit)) halt->requested = requested_.exchange(false);
-        if (stepping || !std::holds_alternative<RequestedExit>(*exit)) return std::move(*exit);
+        if (!std::holds_alternative<RequestedExit>(*exit)) return std::move(*exit);
+        // A search that has ended stood between the caller and its step.
+        if (stepping && (!searching || requested_.exchange(false))) return std::move(*exit);
     }
 }
 
@@ -170,7 +184,7 @@ Result<Exit> CountedLeader::stretch(bool stepping) {
     TANDEM_TRY_ASSIGN(State now, state_of(*leader_));
     std::vector<u64> pages = leader_pages_;
     TANDEM_TRY_ASSIGN(const auto found, compare(now, pages));
-    if (!found.empty()) return explain(found, count);
+    if (!found.empty()) return explain({found, count, {}, {}});
     agree(std::move(now), pages);
     exact_->forget_writes();
     return exit;
@@ -195,21 +209,39 @@ Result<std::vector<std::string>> LockstepVcpu::compare(const State& now, std::ve
     const auto found =
         differences(now, other, pair_.leader_memory, pair_.follower->memory(), pages, names, pair_.options.leader.native);
     lines.insert(lines.end(), found.begin(), found.end());
+    if (pair_.options.leader.native) compare_cr8(recorder_.cr8(), replayer.cr8(), names, lines);
     return lines;
 }
 
-Exit LockstepVcpu::explain(const std::vector<std::string>& found, u64 count, const std::optional<State>& end) {
-    const NoTrace quiet;
+Result<Exit> LockstepVcpu::explain(Difference difference) {
     const LockstepOptions& o = pair_.options;
-    const Names names = this->names();
     Stretch whole;
     whole.state = agreed_state_;
     whole.journal = recorder_.journal();
-    whole.count = count;
+    whole.count = difference.count;
     whole.tsc_hz = recorder_.tsc_hz();
-    whole.end = end;
-    Investigation investigation(o.leader, o.follower, pair_.agreed);
-    auto finding = investigation.run(whole);
+    whole.cr8 = recorder_.agreed_cr8();
+    whole.end = difference.end;
+    difference_ = std::move(difference);
+    search_ = std::make_unique<Search>(o.leader, o.follower, pair_.agreed, whole);
+    return await_search();
+}
+
+Result<Exit> LockstepVcpu::await_search() {
+    constexpr std::chrono::milliseconds kLook(20);
+    while (!search_->wait(kLook)) {
+        if (requested_) return Exit(RequestedExit{});
+    }
+    const std::unique_ptr<Search> search = std::move(search_);
+    Result<Finding> finding = search->take();
+    if (finding && finding->open && difference_.if_open) return std::exchange(difference_, {}).if_open();
+    return report_finding(std::move(finding), search->memory());
+}
+
+Exit LockstepVcpu::report_finding(Result<Finding> finding, const devices::GuestMemory& memory) {
+    const LockstepOptions& o = pair_.options;
+    const Names names = this->names();
+    const std::vector<std::string> found = std::exchange(difference_, {}).found;
     if (!finding) {
         failed_ = fmt::format("{} and {} differ ({}), and looking for the place failed: {}", names.first, names.second,
                               found.front(), finding.error().message);
@@ -219,7 +251,7 @@ Exit LockstepVcpu::explain(const std::vector<std::string>& found, u64 count, con
     const std::string text = report(*finding, names);
     log::write(text);
     const Case c{o.cpu, names, finding->stretch};
-    const auto saved = save_case(o.directory, c, investigation.memory(), text);
+    const auto saved = save_case(o.directory, c, memory, text);
     failed_ = fmt::format("{} and {} differ{}; {}", names.first, names.second,
                           finding->reproduced ? fmt::format(" at {:#x}", finding->trail.back()) : "",
                           saved ? fmt::format("'tandem replay {}' shows it again", o.directory) : saved.error().message);

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <optional>
 
 #include "accel/lockstep/compare.h"
 #include "accel/lockstep/lockstep.h"
 #include "accel/lockstep/recorder.h"
+#include "accel/lockstep/search.h"
 #include "accel/signals.h"
 
 namespace tandem::accel::lockstep {
@@ -23,8 +25,19 @@ struct Pair {
     std::atomic<u64> stretches{0}, instructions{0}, pages{0}, helped{0}, open{0};
 };
 
+// That both are not in the same state.
+struct Difference {
+    std::vector<std::string> found;
+    u64 count = 0;  // of the leader's instructions since the last agreement
+    // Where a leader that does not count them came to.
+    std::optional<cpu::x86::State> end;
+    // How to go on where nothing but what manuals leave open explains it; null: that cannot be.
+    std::function<Result<Exit>()> if_open;
+};
+
 class LockstepVcpu : public Vcpu {
 public:
+    ~LockstepVcpu() override;
     // Errors: Unsupported where the leader neither counts instructions nor is a NativeVcpu.
     static Result<std::unique_ptr<LockstepVcpu>> create(Pair& pair, ExitHandler& machine);
 
@@ -61,9 +74,11 @@ protected:
     Result<std::vector<std::string>> compare(const cpu::x86::State& now, std::vector<u64>& pages);
     // Both have come to `now`, and `pages` are what was written on the way.
     void agree(cpu::x86::State now, const std::vector<u64>& pages);
-    // Looks for the place and saves a reproducer. `count`: of the leader's instructions since the last agreement; `end`: for
-    // a leader that does not count them, where it came to.
-    Exit explain(const std::vector<std::string>& found, u64 count, const std::optional<cpu::x86::State>& end = {});
+    // Looks for the place, and saves a reproducer or goes on. Requested: somebody wants the vCPU back, and the search goes
+    // on with the next run.
+    Result<Exit> explain(Difference difference);
+    // Whether somebody wants the vCPU back.
+    [[nodiscard]] bool requested() const { return requested_; }
     [[nodiscard]] Names names() const { return {pair_.options.leader.name, pair_.options.follower.name}; }
 
     Pair& pair_;
@@ -76,10 +91,16 @@ protected:
 private:
     void raise(u32 bits);
     Exit go(bool stepping);
+    Result<Exit> await_search();
+    // Breaks off and says so.
+    void end_search();
+    Exit report_finding(Result<Finding> finding, const devices::GuestMemory& memory);
     Result<void> take_signals();
     void take_device_writes();
 
     std::string failed_;  // why no further stretch is run
+    Difference difference_;
+    std::unique_ptr<Search> search_;  // for difference_
     std::atomic<bool> requested_{false};
     SignalWord signals_;  // NMI, INIT and SIPI, which both get between two stretches
 };

@@ -53,8 +53,14 @@ void NativeLeader::collect_written(std::vector<u64>& pages) { (void)native_->tak
 Result<void> NativeLeader::begin() {
     TANDEM_TRY(settle());
     recorder_.begin();
-    recorder_.allow_interrupt();
+    agreed_entries_ = native_->entries();
+    if (retake_) {
+        recorder_.retake_interrupt(*std::exchange(retake_, {}));
+    } else {
+        recorder_.allow_interrupt();
+    }
     pair_.follower->replayer().begin(recorder_.journal(), pair_.follower->memory());
+    pair_.follower->replayer().follow_native(recorder_.agreed_cr8());
     waits_.reset();
     accessed_ = false;
     problem_.clear();
@@ -95,8 +101,8 @@ Result<bool> NativeLeader::stands_at(const State& target) {
 }
 
 Result<NativeLeader::Place> NativeLeader::follow(const State* target) {
-    constexpr u64 kRound = 100'000'000;  // instructions between two looks at the clock
-    constexpr auto kPatience = std::chrono::seconds(60);
+    constexpr u64 kRound = 10'000'000;  // instructions between two looks at the clock
+    constexpr std::chrono::milliseconds kPatience(60'000), kPolite(300);
     const NoTrace quiet;
     Vcpu& vcpu = pair_.follower->vcpu();
     Replayer& replayer = pair_.follower->replayer();
@@ -109,6 +115,10 @@ Result<NativeLeader::Place> NativeLeader::follow(const State* target) {
     Place place = Place::Lost;
     TANDEM_TRY(look_for(target));
     for (bool missed = false; std::chrono::steady_clock::now() - start < kPatience;) {
+        if (requested() && std::chrono::steady_clock::now() - start > kPolite) {
+            place = Place::Requested;
+            break;
+        }
         exact_->set_instruction_limit(exact_->instructions() + kRound);
         const Exit exit = missed ? vcpu.step() : vcpu.run();
         if (std::exchange(missed, false)) continue;
@@ -170,6 +180,17 @@ bool NativeLeader::before_access(const Exit& exit) {
     return accessed_ = *place == Place::Access;
 }
 
+// KVM may have been called back with the interrupt that it was given not delivered yet.
+Result<Exit> NativeLeader::lead() {
+    for (;;) {
+        Exit exit = leader_->run();
+        const bool given = !recorder_.journal().empty() && recorder_.journal().front().kind == Event::Kind::Interrupt;
+        if (!std::holds_alternative<RequestedExit>(exit) || !given || waits_ || accessed_) return exit;
+        TANDEM_TRY_ASSIGN(const State s, state_of(*leader_));
+        if (!s.pending.valid) return exit;
+    }
+}
+
 // The leader may have stopped between two repetitions of a string instruction, which the follower executes as one: it runs
 // on to the instruction behind it.
 Result<Exit> NativeLeader::complete_repetition(Exit exit) {
@@ -196,7 +217,20 @@ Result<void> NativeLeader::go_back() {
     if (!journal.empty() && journal.front().kind == Event::Kind::Interrupt) again = static_cast<int>(journal.front().value);
     recorder_.allow_interrupt(again);
     recorder_.hide_interrupts();
+    agreed_entries_ = native_->entries();
     return {};
+}
+
+Result<Exit> NativeLeader::give_up() {
+    const Journal& journal = recorder_.journal();
+    if (!journal.empty() && journal.front().kind == Event::Kind::Interrupt)
+        retake_ = static_cast<int>(journal.front().value);
+    TANDEM_TRY(go_back());
+    Side& side = *pair_.follower;
+    for (const u64 page : side.written()) copy_page(pair_.agreed, side.memory(), page);
+    TANDEM_TRY(side.vcpu().import_state(agreed_state_));
+    side.forget();
+    return Exit(RequestedExit{});
 }
 
 Result<void> NativeLeader::add_breakpoint(const State& at) {
@@ -219,11 +253,14 @@ Result<Exit> NativeLeader::rerun_to_value() {
         if (std::holds_alternative<RequestedExit>(exit) && problem_.empty()) {
             TANDEM_TRY_ASSIGN(const State now, state_of(*leader_));
             if (now.rip == place.rip) return finish_stretch(RequestedExit{});
+            if (requested()) return give_up();
             continue;
         }
-        return explain({fmt::format("{}: {}, where {} reads the time-stamp counter, a random number or CPUID", names().first,
-                                    describe(exit), names().second)},
-                       0);
+        return explain({{fmt::format("{}: {}, where {} reads the time-stamp counter, a random number or CPUID",
+                                     names().first, describe(exit), names().second)},
+                        0,
+                        {},
+                        {}});
     }
 }
 
@@ -235,11 +272,12 @@ Result<Exit> NativeLeader::single() {
     stepping_ = false;
     TANDEM_TRY(follow_access());
     if (insn) {
-        TANDEM_TRY_ASSIGN(const State given, state_of(*leader_));
-        TANDEM_TRY_ASSIGN(State taken, pair_.follower->state());
-        const State before = taken;
-        take_values(*insn, given, taken);
-        if (!(taken == before)) TANDEM_TRY(pair_.follower->vcpu().import_state(taken));
+        TANDEM_TRY_ASSIGN(const State native, state_of(*leader_));
+        TANDEM_TRY_ASSIGN(const State other, pair_.follower->state());
+        State level_native = native, level = other;
+        level_values(*insn, level_native, level);
+        if (!(level_native == native)) TANDEM_TRY(leader_->import_state(level_native));
+        if (!(level == other)) TANDEM_TRY(pair_.follower->vcpu().import_state(level));
     }
     return finish_stretch(std::holds_alternative<DebugExit>(exit) ? Exit(RequestedExit{}) : exit);
 }
@@ -254,47 +292,41 @@ Result<Exit> NativeLeader::help(const EmulationFailureExit& failure) {
         leader_pages_.push_back(page);
     }
     TANDEM_TRY(leader_->import_state(s));
+    recorder_.take_cr8(pair_.follower->replayer().cr8());
     ++pair_.helped;
     return finish_stretch(RequestedExit{});
 }
 
 // --- Both
 
-// Flags that an instruction leaves undefined may differ, and may have been pushed: then the follower goes on with the
-// leader's.
-Result<bool> NativeLeader::left_open(const std::vector<std::string>& found, const State& now,
-                                     const std::vector<u64>& pages) {
-    const auto may_be = [](const std::string& line) { return line.starts_with("rflags:") || line.starts_with("memory at"); };
-    if (!std::ranges::all_of(found, may_be)) return false;
-    const NoTrace quiet;
-    Stretch stretch;
-    stretch.state = agreed_state_;
-    stretch.journal = recorder_.journal();
-    stretch.tsc_hz = recorder_.tsc_hz();
-    stretch.end = now;
-    Investigation investigation(pair_.options.leader, pair_.options.follower, pair_.agreed);
-    TANDEM_TRY_ASSIGN(const Finding finding, investigation.run(stretch));
-    if (!finding.open) return false;
+Result<Exit> NativeLeader::take_open(Exit exit, State now, const std::vector<u64>& pages) {
     for (const u64 page : pages) copy_page(pair_.leader_memory, pair_.follower->memory(), page);
     TANDEM_TRY_ASSIGN(State taken, pair_.follower->state());
     taken.rflags = now.rflags;
     TANDEM_TRY(pair_.follower->vcpu().import_state(taken));
     ++pair_.open;
-    return true;
+    agree(std::move(now), pages);
+    return exit;
 }
 
+// Flags that an instruction leaves undefined may differ, and may have been pushed: then the follower goes on with the
+// leader's.
 Result<Exit> NativeLeader::finish_stretch(Exit exit) {
     recorder_.publish();
     pair_.follower->replayer().finish();
     TANDEM_TRY_ASSIGN(State now, state_of(*leader_));
     std::vector<u64> pages = leader_pages_;
     TANDEM_TRY_ASSIGN(const auto found, compare(now, pages));
-    if (!found.empty()) {
-        TANDEM_TRY_ASSIGN(const bool open, left_open(found, now, pages));
-        if (!open) return explain(found, 0, now);
+    if (found.empty()) {
+        agree(std::move(now), pages);
+        return exit;
     }
-    agree(std::move(now), pages);
-    return exit;
+    const auto may_be = [](const std::string& line) { return line.starts_with("rflags:") || line.starts_with("memory at"); };
+    Difference difference{found, 0, now, {}};
+    if (std::ranges::all_of(found, may_be)) {
+        difference.if_open = [this, exit, now, pages]() -> Result<Exit> { return take_open(exit, now, pages); };
+    }
+    return explain(std::move(difference));
 }
 
 // The leader has come back without an access of its own.
@@ -308,12 +340,13 @@ Result<Exit> NativeLeader::catch_up(Exit exit) {
     TANDEM_TRY_ASSIGN(const Place place, follow(ended ? nullptr : &target));
     waits_ = place;
     if (place == Place::Value) return rerun_to_value();
+    if (place == Place::Requested) return give_up();
     if (ended && place == Place::Stopped) return finish_stretch(std::move(exit));
     if (place == Place::Sought && breakpoint) return single();
     if (place == Place::Sought && failure != nullptr) return help(*failure);
     if (place == Place::Sought) return finish_stretch(std::move(exit));
     const std::string where = ended ? describe(exit) : fmt::format("{:#x}", target.rip);
-    return explain({fmt::format("{} comes to {}, and {} does not", names().first, where, names().second)}, 0, target);
+    return explain({{fmt::format("{} comes to {}, and {} does not", names().first, where, names().second)}, 0, target, {}});
 }
 
 Result<Exit> NativeLeader::stretch(bool stepping) {
@@ -323,15 +356,17 @@ Result<Exit> NativeLeader::stretch(bool stepping) {
         if (!std::holds_alternative<RequestedExit>(done)) return done;
         return Exit(DebugExit{DebugExit::Reason::SingleStep, exit_pc(), 0});
     }
-    TANDEM_TRY_ASSIGN(Exit exit, complete_repetition(leader_->run()));
+    TANDEM_TRY_ASSIGN(Exit led, lead());
+    TANDEM_TRY_ASSIGN(Exit exit, complete_repetition(std::move(led)));
     if (accessed_) {
         TANDEM_TRY(follow_access());
         return finish_stretch(std::move(exit));
     }
     if (!waits_) return catch_up(std::move(exit));
     if (*waits_ == Place::Value) return rerun_to_value();
+    if (*waits_ == Place::Requested) return give_up();
     TANDEM_TRY(go_back());
-    return explain({problem_}, 0);
+    return explain({{problem_}, 0, {}, {}});
 }
 
 }  // namespace tandem::accel::lockstep

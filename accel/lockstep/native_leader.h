@@ -20,17 +20,21 @@ public:
 
     // Gate
     bool before_access(const Exit& exit) override;
+    [[nodiscard]] bool stands() const override { return native_->entries() == agreed_entries_; }
     void collect_written(std::vector<u64>& pages) override;
 
 private:
-    // Where the follower stopped.
-    enum class Place : u8 { Access, Value, Sought, Stopped, Lost };
+    // Where the follower stopped. Requested: somebody wants the vCPU back, before it came anywhere.
+    enum class Place : u8 { Access, Value, Sought, Stopped, Lost, Requested };
 
     Result<void> open() override;
     Result<Exit> stretch(bool stepping) override;
     Result<void> begin();
     Result<Exit> finish_stretch(Exit exit);
-    Result<bool> left_open(const std::vector<std::string>& found, const cpu::x86::State& now, const std::vector<u64>& pages);
+    // The leader, until it comes back with the interrupt delivered that it was given.
+    Result<Exit> lead();
+    // Both go on with what the leader has.
+    Result<Exit> take_open(Exit exit, cpu::x86::State now, const std::vector<u64>& pages);
     // The follower runs on, with `target` up to that state.
     Result<Place> follow(const cpu::x86::State* target);
     Result<void> look_for(const cpu::x86::State* target);
@@ -41,6 +45,8 @@ private:
     Result<Exit> single();
     Result<Exit> catch_up(Exit exit);
     Result<void> go_back();
+    // Both go back: what they did is done once more with the next run.
+    Result<Exit> give_up();
     // To where the follower waits, and what it has done by then is compared.
     Result<Exit> rerun_to_value();
     Result<Exit> complete_repetition(Exit exit);
@@ -52,6 +58,8 @@ private:
     NativeVcpu* native_ = nullptr;
     ExactVcpu* exact_ = nullptr;  // the follower
     bool stepping_ = false;
+    u64 agreed_entries_ = 0;        // of the leader into guest code, when both agreed
+    std::optional<int> retake_;     // an interrupt of a stretch that was given up
     std::optional<Place> waits_;    // the follower, since before_access()
     bool accessed_ = false;         // the leader, in this stretch
     std::string problem_;           // what the follower did instead

@@ -42,6 +42,12 @@ void Recorder::allow_interrupt(std::optional<int> again) {
     may_take_ = true;
     hidden_ = false;
     again_ = again;
+    agreed_cr8_ = cr8_ = controller().cr8();
+}
+
+void Recorder::retake_interrupt(int vector) {
+    allow_interrupt(vector);
+    note(Event::Kind::Interrupt, static_cast<u64>(vector));
 }
 
 Recorder::Page& Recorder::published(u64 page) {
@@ -52,7 +58,10 @@ Recorder::Page& Recorder::published(u64 page) {
 
 void Recorder::publish() {
     take_in();
-    if (gate_ != nullptr) gate_->collect_written(*memories_.written);
+    if (gate_ != nullptr) {
+        gate_->collect_written(*memories_.written);
+        if (controller().cr8() != cr8_) controller().set_cr8(cr8_);
+    }
     tidy(*memories_.written);
     for (const u64 page : *memories_.written) {
         const u8* const now = page_of(*memories_.leader, page);
@@ -127,6 +136,10 @@ void Recorder::handle(Vcpu&, Exit& exit) {
     journal_.push_back({Event::Kind::Access, 0, 0, exit, 0, {}});
     machine_.handle(outer_, exit);
     journal_[at].exit = exit;
+    if (gate_ != nullptr && controller().cr8() != cr8_) {
+        cr8_ = controller().cr8();
+        journal_[at].value = Event::kCr8Changed | cr8_;
+    }
     take_in();
     leader_->request_exit();
 }
@@ -148,32 +161,38 @@ u64 Recorder::random() {
 
 bool Recorder::interrupt_pending() const {
     if (again_.has_value()) return true;
-    return !hidden_ && machine_.interrupt_controller(0).interrupt_pending();
+    return !hidden_ && controller().interrupt_pending();
 }
 
 int Recorder::acknowledge() {
     if (gate_ != nullptr) {
         if (again_.has_value()) return *std::exchange(again_, {});
-        if (!std::exchange(may_take_, false)) {
+        if (!std::exchange(may_take_, false) || !gate_->stands()) {
             leader_->request_exit();  // the follower first comes to this place
             return -1;
         }
     }
     publish();
-    const int vector = machine_.interrupt_controller(0).acknowledge();
+    const int vector = controller().acknowledge();
     if (gate_ == nullptr || vector >= 0) note(Event::Kind::Interrupt, vector < 0 ? ~u64{0} : static_cast<u64>(vector));
     return vector;
 }
 
 u8 Recorder::cr8() const {
-    const u8 value = machine_.interrupt_controller(0).cr8();
-    if (gate_ == nullptr) note(Event::Kind::ReadCr8, value);
+    if (gate_ != nullptr) return cr8_;
+    const u8 value = controller().cr8();
+    note(Event::Kind::ReadCr8, value);
     return value;
 }
 
+// An interrupt that a lower CR8 lets through enters where the follower knows the place.
 void Recorder::set_cr8(u8 value) {
-    if (gate_ == nullptr) note(Event::Kind::WriteCr8, value);
-    machine_.interrupt_controller(0).set_cr8(value);
+    if (gate_ != nullptr) {
+        cr8_ = value;
+        return leader_->request_exit();
+    }
+    note(Event::Kind::WriteCr8, value);
+    controller().set_cr8(value);
 }
 
 }  // namespace tandem::accel::lockstep

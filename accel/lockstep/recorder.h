@@ -20,6 +20,8 @@ public:
     virtual ~Gate() = default;
     // False: the leader is to come back, and what it did since the last agreement is void.
     virtual bool before_access(const Exit& exit) = 0;
+    // Whether the leader has not gone into guest code since both agreed.
+    [[nodiscard]] virtual bool stands() const = 0;
     // Appends pages that the leader has written.
     virtual void collect_written(std::vector<u64>& pages) = 0;
 };
@@ -43,12 +45,18 @@ public:
 
     // A stretch begins: an empty journal.
     void begin();
-    // With a gate: the leader stands where both agree. It may take one interrupt before it goes on: what waits, or `vector`
-    // once more.
+    // With a gate: the leader stands where both agree. It may take one interrupt before it goes on: what waits, or `again`
+    // once more, which the machine has acknowledged already.
     void allow_interrupt(std::optional<int> again = {});
+    // The same at a stretch's beginning, after one that was given up: the interrupt is its journal's first event.
+    void retake_interrupt(int vector);
     // Until it is allowed again no interrupt is seen to wait.
     void hide_interrupts() { hidden_ = true; }
     [[nodiscard]] const Journal& journal() const { return journal_; }
+    // With a gate: what the leader's CR8 is now, from outside.
+    void take_cr8(u8 value) { cr8_ = value; }
+    // With a gate: CR8 as the stretch began.
+    [[nodiscard]] u8 agreed_cr8() const { return agreed_cr8_; }
     // Carries what devices have written into the leader's memory and the journal, and what the leader has written into the
     // machine's memory, byte by byte, so that what devices write beside it stays.
     void publish();
@@ -79,6 +87,7 @@ private:
     using Page = std::array<u8, kPage>;
 
     void note(Event::Kind kind, u64 value) const;
+    [[nodiscard]] devices::CpuInterruptController& controller() const { return machine_.interrupt_controller(0); }
     [[nodiscard]] u64 position() const { return exact_ != nullptr ? exact_->instructions() - base_ : 0; }
     void take_in();
     // A page as leader and machine both had it last.
@@ -91,6 +100,8 @@ private:
     Gate* gate_ = nullptr;
     bool may_take_ = false, hidden_ = false;
     std::optional<int> again_;
+    u8 agreed_cr8_ = 0;
+    u8 cr8_ = 0;  // with a gate: the leader's, which the machine is told when it sees what the leader did
     Memories memories_;
     mutable Journal journal_;  // reading CR8 is an event too
     u64 base_ = 0;

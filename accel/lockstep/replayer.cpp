@@ -64,6 +64,7 @@ void Replayer::handle(Vcpu&, Exit& exit) {
         return;
     }
     ++cursor_;
+    if (native_ && (e->value & Event::kCr8Changed) != 0) cr8_ = static_cast<u8>(e->value);
     write_memory();  // what the access has made devices write
 }
 

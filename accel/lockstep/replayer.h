@@ -17,7 +17,8 @@ public:
     void take_interrupt(Vcpu& vcpu, ExactVcpu& exact);
     // Leaves it out: the vCPU's state has it already.
     void skip_interrupt();
-    // The journal is of an engine that counts no instructions: time and random numbers read as zero, and CR8 is kept here.
+    // The journal is of an engine that counts no instructions: time and random numbers read as zero, and CR8 is kept here,
+    // but for what accesses make of it.
     void follow_native(u8 cr8) {
         native_ = true;
         cr8_ = cr8;

@@ -9,7 +9,6 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "devices/fabric/state.h"
 
@@ -19,58 +18,134 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr u32 kVersion = 1;
+constexpr u32 kForm = 2;
 
-// An access in the four forms that have answers; the journal has no others.
-json encode_access(const Exit& exit) {
-    if (const auto* p = std::get_if<PortExit>(&exit)) {
-        return {{"port", p->port}, {"size", p->size}, {"write", p->write}, {"data", p->data}};
+// --- What case.json has. The names are those of its fields.
+
+// An access in the four forms that have answers; a journal has no others.
+struct AccessFields {
+    std::string form;
+    u64 address = 0;  // port, physical address, MSR, number of the hypercall
+    u8 size = 0;
+    bool write = false;
+    bool fault = false;
+    u64 data = 0;  // written, or the answer
+    std::array<u64, 4> arguments{};
+    void visit(auto& v) {
+        v("form", form);
+        v("address", address);
+        v("size", size);
+        v("write", write);
+        v("fault", fault);
+        v("data", data);
+        v("arguments", arguments);
     }
-    if (const auto* m = std::get_if<MmioExit>(&exit)) {
-        return {{"mmio", m->address}, {"size", m->size}, {"write", m->write}, {"data", m->data}};
+};
+
+struct EventFields {
+    u8 kind = 0;
+    u64 at = 0, value = 0, address = 0;
+    std::vector<u8> bytes;
+    AccessFields access;
+    void visit(auto& v) {
+        v("kind", kind);
+        v("at", at);
+        v("value", value);
+        v("address", address);
+        v("bytes", bytes);
+        v("access", access);
     }
-    if (const auto* m = std::get_if<MsrExit>(&exit)) {
-        return {{"msr", m->index}, {"write", m->write}, {"fault", m->fault}, {"data", m->data}};
+};
+
+struct RangeFields {
+    std::string name;
+    u64 address = 0, size = 0;
+    bool readonly = false;
+    void visit(auto& v) {
+        v("name", name);
+        v("address", address);
+        v("size", size);
+        v("readonly", readonly);
     }
+};
+
+struct CaseFields {
+    static constexpr u32 kVersion = kForm * 1000 + cpu::x86::State::kVersion;
+    std::string cpu;
+    std::array<std::string, 2> engines;
+    u64 count = 0, tsc_hz = 0;
+    u32 max_block = 0;
+    u8 cr8 = 0;
+    cpu::x86::State state;
+    std::vector<EventFields> journal;
+    std::vector<RangeFields> memory;
+    void visit(auto& v) {
+        v("cpu", cpu);
+        v("engines", engines);
+        v("count", count);
+        v("tsc_hz", tsc_hz);
+        v("max_block", max_block);
+        v("cr8", cr8);
+        v("state", state);
+        v("journal", journal);
+        v("memory", memory);
+    }
+};
+
+constexpr const char *kPort = "port", *kMmio = "mmio", *kMsr = "msr", *kHypercall = "hypercall", *kNone = "none";
+
+AccessFields encode_access(const Exit& exit) {
+    if (const auto* p = std::get_if<PortExit>(&exit)) return {kPort, p->port, p->size, p->write, false, p->data, {}};
+    if (const auto* m = std::get_if<MmioExit>(&exit)) return {kMmio, m->address, m->size, m->write, false, m->data, {}};
+    if (const auto* m = std::get_if<MsrExit>(&exit)) return {kMsr, m->index, 8, m->write, m->fault, m->data, {}};
     if (const auto* h = std::get_if<HypercallExit>(&exit)) {
-        return {{"hypercall", h->number}, {"args", {h->args[0], h->args[1], h->args[2], h->args[3]}}, {"result", h->result}};
+        return {kHypercall, h->number, 8, false, false, h->result, {h->args[0], h->args[1], h->args[2], h->args[3]}};
     }
-    return json::object();
+    return {kNone, 0, 0, false, false, 0, {}};
 }
 
-Exit decode_access(const json& j) {
-    const u64 data = j.value("data", u64{0});
-    const u8 size = j.value("size", u8{1});
-    const bool write = j.value("write", false);
-    if (j.contains("port")) return PortExit{j.value("port", u16{0}), size, write, false, false, static_cast<u32>(data)};
-    if (j.contains("mmio")) return MmioExit{j.value("mmio", u64{0}), size, write, data};
-    if (j.contains("msr")) return MsrExit{j.value("msr", u32{0}), write, j.value("fault", true), data};
-    HypercallExit call;
-    call.number = j.value("hypercall", u64{0});
-    const json args = j.value("args", json::array());
-    for (std::size_t i = 0; i < std::min(args.size(), std::size(call.args)); ++i) call.args[i] = args[i].get<u64>();
-    call.result = j.value("result", u64{0});
-    return call;
+Error bad_field(const std::string& name, const std::string& what) {
+    return {Errc::Corrupt, fmt::format("field '{}' {}", name, what)};
 }
 
-json encode_event(const Event& e) {
-    json j{{"kind", static_cast<unsigned>(e.kind)}, {"at", e.at}, {"value", e.value}};
-    if (e.kind == Event::Kind::Access) j["access"] = encode_access(e.exit);
-    if (e.kind == Event::Kind::Memory) {
-        j["address"] = e.address;
-        j["bytes"] = e.bytes;
+Result<Exit> decode_access(const AccessFields& a, const std::string& where) {
+    if (a.form == kPort) {
+        return Exit(PortExit{static_cast<u16>(a.address), a.size, a.write, false, false, static_cast<u32>(a.data)});
     }
-    return j;
+    if (a.form == kMmio) return Exit(MmioExit{a.address, a.size, a.write, a.data});
+    if (a.form == kMsr) return Exit(MsrExit{static_cast<u32>(a.address), a.write, a.fault, a.data});
+    if (a.form == kHypercall) {
+        HypercallExit call;
+        call.number = a.address;
+        std::ranges::copy(a.arguments, call.args);
+        call.result = a.data;
+        return Exit(call);
+    }
+    if (a.form == kNone) return Exit(RequestedExit{});
+    return bad_field(where,
+                     fmt::format("is '{}' (known: {}, {}, {}, {}, {})", a.form, kPort, kMmio, kMsr, kHypercall, kNone));
 }
 
-Event decode_event(const json& j) {
+EventFields encode_event(const Event& e) {
+    return {static_cast<u8>(e.kind),
+            e.at,
+            e.value,
+            e.address,
+            e.bytes,
+            encode_access(e.kind == Event::Kind::Access ? e.exit : Exit(RequestedExit{}))};
+}
+
+Result<Event> decode_event(const EventFields& f, const std::string& where) {
+    if (f.kind > static_cast<u8>(Event::Kind::Memory)) {
+        return bad_field(where + ".kind", fmt::format("is {}, which no event is", f.kind));
+    }
     Event e;
-    e.kind = static_cast<Event::Kind>(j.at("kind").get<u8>());
-    e.at = j.value("at", u64{0});
-    e.value = j.value("value", u64{0});
-    if (j.contains("access")) e.exit = decode_access(j["access"]);
-    e.address = j.value("address", u64{0});
-    if (j.contains("bytes")) e.bytes = j["bytes"].get<std::vector<u8>>();
+    e.kind = static_cast<Event::Kind>(f.kind);
+    e.at = f.at;
+    e.value = f.value;
+    e.address = f.address;
+    e.bytes = f.bytes;
+    TANDEM_TRY_ASSIGN(e.exit, decode_access(f.access, where + ".access.form"));
     return e;
 }
 
@@ -97,7 +172,16 @@ Result<void> write_text(const fs::path& path, const std::string& text) {
     return {};
 }
 
-Result<void> load_range(const fs::path& path, std::span<u8> to) {
+Result<void> load_range(const fs::path& path, const RangeFields& range, devices::GuestMemory& memory) {
+    std::error_code error;
+    const u64 has = fs::file_size(path, error);
+    if (error) return Error{Errc::Io, fmt::format("cannot read '{}': {}", path.string(), error.message())};
+    if (has != range.size) {
+        return Error{Errc::Corrupt,
+                     fmt::format("'{}' has {} bytes, its range in case.json {}", path.string(), has, range.size)};
+    }
+    TANDEM_TRY(memory.add(range.name, range.address, range.size, range.readonly));
+    const std::span<u8> to = memory.span(range.address, range.size);
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) return io_error(fmt::format("cannot read '{}'", path.string()));
     std::array<u8, kPage> page{};
@@ -107,26 +191,66 @@ Result<void> load_range(const fs::path& path, std::span<u8> to) {
         const bool empty = std::all_of(page.begin(), page.end(), [](u8 b) { return b == 0; });
         if (good && !empty) std::memcpy(&to[at], page.data(), kPage);
     }
+    const Result<void> result = good ? Result<void>() : io_error(fmt::format("cannot read '{}'", path.string()));
     ::close(fd);
-    if (!good) return Error{Errc::Corrupt, fmt::format("'{}' is shorter than its range", path.string())};
+    return result;
+}
+
+Result<std::string> read_text(const fs::path& path) {
+    const auto failed = [&path] { return io_error(fmt::format("cannot read '{}'", path.string())); };
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return failed();
+    std::string text;
+    std::array<char, 65536> part{};
+    ssize_t size = 0;
+    while ((size = ::read(fd, part.data(), part.size())) > 0) text.append(part.data(), static_cast<std::size_t>(size));
+    Result<std::string> result = size < 0 ? Result<std::string>(failed()) : std::move(text);
+    ::close(fd);
+    return result;
+}
+
+// What types do not say.
+Result<void> check(const CaseFields& f) {
+    constexpr u32 kMostInBlock = 512;
+    if (f.max_block == 0 || f.max_block > kMostInBlock) {
+        return bad_field("max_block", fmt::format("is {}: 1 to {} are possible", f.max_block, kMostInBlock));
+    }
+    if (f.cr8 > 15) return bad_field("cr8", fmt::format("is {}: 0 to 15 are possible", f.cr8));
+    if (f.state.activity > cpu::x86::Activity::Shutdown) return bad_field("state.activity", "is out of range");
     return {};
 }
 
-Result<Case> decode_case(const json& j, const fs::path& directory, devices::GuestMemory& memory) {
-    if (j.value("version", 0u) != kVersion) return Error{Errc::Corrupt, "unknown version"};
+Result<CaseFields> parse_case(const std::string& text) {
+    const json j = json::parse(text, nullptr, false);
+    if (!j.is_object()) return Error{Errc::Corrupt, "it is not a JSON object"};
+    const auto version = j.find("version"), fields = j.find("case");
+    if (version == j.end() || !version->is_number_unsigned()) return bad_field("version", "is missing or not a number");
+    if (version->get<u64>() != CaseFields::kVersion) {
+        return bad_field("version", fmt::format("is {}: this program reads {}", version->get<u64>(), CaseFields::kVersion));
+    }
+    if (fields == j.end() || !fields->is_object()) return bad_field("case", "is missing or not a group of fields");
+    CaseFields f;
+    devices::state_detail::Decoder decoder{*fields, "", {}, 0};
+    decoder.decode_struct(*fields, "", f);
+    if (!decoder.error.empty()) return Error{Errc::Corrupt, decoder.error};
+    TANDEM_TRY(check(f));
+    return f;
+}
+
+Result<Case> decode_case(const std::string& text, std::vector<RangeFields>& ranges) {
+    TANDEM_TRY_ASSIGN(const CaseFields f, parse_case(text));
+    ranges = f.memory;
     Case c;
-    c.cpu = j.at("cpu").get<std::string>();
-    c.engines = {j.at("engines").at(0).get<std::string>(), j.at("engines").at(1).get<std::string>()};
-    c.stretch.count = j.at("count").get<u64>();
-    c.stretch.tsc_hz = j.at("tsc_hz").get<u64>();
-    c.stretch.max_block = j.at("max_block").get<u32>();
-    const devices::DeviceState saved{j.at("state_version").get<u32>(), j.at("state")};
-    TANDEM_TRY_ASSIGN(c.stretch.state, devices::from_device_state<cpu::x86::State>(saved, "processor"));
-    for (const json& e : j.at("journal")) c.stretch.journal.push_back(decode_event(e));
-    for (const json& r : j.at("memory")) {
-        const u64 address = r.at("address").get<u64>(), size = r.at("size").get<u64>();
-        TANDEM_TRY(memory.add(r.at("name").get<std::string>(), address, size, r.at("readonly").get<bool>()));
-        TANDEM_TRY(load_range(memory_path(directory, address), memory.span(address, size)));
+    c.cpu = f.cpu;
+    c.engines = {f.engines[0], f.engines[1]};
+    c.stretch.count = f.count;
+    c.stretch.tsc_hz = f.tsc_hz;
+    c.stretch.max_block = f.max_block;
+    c.stretch.cr8 = f.cr8;
+    c.stretch.state = f.state;
+    for (std::size_t i = 0; i < f.journal.size(); ++i) {
+        TANDEM_TRY_ASSIGN(Event event, decode_event(f.journal[i], fmt::format("journal[{}]", i)));
+        c.stretch.journal.push_back(std::move(event));
     }
     return c;
 }
@@ -138,41 +262,36 @@ Result<void> save_case(const std::string& directory, const Case& c, const device
     std::error_code error;
     fs::create_directories(directory, error);
     if (error) return Error{Errc::Io, fmt::format("cannot make '{}': {}", directory, error.message())};
-    json j{{"version", kVersion},
-           {"cpu", c.cpu},
-           {"engines", {c.engines.first, c.engines.second}},
-           {"count", c.stretch.count},
-           {"tsc_hz", c.stretch.tsc_hz},
-           {"max_block", c.stretch.max_block},
-           {"journal", json::array()},
-           {"memory", json::array()}};
-    const devices::DeviceState state = devices::to_device_state(c.stretch.state);
-    j["state_version"] = state.version;
-    j["state"] = state.fields;
-    for (const Event& e : c.stretch.journal) j["journal"].push_back(encode_event(e));
+    CaseFields f;
+    f.cpu = c.cpu;
+    f.engines = {c.engines.first, c.engines.second};
+    f.count = c.stretch.count;
+    f.tsc_hz = c.stretch.tsc_hz;
+    f.max_block = c.stretch.max_block;
+    f.cr8 = c.stretch.cr8;
+    f.state = c.stretch.state;
+    for (const Event& e : c.stretch.journal) f.journal.push_back(encode_event(e));
     for (const auto& range : memory.ranges()) {
-        j["memory"].push_back(
-            {{"name", range.name}, {"address", range.gpa}, {"size", range.size}, {"readonly", range.readonly}});
+        f.memory.push_back({range.name, range.gpa, range.size, range.readonly});
         TANDEM_TRY(save_range(memory_path(directory, range.gpa), range));
     }
+    const devices::DeviceState saved = devices::to_device_state(f);
+    const json j{{"version", saved.version}, {"case", saved.fields}};
     TANDEM_TRY(write_text(fs::path(directory) / "case.json", j.dump(1) + "\n"));
     return write_text(fs::path(directory) / "report.txt", report);
 }
 
 Result<Case> load_case(const std::string& directory, devices::GuestMemory& memory) {
     const fs::path path = fs::path(directory) / "case.json";
-    std::ifstream in(path, std::ios::binary);
-    std::ostringstream text;
-    if (!in || !(text << in.rdbuf())) return io_error(fmt::format("cannot read '{}'", path.string()));
-    const json j = json::parse(text.str(), nullptr, false);
-    if (j.is_discarded()) return Error{Errc::Corrupt, fmt::format("'{}' is not JSON", path.string())};
-    try {
-        auto c = decode_case(j, directory, memory);
-        if (!c) return std::move(c).error().context(fmt::format("'{}'", path.string()));
-        return c;
-    } catch (const json::exception& e) {
-        return Error{Errc::Corrupt, fmt::format("'{}': {}", path.string(), e.what())};
+    TANDEM_TRY_ASSIGN(const std::string text, read_text(path));
+    std::vector<RangeFields> ranges;
+    auto c = decode_case(text, ranges);
+    if (!c) return std::move(c).error().context(fmt::format("'{}'", path.string()));
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+        auto loaded = load_range(memory_path(directory, ranges[i].address), ranges[i], memory);
+        if (!loaded) return std::move(loaded).error().context(fmt::format("'{}': field 'memory[{}]'", path.string(), i));
     }
+    return c;
 }
 
 }  // namespace tandem::accel::lockstep

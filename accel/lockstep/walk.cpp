@@ -14,9 +14,9 @@ using cpu::x86::State;
 // An interrupt that the stretch begins with is delivered by the engine that can be told to take one.
 Result<void> Investigation::restart_walk(const Stretch& stretch) {
     walked_.clear();
-    for (const auto& side : sides_) {
-        TANDEM_TRY(side->restart(memory_, stretch.state, {}, 0));
-        side->replayer().begin(stretch.journal, side->memory());
+    for (unsigned i = 0; i < 2; ++i) {
+        TANDEM_TRY(restart(i, stretch, {}, 0));
+        sides_[i]->replayer().begin(stretch.journal, sides_[i]->memory());
     }
     const unsigned other = specs_[0].native ? 1 : 0;
     Side& translator = *sides_[other];
@@ -35,6 +35,7 @@ Result<void> Investigation::restart_walk(const Stretch& stretch) {
 }
 
 Result<void> Investigation::walk_step() {
+    TANDEM_TRY(go_on());
     const unsigned other = specs_[0].native ? 1 : 0;
     Side& translator = *sides_[other];
     Side& native = *sides_[1 - other];
@@ -45,12 +46,13 @@ Result<void> Investigation::walk_step() {
     TANDEM_TRY_ASSIGN(const State given, native.state());
     TANDEM_TRY_ASSIGN(const State now, translator.state());
     if (!insn) return {};
-    State level = now;
-    take_values(*insn, given, level);
+    State level_native = given, level = now;
+    level_values(*insn, level_native, level);
     const u64 open = undefined_flags(*insn, before);
     level.rflags = (level.rflags & ~open) | (given.rflags & open);
-    if (level == now) return {};
-    return translator.vcpu().import_state(level);
+    if (!(level_native == given)) TANDEM_TRY(native.vcpu().import_state(level_native));
+    if (!(level == now)) TANDEM_TRY(translator.vcpu().import_state(level));
+    return {};
 }
 
 Result<std::vector<std::string>> Investigation::walk_differences() {
@@ -68,6 +70,7 @@ Result<std::vector<std::string>> Investigation::walk_differences() {
     }
     TANDEM_TRY_ASSIGN(const State a, sides_[0]->state());
     TANDEM_TRY_ASSIGN(const State b, sides_[1]->state());
+    compare_cr8(sides_[0]->replayer().cr8(), sides_[1]->replayer().cr8(), {specs_[0].name, specs_[1].name}, lines);
     const unsigned native = specs_[0].native ? 0 : 1;
     level_tables(a, sides_[native]->memory(), sides_[1 - native]->memory(), walked_);
     const auto found =
@@ -112,6 +115,7 @@ Result<Finding> Investigation::walk(const Stretch& stretch) {
     const auto rest = stretch.journal.begin() + static_cast<std::ptrdiff_t>(side.replayer().position());
     finding.stretch.state = before;
     finding.stretch.count = 1;
+    finding.stretch.cr8 = side.replayer().cr8();
     finding.stretch.end.reset();
     finding.stretch.journal.assign(rest, stretch.journal.end());
     return finding;

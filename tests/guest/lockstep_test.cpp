@@ -1,9 +1,15 @@
-// Debian's kernel on two engines in lockstep.
+// Two engines in lockstep: Debian's kernel, and small kernels with KVM.
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <sstream>
 
 #include "tests/guest/session.h"
 
@@ -12,20 +18,15 @@ using namespace std::chrono_literals;
 
 namespace {
 
+std::string directory() {
+    return (std::filesystem::temp_directory_path() / ("tandem-lockstep-" + std::to_string(::getpid()))).string();
+}
+
+std::string accel(const std::string& engines) { return "lockstep,stats=on,dir=" + directory() + "," + engines; }
+
 std::vector<std::string> boot(const std::string& engines, const std::string& append) {
-    const std::string directory = (std::filesystem::temp_directory_path() / "tandem-lockstep-boot").string();
-    return {tandem_program(),
-            "-accel",
-            "lockstep,stats=on,dir=" + directory + "," + engines,
-            "-nographic",
-            "-m",
-            "128",
-            "-kernel",
-            image("vmlinuz"),
-            "-initrd",
-            image("initramfs"),
-            "-append",
-            "console=ttyS0 " + append};
+    return {tandem_program(), "-accel",         accel(engines), "-nographic",       "-m",      "128",
+            "-kernel",        image("vmlinuz"), "-initrd",      image("initramfs"), "-append", "console=ttyS0 " + append};
 }
 
 // A counter of stats=on.
@@ -35,7 +36,73 @@ unsigned long long counter(const std::string& output, const std::string& name) {
     return std::strtoull(output.c_str() + at + name.size(), nullptr, 10);
 }
 
+// Says so where this host has none.
+bool have_kvm() {
+    if (::access("/dev/kvm", R_OK | W_OK) == 0) return true;
+    std::printf("skipped: lockstep with KVM: no /dev/kvm\n");
+    return false;
+}
+
+std::vector<std::string> kernel(const std::string& name) {
+    return {tandem_program(),         "-accel", accel("a=kvm,b=baseline"), "-nographic", "-m", "16", "-kernel",
+            TANDEM_KERNELS "/" + name};
+}
+
 }  // namespace
+
+#ifdef TANDEM_HAVE_KERNELS
+TEST_CASE("KVM and the translator agree on a guest that two timers interrupt", "[kvm]") {
+    if (!have_kvm()) return;
+    Session s(kernel("saved"));
+    REQUIRE(s.wait_for(std::string(40, '.')));  // 2560 interrupts of the PIT
+    s.signal(SIGTERM);
+    (void)s.wait_exit();
+    INFO(s.output());
+    CHECK(s.output().find("differ") == s.output().find("differences that are open"));
+    CHECK(s.output().find("bad") == std::string::npos);
+    CHECK(counter(s.output(), "stretches compared") > 2560);
+}
+
+TEST_CASE("KVM and the translator agree on interrupts by priority, and CR8 holds them back", "[kvm][I8]") {
+    if (!have_kvm()) return;
+    Session s(kernel("apic"));
+    CHECK(s.wait_for("ok a higher class interrupts it"));
+    CHECK(s.wait_for("ok a deadline in the past comes at once"));
+    CHECK(s.output().find("FAIL") == std::string::npos);
+    CHECK(s.output().find("internal error") == std::string::npos);
+    INFO(s.output());
+}
+#endif
+
+TEST_CASE("A directory that is no reproducer, or a damaged one, is one clear line", "[bad]") {
+    struct Row {
+        const char* text;
+        const char* complaint;
+    };
+    const Row kRows[] = {
+        {"", "it is not a JSON object"},
+        {"[1, 2]", "it is not a JSON object"},
+        {"{}", "field 'version' is missing"},
+        {R"({"version": "x"})", "field 'version' is missing or not a number"},
+        {R"({"version": 1, "cpu": "max"})", "field 'version' is 1: this program reads"},
+        {R"({"version": 2001})", "field 'case' is missing"},
+        {R"({"version": 2001, "case": 7})", "field 'case' is missing or not a group of fields"},
+        {R"({"version": 2001, "case": {"cpu": 3}})", "field 'cpu' is not a string"},
+        {R"({"version": 2001, "case": {"cpu": "max", "engines": ["a"]}})", "field 'engines' is not a list of 2 values"},
+    };
+    const std::filesystem::path path = directory();
+    std::filesystem::create_directories(path);
+    for (const Row& row : kRows) {
+        std::ofstream(path / "case.json") << row.text;
+        const Finished f = run_program({tandem_program(), "replay", path.string()});
+        INFO(row.text << "\n" << f.output);
+        CHECK(f.status == 1);
+        CHECK(f.output.find((path / "case.json").string()) != std::string::npos);
+        CHECK(f.output.find(row.complaint) != std::string::npos);
+        CHECK(std::count(f.output.begin(), f.output.end(), '\n') == 1);
+    }
+    std::filesystem::remove_all(path);
+}
 
 TEST_CASE("Debian's kernel begins to boot with interpreter and compiler in lockstep") {
     Session s(boot("a=interp,b=baseline", "earlyprintk=serial,ttyS0"));
@@ -49,7 +116,7 @@ TEST_CASE("Debian's kernel begins to boot with interpreter and compiler in locks
 
 TEST_CASE("Debian's kernel boots to the shell with interpreter and LLVM in lockstep") {
     if (std::getenv("TANDEM_FULL") == nullptr) {
-        std::printf("skipped: the whole boot under lockstep takes seven minutes: ./dev test --full\n");
+        std::printf("skipped: the whole boot under lockstep takes minutes: ./dev test --full\n");
         return;
     }
     Session s(boot("a=interp,b=llvm", "quiet"));
