@@ -1,8 +1,10 @@
 #include "accel/jit/arm64_vcpu.h"
 
 #include <sched.h>
+#include <time.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <new>
 
 #include "cpu/arm64/fpu/status.h"
@@ -18,6 +20,7 @@ using namespace cpu::arm64;
 
 constexpr u32 kLines =
     SignalWord::Interrupt | SignalWord::FastInterrupt | SignalWord::VirtualInterrupt | SignalWord::VirtualFastInterrupt;
+constexpr SysregName kPmovsset = SysregName::of(3, 3, 9, 14, 3);
 constexpr unsigned kClusterSize = 16;  // Aff0 that a GICv3 SGI's target list can name
 
 }  // namespace
@@ -83,6 +86,7 @@ Result<void> Arm64JitVcpu::import_state(const cpu::ArchState& in) {
 
 Result<void> Arm64JitVcpu::fetch_state(cpu::ArchState& out) {
     pmu_sync(*state_);
+    if (take_event()) state_->s.event_register = true;
     export_flags(*state_);
     fpu::status_from_frame(*state_);
     out = state_->s;
@@ -132,6 +136,17 @@ void Arm64JitVcpu::timer_changed(Timer timer, bool enabled, u64 compare, u64 off
     handler_.timer_programmed(index_, static_cast<devices::ArmTimer>(timer), {enabled, compare, offset});
 }
 
+// To the machine, PMOVSSET_EL0 is the interrupt: what is written to it is its level.
+void Arm64JitVcpu::performance_interrupt(bool level) {
+    SystemRegisterExit request;
+    request.encoding = kPmovsset.value;
+    request.level = static_cast<u8>(state_->s.el());
+    request.write = true;
+    request.data = level ? 1 : 0;
+    Exit exit = request;
+    dispatch_now(exit);
+}
+
 bool Arm64JitVcpu::hypercall(Conduit conduit, u16 immediate, std::array<u64, 18>& registers) {
     HypercallExit call;
     call.number = registers[0] & 0xffffffff;
@@ -153,12 +168,55 @@ bool Arm64JitVcpu::hypercall(Conduit conduit, u16 immediate, std::array<u64, 18>
 
 u64 Arm64JitVcpu::affinity() const { return u64{index_ / kClusterSize} << 8 | index_ % kClusterSize; }
 
+// --- Events
+
+bool Sleeper::wait(u64 nanoseconds) {
+    int result = 0;
+    if (nanoseconds == kForever) {
+        do result = sem_wait(&wakeups_);
+        while (result != 0 && errno == EINTR);
+        return true;
+    }
+    constexpr u64 kSecond = 1'000'000'000;
+    timespec until{};
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    const u64 end = static_cast<u64>(until.tv_nsec) + nanoseconds;
+    until.tv_sec += static_cast<time_t>(end / kSecond);
+    until.tv_nsec = static_cast<long>(end % kSecond);
+    do result = sem_clockwait(&wakeups_, CLOCK_MONOTONIC, &until);
+    while (result != 0 && errno == EINTR);
+    return result == 0;
+}
+
+void Arm64JitVcpu::prod() {
+    JitVcpu::prod();
+    sleeper_.wake();
+}
+
+void Arm64JitVcpu::send_event() {
+    for (Arm64JitVcpu* other : domain_.members()) {
+        if (other == this) continue;
+        other->event_.store(true, std::memory_order_seq_cst);
+        other->sleeper_.wake();
+    }
+}
+
+bool Arm64JitVcpu::take_event() {
+    return event_.load(std::memory_order_relaxed) && event_.exchange(false, std::memory_order_seq_cst);
+}
+
+void Arm64JitVcpu::sleep_until_event(u64 nanoseconds) {
+    const auto& attention = jit::header_of(state_).attention;
+    sleeper_.sleep(nanoseconds,
+                   [&] { return event_.load(std::memory_order_seq_cst) || attention.load(std::memory_order_seq_cst) != 0; });
+}
+
 // --- TLB maintenance. A demand is set before the other PE is looked at, and that PE looks for demands after it has entered
 // guest code, so one of the two sees the other.
 
 void Arm64JitVcpu::demand(u32 flush) {
     demanded_.fetch_or(flush, std::memory_order_seq_cst);
-    translator().request_attention();
+    prod();
 }
 
 void Arm64JitVcpu::broadcast_tlb_invalidate(const TlbInvalidate& what) {

@@ -40,6 +40,9 @@ protected:
     // Constructs the processor in the translator's zeroed state, in its power-on state.
     virtual void construct(void* state) = 0;
 
+    // VcpuBase
+    void prod() override;
+
     // Has the machine perform an access of the instruction that is executing, under the host's floating-point control.
     void dispatch_now(Exit& exit);
     [[nodiscard]] jit::VcpuTranslator& translator() { return *translator_; }
@@ -48,7 +51,6 @@ protected:
 
 private:
     Result<std::optional<Exit>> enter(bool stepping) final;
-    void prod() final;
 
     std::unique_ptr<jit::VcpuTranslator> translator_;
     std::atomic<bool> attached_{false};

@@ -77,8 +77,9 @@ public:
         return arm64::translate(state_of(state), va, access, mmu, out);
     }
 
-    void alignment_fault(void* state, u64 va, jit::Access access, unsigned) const override {
-        arm64::alignment_fault(state_of(state), va, access);
+    void alignment_fault(void* state, u64 va, jit::Access access, unsigned mmu) const override {
+        TranslateState& t = state_of(state);
+        arm64::alignment_fault(t, va, access, mmu, !ModeBits::of(t).has(ModeBits::kAlign));
     }
 
     jit::ir::LeaveReason deliver_exception(void* state) const override { return arm64::deliver_exception(state_of(state)); }

@@ -34,9 +34,13 @@ struct TranslateState {
     u64 scratch[4] = {};
     alignas(16) u64 scratch_vec[4][2] = {};  // vector operands on their way into and out of helpers
     bool guarded_pages = false;              // a page with GP = 1 has been seen: BTI is checked from then on
-    bool tagged_addresses = false;           // the TLB may hold addresses with a non-canonical top byte
-    u32 stepped = 0;                         // software step: Stepped bits of the instruction that was stepped last
-    bool pmu_interrupt = false;              // the level of the performance monitors' interrupt
+    u64 page_looked_up = ~u64{0};            // the code page, with its MMU index, that page_guarded speaks of
+    bool page_guarded = false;
+    std::array<u64, 2> stream_events{};  // of the event streams, those that WFE has seen
+    u64 first_wait = 0, last_wait = 0;   // WFE: host nanoseconds
+    bool tagged_addresses = false;       // the TLB may hold addresses with a non-canonical top byte
+    u32 stepped = 0;                     // software step: Stepped bits of the instruction that was stepped last
+    bool pmu_interrupt = false;          // the level of the performance monitors' interrupt
     std::array<u64, static_cast<std::size_t>(Counted::Count_)> counted{};  // since the last pmu_sync()
     u64 count_limit = ~u64{0};                                             // instructions until a counter may overflow
     const CpuModel* model = nullptr;

@@ -131,6 +131,10 @@ void processors(Writer& w, const BoardFacts& f) {
         ppi({layout::kSecureTimerPpi, layout::kPhysicalTimerPpi, layout::kVirtualTimerPpi, layout::kHypervisorTimerPpi,
              layout::kHypervisorVirtualTimerPpi});
     });
+    w.node("pmu", [&] {
+        w.text("compatible", {"arm,armv8-pmuv3"});
+        ppi({layout::kPerformanceMonitorPpi});
+    });
 }
 
 void interrupt_controller(Writer& w, const BoardFacts& f) {

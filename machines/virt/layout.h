@@ -59,6 +59,7 @@ constexpr unsigned kMessageSpi = 48, kMessageSpis = 64;  // GICv2m
 constexpr unsigned kSpis = 256;
 
 // --- Private interrupts (Arm Base System Architecture 1.0, table 4 and appendix), as GIC interrupt numbers.
+constexpr unsigned kPerformanceMonitorPpi = 23;
 constexpr unsigned kMaintenancePpi = 25;
 constexpr unsigned kHypervisorTimerPpi = 26;
 constexpr unsigned kVirtualTimerPpi = 27;

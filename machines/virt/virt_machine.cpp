@@ -191,7 +191,14 @@ private:
         }
     }
 
+    // The GIC's registers, and PMOVSSET_EL0: the level of the performance monitors' interrupt.
     void handle_register(unsigned vcpu, accel::SystemRegisterExit& e) {
+        constexpr u16 kPmovsset = devices::system_register(3, 3, 9, 14, 3);
+        if (e.encoding == kPmovsset) {
+            board_->gic->ppi(vcpu, layout::kPerformanceMonitorPpi).set(e.data != 0);
+            e.answer = accel::SystemRegisterExit::Answer::Done;
+            return;
+        }
         devices::GicRegisterAccess a{e.encoding, e.level, e.write, e.routes_irq, e.routes_fiq, e.data};
         const auto answer = board_->gic->system_register(vcpu, a);
         e.data = a.data;

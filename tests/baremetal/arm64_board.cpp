@@ -21,6 +21,7 @@ namespace tandem::tests {
 namespace {
 
 constexpr u64 kRam = 0x40000000, kRamBytes = 64 << 20, kLoadAddress = 0x40100000;
+constexpr u16 kPmovsset = devices::system_register(3, 3, 9, 14, 3);
 constexpr u64 kConsole = 0x09000000;
 constexpr u64 kInputs = 0x09080000;  // writes set inputs of the interrupt controller: GIC number in 15:0, level in 16
 constexpr u64 kGicd = 0x08000000, kGicc = 0x08010000, kGicv2m = 0x08020000, kGich = 0x08030000, kGicv = 0x08040000;
@@ -101,6 +102,8 @@ public:
             return interrupts_->access(vcpu.index(), *reg);
         }
         if (auto* call = std::get_if<accel::HypercallExit>(&exit)) return answer(vcpu, *call);
+        const auto* reg = std::get_if<accel::SystemRegisterExit>(&exit);
+        if (reg != nullptr && reg->encoding == kPmovsset) vcpu.set_interrupt_line(reg->data != 0);
     }
     devices::CpuInterruptController& interrupt_controller(unsigned) override { return controller_; }
     u64 tsc(unsigned) override {

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 
 #include "accel/kvm/kvm_accelerator.h"
 #include "tests/baremetal/arm64_board.h"
 #include "tests/baremetal/board.h"
+#include "tests/log_capture.h"
 
 using namespace tandem;
 using namespace tandem::tests;
@@ -82,6 +84,7 @@ TEST_CASE("A64 bare-metal guests pass on every tier", "[I2][I3]") {
         std::printf("skipped: A64 bare-metal guests: llvm-mc was missing when this was built\n");
         return;
     }
+    const LogCapture log(0);  // errors are always logged: IR that does not verify
     for (const auto& guest : guests("TANDEM_BAREMETAL_ARM64_DIR", TANDEM_BAREMETAL_ARM64_DIR)) {
         for (const auto& tier : tiers()) {
             const GuestRun run = run_arm64_guest(guest, tier.options);
@@ -91,6 +94,20 @@ TEST_CASE("A64 bare-metal guests pass on every tier", "[I2][I3]") {
             CHECK(run.output.find("FAIL") == std::string::npos);
         }
     }
+    CHECK(log.lines() == std::vector<std::string>{});
+}
+
+TEST_CASE("an A64 processor in WFE leaves the host's processor to others") {
+    const std::filesystem::path guest = std::filesystem::path(TANDEM_BAREMETAL_ARM64_DIR) / "waiting.bin";
+    if (!std::filesystem::exists(guest)) {
+        std::printf("skipped: WFE: llvm-mc was missing when this was built\n");
+        return;
+    }
+    const std::clock_t before = std::clock();
+    const GuestRun run = run_arm64_guest(guest.string(), tiers().front().options);
+    INFO(run.ending << "\n" << run.output);
+    CHECK(run.status == 0);
+    CHECK(std::clock() - before < CLOCKS_PER_SEC / 4);  // of processor time, while half a second goes by
 }
 
 // Hidden: KVM backed by an implementation without hardware virtualization lacks much of what these guests do.

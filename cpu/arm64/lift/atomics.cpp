@@ -13,8 +13,9 @@ constexpr u64 kOpen = ~u64{0};
 
 Type access_type(Lifter& l) { return jit::ir::int_type(1u << l.field(31, 30)); }
 
-// These accesses must be aligned, with FEAT_LSE2 only within 16 bytes.
-void check_alignment(Lifter& l, Value address, unsigned bytes, WatchedAccess access) {
+// These accesses must be aligned, with FEAT_LSE2 only within 16 bytes; those that are merely ordered not even that under
+// SCTLR_ELx.nAA.
+void check_alignment(Lifter& l, Value address, unsigned bytes, WatchedAccess access, u32 ordered = 0) {
     if (l.mode.has(ModeBits::kWatchpoints)) {
         l.call(HelperId::watch_access, {address, l.imm32(bytes), l.imm32(access)});
     }
@@ -22,7 +23,7 @@ void check_alignment(Lifter& l, Value address, unsigned bytes, WatchedAccess acc
     if (bytes == 1) return;
     const Value misaligned = l.b.icmpi(Cond::Ne, l.b.andi(address, bytes - 1), 0);
     l.call_if(misaligned, HelperId::check_lse2_alignment,
-              {address, l.imm32(l.mode.data_mmu() | bytes << 8), l.imm32(access == kWatchLoad ? 0 : 1)});
+              {address, l.imm32(l.mode.data_mmu() | bytes << 8 | ordered), l.imm32(access == kWatchLoad ? 0 : 1)});
 }
 
 void open_monitor(Lifter& l) { l.set(kAddressSlot, l.imm64(kOpen)); }
@@ -53,7 +54,7 @@ Value combine32(Lifter& l, unsigned low, unsigned high) {
 }
 
 void load_acquire(Lifter& l, const Address& a, Type t, Type extend) {
-    check_alignment(l, l.flat(a), jit::ir::size_of(t), kWatchLoad);
+    check_alignment(l, l.flat(a), jit::ir::size_of(t), kWatchLoad, kOrderedAccess);
     Value value = l.b.load(t, a.base, l.mode.data_mmu(), a.disp);
     if (extend != Type::Void) value = l.b.sext(extend, value);
     l.set_x(l.rt(), value);
@@ -61,7 +62,7 @@ void load_acquire(Lifter& l, const Address& a, Type t, Type extend) {
 
 void store_release(Lifter& l, const Address& a) {
     const Type t = access_type(l);
-    check_alignment(l, l.flat(a), jit::ir::size_of(t), kWatchStore);
+    check_alignment(l, l.flat(a), jit::ir::size_of(t), kWatchStore, kOrderedAccess);
     l.b.store(a.base, l.x(l.rt(), t), l.mode.data_mmu(), a.disp);
     l.b.fence();
 }

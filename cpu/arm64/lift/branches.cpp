@@ -67,10 +67,10 @@ void lift_br(Lifter& l) {
         target = authenticated(l, l.rn(), (opc & 8) != 0 ? l.x_sp(l.field(4, 0)) : l.imm64(0));
     }
     if (link) l.set_x(kLinkRegister, l.imm64(l.next));
-    // BTypeNext: 2 for calls; 1 for BR through X16, X17 (3 is for other registers on guarded pages, 1 elsewhere).
+    // BTypeNext: 2 for calls; 1 for BR through X16 and X17, and through any register on pages that are not guarded; else 3.
     if (!ret && l.mode.has(ModeBits::kBti)) {
-        const bool trampoline = l.rn() == 16 || l.rn() == 17;
-        l.set_btype(link ? 2 : trampoline ? 1 : 3);
+        const bool known = link || l.rn() == 16 || l.rn() == 17;
+        l.set_btype(known ? l.imm64(link ? 2 : 1) : l.zext64(l.call(HelperId::jump_type)));
     }
     l.jump_indirect(target, ret ? JumpHint::Return : link ? JumpHint::Call : JumpHint::None);
 }

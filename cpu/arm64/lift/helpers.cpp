@@ -162,11 +162,12 @@ LeaveReason atomic_min_max(TranslateState* t, u64 va, u64 operand, u32 spec) {
 }
 
 LeaveReason check_lse2_alignment(TranslateState* t, u64 va, u32 spec, u32 write) {
-    const u32 bytes = spec >> 8;
-    const bool within = (va & 15) + bytes <= 16;
-    const bool enforced = (current_sctlr(*t) & sctlr::A) != 0 || stage1_flat(*t);
+    const u32 bytes = spec >> 8 & 0xff;
+    const u64 control = current_sctlr(*t);
+    const bool within = (va & 15) + bytes <= 16 || ((spec & kOrderedAccess) != 0 && (control & sctlr::nAA) != 0);
+    const bool enforced = (control & sctlr::A) != 0 || stage1_flat(*t);
     if (t->model->has(Feature::LSE2) && within && !enforced) return LeaveReason::None;
-    alignment_fault(*t, va, write != 0 ? jit::Access::Write : jit::Access::Read);
+    alignment_fault(*t, va, write != 0 ? jit::Access::Write : jit::Access::Read, spec & 0xff, false);
     return LeaveReason::Exception;
 }
 

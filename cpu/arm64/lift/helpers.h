@@ -39,7 +39,9 @@ LeaveReason compare_swap_pair(TranslateState* t, u64 va, u32 registers, u32 mmu)
 // LDSMAX, LDSMIN, LDUMAX, LDUMIN. spec: mmu | log2(bytes) << 8 | MinMax << 12 -> scratch[0] old value.
 enum class MinMax : u32 { SMax, SMin, UMax, UMin };
 LeaveReason atomic_min_max(TranslateState* t, u64 va, u64 operand, u32 spec);
-// FEAT_LSE2: a misaligned access that crosses a 16-byte boundary. spec: mmu | bytes << 8; `write` 0 or 1.
+// AArch64.UnalignedAccessFaults: a misaligned exclusive, atomic or (kOrderedAccess) acquire or release access. spec: mmu |
+// bytes << 8, and kOrderedAccess; `write` 0 or 1.
+constexpr u32 kOrderedAccess = 1u << 16;
 LeaveReason check_lse2_alignment(TranslateState* t, u64 va, u32 spec, u32 write);
 
 // YIELD and its like: where the machine has more processors than the host, another one gets this one's turn.

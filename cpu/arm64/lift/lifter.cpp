@@ -153,10 +153,10 @@ void Lifter::clear_btype() {
     set(kPstateSlot, b.andi(get(Type::I64, kPstateSlot), ~pstate::kBtype));
 }
 
-void Lifter::set_btype(unsigned type) {
+void Lifter::set_btype(Value type) {
     btype_open_ = false;
     const Value rest = b.andi(get(Type::I64, kPstateSlot), ~pstate::kBtype);
-    set(kPstateSlot, b.or_(rest, imm64(u64{type} << pstate::kBtypeShift)));
+    set(kPstateSlot, b.or_(rest, b.shli(type, pstate::kBtypeShift)));
 }
 
 void Lifter::count(Counted what, unsigned many) {

@@ -162,7 +162,7 @@ public:
     // One more of these, where they are counted.
     void count(Counted what, unsigned many = 1);
     // PSTATE.BTYPE after an indirect branch, where it is kept (ModeBits::kBti).
-    void set_btype(unsigned type);
+    void set_btype(Value type);
     // AArch64.BranchAddr: drops the tag of an instruction address where the regime ignores it.
     Value branch_address(Value target);
 

@@ -59,7 +59,7 @@ void pauth_hint(Lifter& l, unsigned reg, Value modifier, bool key_b, bool authen
 }  // namespace
 
 void lift_hint(Lifter& l) {
-    constexpr unsigned kWfe = 2, kWfi = 3, kSev = 4, kSevl = 5, kYield = 1, kXpaclri = 7;
+    constexpr unsigned kWfe = 2, kWfi = 3, kSev = 4, kSevl = 5, kYield = 1, kXpaclri = 7, kEsb = 16;
     const unsigned number = l.field(11, 5);
     switch (number) {
         case kYield: l.call(HelperId::spin_wait); return;
@@ -69,6 +69,9 @@ void lift_hint(Lifter& l) {
         case kSevl: l.call(HelperId::send_event, {l.imm32(number == kSevl ? 1 : 0)}); return;
         case kXpaclri:
             if (l.model.has(Feature::PAuth)) l.set_x(30, l.call(HelperId::pointer_strip, {l.x(30), l.imm32(0)}));
+            return;
+        case kEsb:
+            if (l.model.has(Feature::RAS)) l.call(HelperId::error_barrier);
             return;
         case 8: return pauth_hint(l, 17, l.x(16), false, false);
         case 10: return pauth_hint(l, 17, l.x(16), true, false);

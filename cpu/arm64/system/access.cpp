@@ -106,6 +106,7 @@ bool trapped_to_el2(const TranslateState& t, Trap trap, bool write) {
         case Trap::Tid3: return (h & hcr::TID3) != 0;
         case Trap::Tacr: return (h & hcr::TACR) != 0;
         case Trap::Tlor: return (h & hcr::TLOR) != 0;
+        case Trap::Terr: return (h & hcr::TERR) != 0;
         case Trap::Apk: return (h & hcr::APK) == 0;
         case Trap::Cpacr: return bit(t.s.sys.cptr_el2, 31);
         case Trap::TdaEl0:
@@ -159,6 +160,7 @@ Verdict check_trap(const TranslateState& t, Trap trap, bool write) {
             if (el0 && write) return Verdict::Undefined;
             break;
         case Trap::ReadOnlyAtEl0: return el0 && write ? Verdict::Undefined : Verdict::Allowed;
+        case Trap::HighestEl: return el2_enabled(t) ? Verdict::Undefined : Verdict::Allowed;
         case Trap::SpEl0: return (t.s.pstate & pstate::kSp) == 0 ? Verdict::Undefined : Verdict::Allowed;
         case Trap::Cntfrq:
             if (write && (el0 || (t.s.el() == 1 && el2_enabled(t)))) return Verdict::Undefined;

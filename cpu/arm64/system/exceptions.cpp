@@ -10,7 +10,6 @@ namespace tandem::cpu::arm64 {
 namespace {
 
 constexpr u64 kEsrIl = u64{1} << 25;
-constexpr u32 kConditionAlways = 0x1e00000;  // CV = 1, COND = 0b1110
 
 enum VectorOffset : u64 { kSync = 0, kIrqVector = 0x80, kFiqVector = 0x100, kSErrorVector = 0x180 };
 
@@ -341,42 +340,23 @@ LeaveReason exception_return(TranslateState* t, u32 authenticated, u64 address) 
     return LeaveReason::Lookup;
 }
 
-// --- Waiting
-
-namespace {
-
-// A trap of WFI or WFE: its target, 0 for none (AArch64.CheckForWFxTrap).
-unsigned wait_trap(const TranslateState& t, bool event) {
-    const unsigned el = t.s.el();
-    const u64 control = current_sctlr(t);
-    if (el == 0 && (control & (event ? sctlr::nTWE : sctlr::nTWI)) == 0) return default_target(t);
-    if (el < 2 && (effective_hcr(t) & (event ? hcr::TWE : hcr::TWI)) != 0) return 2;
-    return 0;
-}
-
-}  // namespace
-
-LeaveReason wait_for_interrupt(TranslateState* t, u64 next) {
-    if (wakes_up(*t)) return LeaveReason::None;
-    if (const unsigned target = wait_trap(*t, false)) return raise(*t, Ec::WfxTrap, kConditionAlways, target);
-    t->s.pc = next;
-    t->s.activity = Activity::Halted;
-    return LeaveReason::Halt;
-}
-
-LeaveReason wait_for_event(TranslateState* t, u64) {
-    if (t->s.event_register) {
-        t->s.event_register = false;
-        return LeaveReason::None;
+// AArch64.ESBOperation and AArch64.vESBOperation: an SError that is masked becomes a deferred one.
+void error_barrier(TranslateState* t) {
+    State& s = t->s;
+    constexpr u64 kDeferred = u64{1} << 31, kHost = hcr::E2H | hcr::TGE;
+    const unsigned el = s.el();
+    const u64 h = effective_hcr(*t);
+    const bool to_el2 = el2_enabled(*t) && (h & (hcr::AMO | hcr::TGE)) != 0;
+    const bool mask_counts = to_el2 ? el == 2 || (el == 0 && (h & kHost) == kHost) : el < 2;
+    if ((s.pstate & pstate::kA) == 0) return;
+    if (s.serror_pending && mask_counts) {
+        s.sys.disr_el1 = kDeferred;
+        s.serror_pending = false;
     }
-    if (const unsigned target = wait_trap(*t, true)) return raise(*t, Ec::WfxTrap, kConditionAlways | 1, target);
-    spin_wait(t);
-    return LeaveReason::None;
-}
-
-void send_event(TranslateState* t, u32 local_only) {
-    t->s.event_register = true;
-    if (local_only == 0) t->platform->send_event();
+    if (el < 2 && (h & (hcr::AMO | hcr::VSE | hcr::TGE)) == (hcr::AMO | hcr::VSE)) {
+        s.sys.vdisr_el2 = kDeferred | (s.sys.vsesr_el2 & mask(25));
+        s.sys.hcr_el2 &= ~hcr::VSE;
+    }
 }
 
 void synchronize(TranslateState* t) { t->platform->complete_tlb_invalidates(); }

@@ -157,8 +157,10 @@ LeaveReason system_instruction(TranslateState* t, u32 word, u64 value) {
     if (n.crn() != 7) return raise(*t, Ec::Unknown, 0);
     if (n.crm() == 8 || n.crm() == 9) return translate_address(*t, n, value);
     const bool restriction = n.op1() == 3 && n.crm() == 3 && n.op2() >= 4 && n.op2() != 6;  // CFP, DVP, CPP RCTX
-    if (restriction && t->model->has(Feature::SPECRES))
-        return t->s.el() == 0 ? trap(*t, word, default_target(*t)) : LeaveReason::None;
+    if (restriction && t->model->has(Feature::SPECRES)) {
+        const bool allowed = t->s.el() != 0 || (current_sctlr(*t) & sctlr::EnRCTX) != 0;
+        return allowed ? LeaveReason::None : trap(*t, word, default_target(*t));
+    }
     if (!is_cache_instruction(n)) return raise(*t, Ec::Unknown, 0);
     if ((n.crm() == 12 || n.crm() == 13) && !t->model->has(Feature::DPB)) return raise(*t, Ec::Unknown, 0);
     return cache_maintenance(*t, word, n, value);
@@ -176,7 +178,7 @@ LeaveReason zero_block(TranslateState* t, u32 word, u64 va) {
         if (hit != LeaveReason::None) return hit;
     }
     if (is_device(*t, va, mmu)) {
-        alignment_fault(*t, va, jit::Access::Write);
+        alignment_fault(*t, va, jit::Access::Write, mmu, !stage1_flat(*t));
         return LeaveReason::Exception;
     }
     const u64 block = align_down(va, size);

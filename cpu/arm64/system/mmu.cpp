@@ -19,11 +19,17 @@ u32 access_syndrome(u32 word) {
     const bool simd = bit(word, 26);
     const unsigned form = word >> 10 & 3;
     const bool unsigned_offset = (word & 0x3b000000) == 0x39000000;
+    const bool literal = (word & 0x3b000000) == 0x18000000;
     const bool unscaled = (word & 0x3b200000) == 0x38000000 && (form == 0 || form == 2);
     const bool register_offset = (word & 0x3b200c00) == 0x38200800;
     const bool ordered = (word & 0x3f808000) == 0x08808000 && (word & 0x00200000) == 0;
     u32 iss = 1u << 24 | size << 22 | (word & 31) << 16;
     if (ordered) return iss | (size == 3 ? 1u << 15 : 0) | 1u << 14;
+    if (literal && !simd && size != 3) {
+        const bool wide = size != 0;
+        return 1u << 24 | (size == 1 ? 3u : 2u) << 22 | (size == 2 ? 1u << 21 : 0) | (word & 31) << 16 |
+               (wide ? 1u << 15 : 0);
+    }
     if (simd || !(unsigned_offset || unscaled || register_offset)) return 0;
     const bool sign = opc >= 2;
     const bool wide = sign ? opc == 2 : size == 3;
@@ -102,18 +108,45 @@ bool translate(TranslateState& t, u64 va, Access access, unsigned index, jit::Tr
     return true;
 }
 
-void alignment_fault(TranslateState& t, u64 va, Access access) {
-    const unsigned target = default_target(t);
+// AArch64.AlignmentFault. By memory type it is of the stage that makes the memory Device memory.
+void alignment_fault(TranslateState& t, u64 va, Access access, unsigned index, bool by_memory_type) {
+    unsigned target = default_target(t);
+    WalkRequest r{va, access, regime_mmu(t, index)};
+    r.check = r.update = false;
+    Mapping m;
+    Fault f;
+    if (by_memory_type && walk(t, r, m, f) && m.device_by_stage2) target = 2;
     const Ec ec = t.s.el() < target ? Ec::DataAbortLower : Ec::DataAbort;
-    raise_at(t, ec, static_cast<u32>(FaultCode::Alignment) | (access == Access::Write ? kWnr : 0), target, va);
+    u32 word = 0;
+    const bool both = access == Access::Write && current_word(t, word) && is_read_modify_write(word);
+    const u32 wnr = access == Access::Write && !both ? kWnr : 0;
+    raise_at(t, ec, static_cast<u32>(FaultCode::Alignment) | wnr, target, va);
 }
 
-LeaveReason branch_target(TranslateState* t, u32 word) {
-    WalkRequest r{t->s.pc, Access::Execute, regime_mmu(*t, ModeBits::of(*t).fetch_mmu())};
+namespace {
+
+// Whether the current instruction lies in a guarded page. Remembered for one page, like an entry of a TLB.
+bool in_guarded_page(TranslateState& t) {
+    const unsigned mmu = regime_mmu(t, ModeBits::of(t).fetch_mmu());
+    const u64 page = (t.s.pc & jit::kPageMask) | mmu;
+    if (t.page_looked_up == page) return t.page_guarded;
+    WalkRequest r{t.s.pc, Access::Execute, mmu};
     r.update = false;
     Mapping m;
     Fault f;
-    if (!walk(*t, r, m, f) || !m.guarded) return LeaveReason::None;
+    t.page_guarded = walk(t, r, m, f) && m.guarded;
+    t.page_looked_up = page;
+    return t.page_guarded;
+}
+
+void forget_page(TranslateState& t) { t.page_looked_up = ~u64{0}; }
+
+}  // namespace
+
+u32 jump_type(TranslateState* t) { return in_guarded_page(*t) ? 3 : 1; }
+
+LeaveReason branch_target(TranslateState* t, u32 word) {
+    if (!in_guarded_page(*t)) return LeaveReason::None;
     const auto type = static_cast<u32>(bits(t->s.pstate, 11, 10));
     constexpr u32 kHint = 0xd503201f;
     const bool hint = (word & 0xfffff01f) == kHint;
@@ -133,17 +166,20 @@ LeaveReason branch_target(TranslateState* t, u32 word) {
 // --- TLB maintenance
 
 void apply_tlb_demand(TranslateState& t, TlbDemand demand) {
+    if (demand.flush != 0) forget_page(t);
     if (demand.flush != 0) jit::tlb_flush(&t, (demand.flush & TlbDemand::kAll) == 0);
 }
 
 void invalidate_all(TranslateState& t, bool broadcast) {
     jit::tlb_flush(&t, false);
+    forget_page(t);
     t.tagged_addresses = false;
     if (broadcast) t.platform->broadcast_tlb_invalidate({true, false, 0});
 }
 
 void invalidate_non_global(TranslateState& t, bool broadcast) {
     jit::tlb_flush(&t, true);
+    forget_page(t);
     if (broadcast) t.platform->broadcast_tlb_invalidate({true, true, 0});
 }
 
@@ -151,6 +187,7 @@ void invalidate_page(TranslateState& t, u64 va, bool broadcast) {
     // An entry of a tagged address is found under its tag only.
     if (t.tagged_addresses) return invalidate_all(t, broadcast);
     jit::tlb_flush_page(&t, va);
+    forget_page(t);
     if (broadcast) t.platform->broadcast_tlb_invalidate({false, false, va});
 }
 

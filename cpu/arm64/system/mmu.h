@@ -27,9 +27,10 @@ struct Mapping {
     bool execute = true;
     bool global = true;
     bool guarded = false;
-    bool device = false;   // Device memory by a descriptor of either stage
-    u8 attributes = 0xff;  // as in MAIR_ELx
-    u8 shareability = 0;   // as in PAR_EL1.SH
+    bool device = false;            // Device memory by a descriptor of either stage
+    bool device_by_stage2 = false;  // by that of stage 2 alone
+    u8 attributes = 0xff;           // as in MAIR_ELx
+    u8 shareability = 0;            // as in PAR_EL1.SH
 };
 
 // What a translation is for.

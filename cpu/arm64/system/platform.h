@@ -93,6 +93,10 @@ public:
     virtual TlbDemand take_tlb_invalidates() { return {}; }
     // SEV: sets the event register of every other PE.
     virtual void send_event() = 0;
+    // Whether another PE's SEV has come since this was last asked.
+    virtual bool take_event() { return false; }
+    // Sleeps until another PE's SEV comes, this PE's attention is wanted, or `nanoseconds` have passed.
+    virtual void sleep_until_event(u64 /*nanoseconds*/) {}
 
     // MPIDR_EL1's affinity fields (Aff3 in bits 39:32).
     [[nodiscard]] virtual u64 affinity() const = 0;

@@ -13,6 +13,8 @@ constexpr u64 kEnable = 1;          // PMCR_EL0.E
 constexpr u64 kHpme = u64{1} << 7;  // MDCR_EL2
 constexpr u64 kNever = ~u64{0};
 
+bool enabled(const Sysregs& sys) { return ((sys.pmcr_el0 & kEnable) | (sys.mdcr_el2 & kHpme)) != 0; }
+
 // What an event is made of; those that blocks do not count happen by pmu_event().
 struct EventRow {
     PmuEvent event;
@@ -118,8 +120,7 @@ u64 distance(const TranslateState& t, unsigned n) {
 }  // namespace
 
 bool pmu_counts(const TranslateState& t) {
-    const Sysregs& sys = t.s.sys;
-    if (((sys.pmcr_el0 & kEnable) | (sys.mdcr_el2 & kHpme)) == 0 || sys.pmcntenset_el0 == 0) return false;
+    if (!enabled(t.s.sys) || t.s.sys.pmcntenset_el0 == 0) return false;
     bool any = false;
     for_each_counter([&](unsigned n) { any = any || counts(t, n); });
     return any;
@@ -160,6 +161,8 @@ void pmu_software_increment(TranslateState& t, u64 which) {
 void pmu_changed(TranslateState& t) {
     const Sysregs& sys = t.s.sys;
     u64 limit = kNever;
+    t.count_limit = limit;
+    if (!enabled(sys) && !t.pmu_interrupt) return;
     bool interrupt = false;
     const u64 overflows = sys.pmovsset_el0 & sys.pmintenset_el1;
     for_each_counter([&](unsigned n) {
@@ -184,6 +187,9 @@ u64 pmu_common_events(unsigned word) {
 
 unsigned pmu_visible_counters(const TranslateState& t) { return t.s.el() == 2 ? kEventCounters : reserved_from(t); }
 
-void pmu_poll(TranslateState* t) { pmu_sync(*t); }
+jit::ir::LeaveReason pmu_poll(TranslateState* t) {
+    pmu_sync(*t);
+    return jit::ir::LeaveReason::None;
+}
 
 }  // namespace tandem::cpu::arm64

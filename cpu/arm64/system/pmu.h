@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cpu/arm64/translate_state.h"
+#include "jit/ir/ir.h"
 
 namespace tandem::cpu::arm64 {
 
@@ -45,7 +46,7 @@ u64 pmu_common_events(unsigned word);
 // Event counters that the current level sees: MDCR_EL2.HPMN below EL2.
 unsigned pmu_visible_counters(const TranslateState& t);
 
-// Called by blocks: an overflow is near.
-void pmu_poll(TranslateState* t);
+// Called by blocks: an overflow is near. None.
+jit::ir::LeaveReason pmu_poll(TranslateState* t);
 
 }  // namespace tandem::cpu::arm64

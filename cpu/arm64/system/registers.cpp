@@ -67,6 +67,7 @@ u64 sctlr_writable(const CpuModel& m) {
     if (m.has(Feature::PAuth)) w |= sctlr::EnIA | sctlr::EnIB | sctlr::EnDA | sctlr::EnDB;
     if (m.has(Feature::BTI)) w |= sctlr::BT0 | sctlr::BT1;
     if (m.has(Feature::SSBS2)) w |= sctlr::DSSBS;
+    if (m.has(Feature::SPECRES)) w |= sctlr::EnRCTX;
     return w;
 }
 
@@ -147,6 +148,14 @@ u64 read_isr(const T& t, const Row&) {
     return (pending(hcr::IMO, hcr::VI, kIrq, kVirtualIrq) ? 0x80u : 0) |
            (pending(hcr::FMO, hcr::VF, kFiq, kVirtualFiq) ? 0x40u : 0) |
            (pending(hcr::AMO, hcr::VSE, kSError, 0) || t.s.serror_pending ? 0x100u : 0);
+}
+
+// At EL1 a hypervisor that takes SErrors gives the deferred one (DDI 0487, D19.2 "DISR_EL1").
+bool virtual_serror(const T& t) { return t.s.el() == 1 && (effective_hcr(t) & hcr::AMO) != 0; }
+u64 read_disr(const T& t, const Row& r) { return virtual_serror(t) ? t.s.sys.vdisr_el2 : read_plain(t, r); }
+void write_disr(T& t, const Row& r, u64 v) {
+    if (!virtual_serror(t)) return write_plain(t, r, v);
+    t.s.sys.vdisr_el2 = v & r.writable;
 }
 
 // --- PSTATE and special registers
@@ -377,9 +386,8 @@ const RegisterRow* find_register(SysregName name) {
 
 void announce_timers(T& t) {
     for (const TimerRegisters& r : kTimers) announce(t, r);
+    t.page_looked_up = ~u64{0};
     t.counted = {};
-    t.pmu_interrupt = false;
-    t.platform->performance_interrupt(false);
     pmu_changed(t);
 }
 

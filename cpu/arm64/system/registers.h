@@ -18,14 +18,16 @@ enum class Trap : u8 {
     Tid1,  // HCR_EL2.TID1 ...
     Tid2,
     Tid3,
-    Tacr,   // HCR_EL2.TACR
-    Tlor,   // HCR_EL2.TLOR
-    Apk,    // HCR_EL2.APK (traps when 0)
-    Cpacr,  // CPTR_EL2.TCPAC
-    Ctr,    // SCTLR_ELx.UCT at EL0, HCR_EL2.TID2
-    Uma,    // SCTLR_ELx.UMA at EL0
-    Fp,     // floating point is trapped
-    SpEl0,  // UNDEFINED while SP_EL0 is the stack pointer
+    Tacr,       // HCR_EL2.TACR
+    Tlor,       // HCR_EL2.TLOR
+    Terr,       // HCR_EL2.TERR
+    Apk,        // HCR_EL2.APK (traps when 0)
+    Cpacr,      // CPTR_EL2.TCPAC
+    Ctr,        // SCTLR_ELx.UCT at EL0, HCR_EL2.TID2
+    Uma,        // SCTLR_ELx.UMA at EL0
+    Fp,         // floating point is trapped
+    HighestEl,  // UNDEFINED with EL2
+    SpEl0,      // UNDEFINED while SP_EL0 is the stack pointer
     ReadOnlyAtEl0,
     Tda,     // MDCR_EL2.TDA
     TdaEl0,  // the same and MDSCR_EL1.TDCC at EL0

@@ -63,12 +63,15 @@ constexpr u64 kGuestTraps =
     FB | DC | TWI | TWE | TID0 | TID1 | TID2 | TID3 | TIDCP | TACR | TSW | TPC | TPU | TTLB | TVM | TDZ | TRVM | TLOR;
 }  // namespace hcr
 namespace sctlr {
-constexpr u64 M = 1, A = 2, C = 4, SA = 8, SA0 = 16, nAA = 64, UMA = 1u << 9, EnDB = 1u << 13, DZE = 1u << 14,
-              UCT = 1u << 15;
+constexpr u64 M = 1, A = 2, C = 4, SA = 8, SA0 = 16, nAA = 64, UMA = 1u << 9, EnRCTX = 1u << 10, EnDB = 1u << 13,
+              DZE = 1u << 14, UCT = 1u << 15;
 constexpr u64 nTWI = 1u << 16, nTWE = 1u << 18, WXN = 1u << 19, IESB = 1u << 21, SPAN = 1u << 23, UCI = 1u << 26;
 constexpr u64 EnDA = 1u << 27, EnIB = 1u << 30, EnIA = 1u << 31, BT0 = u64{1} << 35, BT1 = u64{1} << 36;
 constexpr u64 DSSBS = u64{1} << 44;
 }  // namespace sctlr
+
+// CV = 1 and COND = 0b1110 of the ISS encodings that have them.
+constexpr u32 kConditionAlways = 0x1e00000;
 
 // --- State predicates
 inline bool el2_enabled(const TranslateState& t) { return t.model->has_el2(); }
@@ -123,7 +126,8 @@ LeaveReason exception_return(TranslateState* t, u32 authenticated, u64 address);
 LeaveReason wait_for_interrupt(TranslateState* t, u64 next);
 LeaveReason wait_for_event(TranslateState* t, u64 next);
 void send_event(TranslateState* t, u32 local_only);
-void synchronize(TranslateState* t);  // DSB
+void synchronize(TranslateState* t);    // DSB
+void error_barrier(TranslateState* t);  // ESB
 
 // --- System registers and instructions; `word` is the instruction
 LeaveReason read_sysreg(TranslateState* t, u32 word);  // -> scratch[0]
@@ -135,7 +139,8 @@ LeaveReason zero_block(TranslateState* t, u32 word, u64 va);             // DC Z
 // --- Translation
 // Guest::translate. Records the abort.
 bool translate(TranslateState& t, u64 va, jit::Access access, unsigned index, jit::Translation& out);
-void alignment_fault(TranslateState& t, u64 va, jit::Access access);
+// `index` is the translator's MMU index of the access; `by_memory_type`: it would be allowed but for Device memory.
+void alignment_fault(TranslateState& t, u64 va, jit::Access access, unsigned index, bool by_memory_type);
 
 // Does what other PEs ask of this PE's TLB.
 void apply_tlb_demand(TranslateState& t, TlbDemand demand);
@@ -147,6 +152,8 @@ enum WatchedAccess : u32 { kWatchLoad, kWatchStore, kWatchUpdate };
 LeaveReason watch_access(TranslateState* t, u64 va, u32 size, u32 access);
 // Checks PSTATE.BTYPE against the landing instruction `word` where the page is guarded.
 LeaveReason branch_target(TranslateState* t, u32 word);
+// PSTATE.BTYPE after BR through a register other than X16 and X17: 3 on a guarded page, else 1.
+u32 jump_type(TranslateState* t);
 // Whether software step is enabled at the current level (DDI 0487, D2.11), and breakpoints and watchpoints generate
 // exceptions there.
 bool step_enabled(const TranslateState& t);

@@ -351,6 +351,7 @@ bool walk(TranslateState& t, const WalkRequest& request, Mapping& out, Fault& fa
     out.read = out.read && second.read;
     out.write = out.write && second.write;
     out.execute = out.execute && second.execute;
+    out.device_by_stage2 = second.device && !out.device;
     out.device = out.device || second.device;
     return true;
 }

@@ -54,6 +54,9 @@ i_count:
     b.ne 1b
     svc #0x99
 
+i_forever:
+    b i_forever
+
 main:
     SET x1, 0x40500000
     NAME "identification"
@@ -156,6 +159,26 @@ main:
     mrs x14, pmevcntr0_el0
     WITHIN "value", 14, 40
     WRITE pmovsclr_el0, 1
+
+    // The interrupt: pending at EL2, taken once PSTATE.I allows it.
+    NAME "overflow interrupt"
+    WRITE hcr_el2, (1 << 31) + (1 << 4)
+    WRITE pmevtyper0_el0, 8
+    WRITE pmevcntr0_el0, 0xffffff00
+    WRITE pmintenset_el1, 1
+    WRITE pmcr_el0, 1
+    adr x9, i_forever
+    mov x10, #0x345                     // EL1h, I clear
+    bl run
+    CHECK_RECORD "vector", R_VECTOR, 0x2480
+    WRITE pmcr_el0, 0
+    mrs x14, pmovsset_el0
+    CHECK "flag", x14, 1
+    mrs x14, isr_el1
+    CHECK "no longer pending while disabled", x14, 0
+    WRITE pmovsclr_el0, 1
+    WRITE pmintenclr_el1, 1
+    WRITE hcr_el2, 1 << 31
 
     NAME "hypervisor's counters"
     WRITE mdcr_el2, 2
