@@ -15,6 +15,7 @@
 #include "accel/run_loop.h"
 #include "base/plant.h"
 #include "cpu/x86/state.h"
+#include "cpu/x86/system/registers.h"
 
 namespace tandem::accel::lockstep {
 namespace {
@@ -118,7 +119,13 @@ cpu::x86::State start_state() {
     return state;
 }
 
-void run(Run& r, EngineSpec first, EngineSpec second, std::span<const u8> program = kProgram) {
+struct Program {
+    std::span<const u8> code;
+    cpu::x86::State state;
+    void (*prepare)(devices::GuestMemory& memory);  // or null
+};
+
+void run(Run& r, EngineSpec first, EngineSpec second, const Program& program) {
     REQUIRE(r.board.memory.add("ram", 0, 0x100000).ok());
     auto made = create_lockstep_accelerator({std::move(first), std::move(second), "max", r.directory});
     REQUIRE(made.ok());
@@ -126,17 +133,21 @@ void run(Run& r, EngineSpec first, EngineSpec second, std::span<const u8> progra
     auto vcpu = (*made)->create_vcpu(0, r.board);
     REQUIRE(vcpu.ok());
     r.board.vcpu = vcpu->get();
-    r.board.memory.write(kCode, program.data(), program.size());
+    r.board.memory.write(kCode, program.code.data(), program.code.size());
     r.board.memory.write(kHandler, kInterruptHandler, sizeof kInterruptHandler);
     const u32 vector = kHandler;
     r.board.memory.write(0x40 * 4, &vector, sizeof vector);
-    REQUIRE((*vcpu)->import_state(start_state()).ok());
+    if (program.prepare != nullptr) program.prepare(r.board.memory);
+    REQUIRE((*vcpu)->import_state(program.state).ok());
     for (;;) {
         r.exit = (*vcpu)->run();
         if (!std::holds_alternative<RequestedExit>(r.exit)) break;
     }
     r.board.memory.read(0x2020, &r.counter, 2);
     r.statistics = (*made)->statistics();
+}
+void run(Run& r, EngineSpec first, EngineSpec second, std::span<const u8> code = kProgram) {
+    run(r, std::move(first), std::move(second), Program{code, start_state(), nullptr});
 }
 void run(Run& r, jit::Tier first, jit::Tier second) { run(r, engine("first", first), engine("second", second)); }
 
@@ -170,19 +181,102 @@ TEST_CASE("Two engines in lockstep take the same interrupts, answers and device 
     }
 }
 
-TEST_CASE("Lockstep finds a planted fault, names its instruction and saves it", "[lockstep][planted]") {
+// Real mode with SSE enabled. 200 rounds of CMPXCHG, BSF of zero and ADC to all ones with carry, after IN; then an aligned
+// SSE load from an odd address, whose #GP halts.
+constexpr u8 kMore[] = {
+    0xfa,                                // 1000 cli
+    0xc7, 0x06, 0x34, 0x00, 0x2c, 0x10,  // 1001 mov word [0x34], 0x102c
+    0xc7, 0x06, 0x36, 0x00, 0x00, 0x00,  // 1007 mov word [0x36], 0
+    0xb9, 0xc8, 0x00,                    // 100d mov cx, 200
+    0xe5, 0x10,                          // 1010 in ax, 0x10
+    0x0f, 0xb1, 0xd3,                    // 1012 cmpxchg bx, dx
+    0xa3, 0x00, 0x20,                    // 1015 mov [0x2000], ax
+    0x31, 0xf6,                          // 1018 xor si, si
+    0x0f, 0xbc, 0xfe,                    // 101a bsf di, si
+    0x47,                                // 101d inc di
+    0xb0, 0xff,                          // 101e mov al, 0xff
+    0xf9,                                // 1020 stc
+    0x10, 0xd0,                          // 1021 adc al, dl
+    0xe2, 0xeb,                          // 1023 loop 1010
+    0x0f, 0x28, 0x06, 0x01, 0x20,        // 1025 movaps xmm0, [0x2001]
+    0xeb, 0xfe,                          // 102a jmp 102a
+    0xf4,                                // 102c hlt
+};
+
+// 32-bit code at CPL 3 in identical pages: a store, and LMSW, whose #GP comes before the page fault of its
+// operand. Either goes to ring 0.
+constexpr u8 kUser[] = {
+    0xb8, 0x01, 0x00, 0x00, 0x00,              // 1000 mov eax, 1
+    0xa3, 0x00, 0x20, 0x00, 0x00,              // 1005 mov [0x2000], eax
+    0x0f, 0x01, 0x35, 0x00, 0x00, 0x00, 0xf0,  // 100a lmsw [0xf0000000]
+    0xeb, 0xfe,                                // 1011 jmp 1011
+};
+
+cpu::x86::State sse_state() {
+    cpu::x86::State state = start_state();
+    state.cr4 |= cpu::x86::cr4::OSFXSR;
+    return state;
+}
+
+constexpr u64 kGdt = 0x5000, kTss = 0x5100, kIdt = 0x5800, kDirectory = 0x10000, kTable = 0x11000, kRingZero = 0x900;
+
+void prepare_user(devices::GuestMemory& memory) {
+    constexpr u64 kDescriptors[] = {0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff};
+    memory.write(kGdt, kDescriptors, sizeof kDescriptors);
+    const u32 stack[] = {0x7000, 0x10};  // ESP0 and SS0 (SDM volume 3, 8.2.1)
+    memory.write(kTss + 4, stack, sizeof stack);
+    constexpr u64 kGate = u64{0x8e00} << 32 | u64{8} << 16 | kRingZero;
+    for (const u64 vector : {u64{13}, u64{14}}) memory.write(kIdt + vector * 8, &kGate, sizeof kGate);
+    constexpr u8 kHalt = 0xf4;
+    memory.write(kRingZero, &kHalt, 1);
+    constexpr u32 kPresentWritableUser = 7;
+    const u32 directory = static_cast<u32>(kTable) | kPresentWritableUser;
+    memory.write(kDirectory, &directory, sizeof directory);
+    for (u32 page = 0; page < 0x100; ++page) {
+        const u32 entry = page << 12 | kPresentWritableUser;
+        memory.write(kTable + u64{page} * 4, &entry, sizeof entry);
+    }
+}
+
+cpu::x86::State user_state() {
+    using namespace cpu::x86;
+    constexpr u16 kCode3 = 0xc0fb, kData3 = 0xc0f3, kTss32Busy = 0x8b;
+    State state = start_state();
+    for (Segment& s : state.seg) s = {0, 0xffffffff, 0x23, kData3};
+    state.seg[CS] = {0, 0xffffffff, 0x1b, kCode3};
+    state.tr = {kTss, 0x67, 0x28, kTss32Busy};
+    state.gdtr = {kGdt, 0x2f};
+    state.idtr = {kIdt, 0x7ff};
+    state.cr3 = kDirectory;
+    state.cr0 |= cr0::PE | cr0::PG;
+    return state;
+}
+
+TEST_CASE("Lockstep finds every planted fault, names its instruction and saves it", "[lockstep][planted]") {
+    const Program mixed{kProgram, start_state(), nullptr}, more{kMore, sse_state(), nullptr},
+        user{kUser, user_state(), prepare_user};
     struct Row {
         Fault fault;
+        const Program& program;
         u64 address;
     };
-    const Row kRows[] = {{Fault::MovsxZeroes, 0x100d}, {Fault::ImulOverflow, 0x1011}, {Fault::SarShiftsZeroes, 0x1017}};
+    const Row kRows[] = {
+        {Fault::AdcFlags, more, 0x1021},           {Fault::MovsxZeroes, mixed, 0x100d},
+        {Fault::ImulOverflow, mixed, 0x1011},      {Fault::SarShiftsZeroes, mixed, 0x1017},
+        {Fault::CmpxchgAccumulator, more, 0x1012}, {Fault::BsfZero, more, 0x101a},
+        {Fault::MissedAlignment, more, 0x1025},    {Fault::MissedPrivilege, user, 0x100a},
+        {Fault::LostAccessed, user, 0x1000},       {Fault::LostDirty, user, 0x1005},
+    };
+    static_assert(std::size(kRows) == static_cast<std::size_t>(Fault::Count_) - 1);
     for (const Row& row : kRows) {
         plant::select(row.fault);
         Run r;
-        run(r, jit::Tier::Interp, jit::Tier::Baseline);
+        run(r, engine("first", jit::Tier::Interp), engine("second", jit::Tier::Baseline), row.program);
         INFO(plant::name(row.fault));
         const auto* error = std::get_if<InternalErrorExit>(&r.exit);
+        if (error == nullptr) plant::select(Fault::None);
         REQUIRE(error != nullptr);
+        INFO(error->why);
         CHECK(error->why.find(fmt::format("{:#x}", row.address)) != std::string::npos);
         devices::GuestMemory memory;
         auto saved = load_case(r.directory, memory);
@@ -202,6 +296,11 @@ TEST_CASE("Lockstep finds a planted fault, names its instruction and saves it", 
         REQUIRE(same.ok());
         CHECK(same->empty());
         std::filesystem::remove_all(r.directory);
+    }
+    for (const Program* program : {&mixed, &more, &user}) {
+        Run r;
+        run(r, engine("first", jit::Tier::Interp), engine("second", jit::Tier::Baseline), *program);
+        CHECK(std::holds_alternative<HaltExit>(r.exit));
     }
 }
 
