@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <new>
+#include <utility>
 
 #include "cpu/arm64/fpu/status.h"
+#include "cpu/arm64/system/mmu.h"
 #include "cpu/arm64/system/pmu.h"
 #include "cpu/arm64/system/registers.h"
 #include "cpu/arm64/system/system.h"
@@ -219,16 +221,36 @@ void Arm64JitVcpu::demand(u32 flush) {
     prod();
 }
 
+void Arm64JitVcpu::demand_page(u64 va) {
+    {
+        std::lock_guard guard(pages_lock_);
+        if (page_count_ < kMostPages) pages_[page_count_] = va;
+        page_count_ = std::min(page_count_ + 1, kMostPages + 1);
+    }
+    demand(kPages);
+}
+
 void Arm64JitVcpu::broadcast_tlb_invalidate(const TlbInvalidate& what) {
     const u32 flush = what.keep_global ? TlbDemand::kNonGlobal : TlbDemand::kAll;
     for (Arm64JitVcpu* other : domain_.members()) {
-        if (other != this) other->demand(flush);
+        if (other == this) continue;
+        if (what.all) {
+            other->demand(flush);
+        } else {
+            other->demand_page(what.va);
+        }
     }
 }
 
 TlbDemand Arm64JitVcpu::take_tlb_invalidates() {
     if (demanded_.load(std::memory_order_seq_cst) == 0) return {};
-    return {demanded_.exchange(0, std::memory_order_seq_cst)};
+    const u32 taken = demanded_.exchange(0, std::memory_order_seq_cst);
+    if ((taken & kPages) == 0) return {taken};
+    std::lock_guard guard(pages_lock_);
+    const unsigned count = std::exchange(page_count_, 0);
+    if (count > kMostPages) return {TlbDemand::kAll};
+    for (unsigned i = 0; i < count; ++i) invalidate_page(*state_, pages_[i], false);
+    return {taken & ~kPages};
 }
 
 // Two PEs may wait for each other here, so each keeps answering.

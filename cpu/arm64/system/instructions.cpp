@@ -102,6 +102,17 @@ LeaveReason translate_address(TranslateState& t, SysregName n, u64 va) {
 // The address of TLBI VA*: bits 55:12 in the argument, sign-extended from bit 55.
 u64 tlbi_address(u64 argument) { return static_cast<u64>(sign_extend(argument << 12, 56)); }
 
+// TLBI RVA*: (NUM + 1) * 2^(5 * SCALE + 1) pages of the granule TG from BaseADDR on.
+void invalidate_range(TranslateState& t, u64 argument, bool broadcast) {
+    constexpr u64 kMost = 32;  // one by one; beyond that everything goes
+    constexpr unsigned kGranules[4] = {0, 12, 14, 16};
+    const unsigned granule = kGranules[bits(argument, 47, 46)];
+    const u64 pages = (bits(argument, 43, 39) + 1) << (5 * bits(argument, 45, 44) + 1);
+    if (granule == 0 || pages > kMost) return invalidate_all(t, broadcast);
+    const u64 base = static_cast<u64>(sign_extend(bits(argument, 36, 0), 37)) << granule;
+    for (u64 page = 0; page < pages; ++page) invalidate_page(t, base + (page << granule), broadcast);
+}
+
 LeaveReason tlb_maintenance(TranslateState& t, u32 word, SysregName n, u64 argument) {
     const unsigned el = t.s.el();
     const unsigned crm = n.crm();
@@ -115,8 +126,10 @@ LeaveReason tlb_maintenance(TranslateState& t, u32 word, SysregName n, u64 argum
     const bool shared = crm == 3 || crm == 2 || crm == 1 || crm == 5 || crm == 0;
     const bool broadcast = shared || (el == 1 && (effective_hcr(t) & hcr::FB) != 0);
     const unsigned op2 = n.op2();
-    if (range || stage2_only) {
+    if (stage2_only) {
         invalidate_all(t, broadcast);
+    } else if (range) {
+        invalidate_range(t, argument, broadcast);
     } else if (n.op1() == 0 && op2 == 2) {
         invalidate_non_global(t, broadcast);
     } else if (op2 == 1 || op2 == 3 || op2 == 5 || op2 == 7) {

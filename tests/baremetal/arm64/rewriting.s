@@ -125,4 +125,10 @@ main:
     TLBI_CASE "ASIDE1IS", tlbi aside1is, x7
     TLBI_CASE "VAE1OS", tlbi vae1os, x6
     TLBI_CASE "RVAE1", tlbi rvae1, x8
+    // Four pages from page 2 on, and 64 from page 0 on.
+    SET x8, (7 << 48) + (1 << 46) + (1 << 39) + ((PAGES + 0x2000) >> 12)
+    TLBI_CASE "RVAE1IS of four pages", tlbi rvae1is, x8
+    TLBI_CASE "RVAALE1 of four pages", tlbi rvaale1, x8
+    SET x8, (7 << 48) + (1 << 46) + (1 << 44) + (PAGES >> 12)
+    TLBI_CASE "RVAE1 of 64 pages", tlbi rvae1, x8
     FINISH
