@@ -5,6 +5,7 @@
 #include "base/bits.h"
 #include "jit/guest/guest.h"
 #include "jit/ir/printer.h"
+#include "jit/ir/strict.h"
 #include "jit/ir/vector_row.h"
 
 namespace tandem::jit::ir {
@@ -212,7 +213,7 @@ private:
     }
 
     std::string check_memory(const Inst& i) const {
-        constexpr u32 kKnown = MemFlags::kMmuMask | MemFlags::kForWrite | MemFlags::kAligned;
+        constexpr u32 kKnown = MemFlags::kMmuMask | MemFlags::kForWrite | MemFlags::kAligned | StrictAlignment::kMask;
         if (!in_instruction_) return "memory access outside a guest instruction";
         if ((i.aux & ~kKnown) != 0) return "unknown memory flags";
         if ((i.aux & MemFlags::kMmuMask) >= kMmuModes) return "no such MMU index";

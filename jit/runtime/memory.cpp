@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <bitset>
 #include <cstring>
 
 #include "base/bits.h"
 #include "base/log.h"
+#include "jit/guest/strict.h"
+#include "jit/ir/strict.h"
 #include "jit/runtime/slow_paths.h"
 #include "jit/runtime/vcpu.h"
 
@@ -26,6 +29,8 @@ struct Spec {
           element(packed >> 24),
           op(static_cast<Op>(static_cast<unsigned>(Op::AtomicXchg) + (packed >> 24))) {}
     [[nodiscard]] unsigned mmu() const { return flags & MemFlags::kMmuMask; }
+    // What strict pages ask for.
+    [[nodiscard]] unsigned alignment() const { return ir::StrictAlignment::bytes(flags, element != 0 ? element : size); }
     u32 flags;
     unsigned size;
     unsigned element;  // of a masked access: its bytes; else 0
@@ -92,7 +97,7 @@ void host_compare_and_swap_16(u8* host, std::array<u64, 2>& expected, const std:
 bool locked_atomic(Vcpu& v, u64 va, const Spec& s, u64 a, u64 b, u64& old) {
     std::lock_guard guard(v.core().atomics_lock());
     old = 0;
-    if (!v.read(va, s.mmu(), Access::Write, &old, s.size)) return false;
+    if (!v.read(va, s.mmu(), Access::Write, &old, s.size, s.size)) return false;
     const u64 value = combine(s.op, old, a & mask(s.size * 8), b) & mask(s.size * 8);
     return v.write(va, s.mmu(), &value, s.size);
 }
@@ -102,6 +107,7 @@ bool atomic(Vcpu& v, u64 va, const Spec& s, u64 a, u64 b, u64& old) {
     if ((va & ~kPageMask) + s.size > kPageSize) return locked_atomic(v, va, s, a, b, old);
     Vcpu::Place place;
     if (!v.resolve(va, s.mmu(), Access::Write, place)) return false;
+    if (!v.strictly_aligned(place, va, s.size, Access::Write)) return false;
     if (place.host == nullptr) return locked_atomic(v, va, s, a, b, old);
     const Vcpu::WriteVerdict verdict = v.judge_write(place, s.size);
     if (verdict == Vcpu::WriteVerdict::Defer) return v.fail(LeaveReason::Interpret);
@@ -166,9 +172,9 @@ u32 tandem_slow_load(void* state, u64 va, u32 spec) {
     const Spec s(spec);
     const Access access = (s.flags & MemFlags::kForWrite) != 0 ? Access::Write : Access::Read;
     u64 value[4] = {};
-    const bool done =
-        v.check_alignment(va, s.flags, s.size, access) &&
-        (s.element != 0 ? masked_load(v, va, s, reinterpret_cast<u8*>(value)) : v.read(va, s.mmu(), access, value, s.size));
+    const bool done = v.check_alignment(va, s.flags, s.size, access) &&
+                      (s.element != 0 ? masked_load(v, va, s, reinterpret_cast<u8*>(value))
+                                      : v.read(va, s.mmu(), access, value, s.size, s.alignment()));
     std::memcpy(v.header().scratch, value, std::max(s.size, 16u));
     return status(v, done);
 }
@@ -180,7 +186,7 @@ u32 tandem_slow_store(void* state, u64 va, u32 spec, u64 low, u64 high) {
     if (s.size > sizeof low + sizeof high) std::memcpy(value, v.header().scratch, sizeof value);
     if (!v.check_alignment(va, s.flags, s.size, Access::Write)) return status(v, false);
     return status(v, s.element != 0 ? masked_store(v, va, s, reinterpret_cast<const u8*>(value))
-                                    : v.write(va, s.mmu(), value, s.size));
+                                    : v.write(va, s.mmu(), value, s.size, s.alignment()));
 }
 
 u32 tandem_slow_atomic(void* state, u64 va, u32 spec, u64 a, u64 b) {
@@ -194,11 +200,11 @@ u32 tandem_slow_atomic(void* state, u64 va, u32 spec, u64 a, u64 b) {
 }  // extern "C"
 
 bool load_bytes(void* state, u64 va, unsigned mmu, void* out, unsigned size) {
-    return Vcpu::of(state).read(va, mmu, Access::Read, out, size);
+    return Vcpu::of(state).read(va, mmu, Access::Read, out, size, std::has_single_bit(size) ? size : 1);
 }
 
 bool store_bytes(void* state, u64 va, unsigned mmu, const void* in, unsigned size) {
-    return Vcpu::of(state).write(va, mmu, in, size);
+    return Vcpu::of(state).write(va, mmu, in, size, std::has_single_bit(size) ? size : 1);
 }
 
 bool probe(void* state, u64 va, unsigned mmu, Access access, unsigned size) {
@@ -235,7 +241,7 @@ u8* direct_span(void* state, u64 va, unsigned mmu, Access access, u64 want, u64&
     Vcpu& v = Vcpu::of(state);
     Vcpu::Place place;
     length = std::min(want, kPageSize - (va & ~kPageMask));
-    if (length == 0 || !v.resolve(va, mmu, access, place) || place.host == nullptr) return nullptr;
+    if (length == 0 || !v.resolve(va, mmu, access, place) || place.host == nullptr || place.strict()) return nullptr;
     if (access == Access::Write && v.judge_write(place, static_cast<unsigned>(length)) != Vcpu::WriteVerdict::Plain) {
         return nullptr;
     }
@@ -280,6 +286,8 @@ bool phys_cas(void* state, u64 gpa, u64 expected, u64 desired, unsigned size) {
     }
     return done;
 }
+
+void mark_strict(void* state) { Vcpu::of(state).mark_strict(); }
 
 void tlb_flush(void* state, bool keep_global) {
     Vcpu& v = Vcpu::of(state);

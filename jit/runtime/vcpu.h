@@ -40,6 +40,9 @@ public:
 
     // --- Guest memory (vcpu_memory.cpp). Own thread, while running or stepping.
 
+    // In read and write tags beside TlbEntry's flags: accesses must be aligned. Such a write tag has kCode too.
+    static constexpr u64 kStrict = 4;
+
     // One page's worth of an access, as the soft TLB has it.
     struct Place {
         u64 va = 0;
@@ -48,11 +51,14 @@ public:
         u64 phys = 0;        // of the access's first byte
         u8* host = nullptr;  // null: on the bus
         [[nodiscard]] bool code() const { return (tag & TlbEntry::kCode) != 0; }
+        [[nodiscard]] bool strict() const { return (tag & kStrict) != 0; }
     };
     // For written_pages().
     void note_written(u64 phys) {
         if (auto* pages = written_pages(*header_)) pages->push_back(phys & kPageMask);
     }
+    // The translation that the guest is making is of a strict page.
+    void mark_strict() { strict_ = true; }
     // False: the fault is pending and leave_status() is Exception.
     bool resolve(u64 va, unsigned mmu, Access access, Place& out);
     // What `size` bytes at `place` (all in one page) must do to be written while translated code may be there.
@@ -60,10 +66,12 @@ public:
     WriteVerdict judge_write(const Place& place, unsigned size);
     void read_place(const Place& place, void* out, unsigned size);
     void write_place(const Place& place, WriteVerdict verdict, const void* in, unsigned size);
-    // Up to 4096 bytes with at most one page crossing. False: leave_status() says why.
-    bool read(u64 va, unsigned mmu, Access access, void* out, unsigned size);
-    bool write(u64 va, unsigned mmu, const void* in, unsigned size);
-    // False: the alignment fault is pending.
+    // Up to 4096 bytes with at most one page crossing; strict pages ask for `alignment`, a power of two. False:
+    // leave_status() says why.
+    bool read(u64 va, unsigned mmu, Access access, void* out, unsigned size, unsigned alignment = 1);
+    bool write(u64 va, unsigned mmu, const void* in, unsigned size, unsigned alignment = 1);
+    // False: the alignment fault is pending. The first for an access of strict pages at `va`, which need not lie in `place`.
+    bool strictly_aligned(const Place& place, u64 va, unsigned alignment, Access access);
     bool check_alignment(u64 va, u32 mem_flags, unsigned size, Access access);
     // Whether an access of `place` is left for step() (Hold).
     [[nodiscard]] bool held(const Place& place) const {
@@ -117,13 +125,14 @@ private:
     SoftTlb tlb_;
     JumpCache jump_cache_;
     interp::Interpreter interpreter_;
-    ir::Block scratch_;      // the block of interpret_one()
+    ir::Block scratch_;  // the block of interpret_one()
     // Stores into translated code are carried out, and nothing is left for later (Hold).
     void set_stepping(bool on) {
         stepping_ = on;
         if (Hold* const hold = hold_of(*header_)) hold->stepping = on;
     }
     bool stepping_ = false;
+    bool strict_ = false;  // what mark_strict() said of the translation that is being made
     ir::LeaveReason leave_status_ = ir::LeaveReason::None;
     LinkSlot* pending_link_ = nullptr;       // the direct exit that was taken last, valid while seen_ == its epoch
     std::atomic<u64> seen_{Core::kOffline};  // the core's epoch at the last quiescent point

@@ -60,14 +60,16 @@ void Vcpu::fill(u64 va, unsigned mmu, Access access, const Translation& t) {
     const PhysicalMemory::Range* range = core_.memory().find(f.phys);
     const u64 mmio = range == nullptr ? TlbEntry::kMmio : 0;
     f.addend = (range != nullptr ? reinterpret_cast<u64>(range->host(f.phys)) : f.phys) - f.page;
-    if (t.read || access == Access::Read) f.read_tag = f.page | mmio;
+    const u64 strict = strict_ ? kStrict : 0;
+    if (t.read || access == Access::Read) f.read_tag = f.page | mmio | strict;
     if (t.execute || access == Access::Execute) f.exec_tag = f.page | mmio;
     const bool writable = t.write || access == Access::Write;
     const bool to_bus = range == nullptr || range->slot.readonly;
-    if (writable && to_bus) f.write_tag = f.page | TlbEntry::kMmio;
+    if (writable && to_bus) f.write_tag = f.page | TlbEntry::kMmio | strict;
+    if (writable && !to_bus && strict_) f.write_tag = f.page | TlbEntry::kCode | strict;
     TlbEntry& entry = tlb_.insert(mmu, f);
     if (writable && !to_bus) note_written(f.phys);
-    if (writable && !to_bus) publish_writable(entry, f.page, range->page(f.phys));
+    if (writable && !to_bus && !strict_) publish_writable(entry, f.page, range->page(f.phys));
 }
 
 bool Vcpu::resolve(u64 va, unsigned mmu, Access access, Place& out) {
@@ -84,6 +86,7 @@ bool Vcpu::resolve(u64 va, unsigned mmu, Access access, Place& out) {
         }
         counters_.tlb_misses.add();
         Translation t;
+        strict_ = false;
         if (filled || !core_.guest().translate(state_, va, access, mmu, t)) return fail(LeaveReason::Exception);
         fill(va, mmu, access, t);
     }
@@ -123,7 +126,7 @@ Vcpu::WriteVerdict Vcpu::judge_write(const Place& place, unsigned size) {
     const u64 granules = page != nullptr ? page->granules.load(std::memory_order_acquire) : 0;
     if (granules == 0) {
         TlbEntry& entry = tlb_.entry(place.mmu, place.va);
-        if (entry.write_tag == place.tag) publish_writable(entry, place.va & kPageMask, info);
+        if (entry.write_tag == place.tag && !place.strict()) publish_writable(entry, place.va & kPageMask, info);
         return WriteVerdict::Plain;
     }
     const u64 offset = place.phys & ~kPageMask;
@@ -151,30 +154,36 @@ void Vcpu::write_place(const Place& place, WriteVerdict verdict, const void* in,
     }
 }
 
-bool Vcpu::read(u64 va, unsigned mmu, Access access, void* out, unsigned size) {
+bool Vcpu::strictly_aligned(const Place& place, u64 va, unsigned alignment, Access access) {
+    if (!place.strict() || (va & (alignment - 1)) == 0) return true;
+    core_.guest().alignment_fault(state_, va, access, place.mmu);
+    return fail(LeaveReason::Exception);
+}
+
+bool Vcpu::read(u64 va, unsigned mmu, Access access, void* out, unsigned size, unsigned alignment) {
     const u64 room = kPageSize - (va & ~kPageMask);
     if (size > room && !core_.guest().check_crossing(state_, va, size)) return fail(LeaveReason::Exception);
     Place first;
-    if (!resolve(va, mmu, access, first)) return false;
+    if (!resolve(va, mmu, access, first) || !strictly_aligned(first, va, alignment, access)) return false;
     if (held(first)) return fail(LeaveReason::Interpret);
     if (size <= room) {
         read_place(first, out, size);
         return true;
     }
     Place second;
-    if (!resolve(va + room, mmu, access, second)) return false;
+    if (!resolve(va + room, mmu, access, second) || !strictly_aligned(second, va, alignment, access)) return false;
     if (held(second)) return fail(LeaveReason::Interpret);
     read_place(first, out, static_cast<unsigned>(room));
     read_place(second, static_cast<u8*>(out) + room, size - static_cast<unsigned>(room));
     return true;
 }
 
-bool Vcpu::write(u64 va, unsigned mmu, const void* in, unsigned size) {
+bool Vcpu::write(u64 va, unsigned mmu, const void* in, unsigned size, unsigned alignment) {
     const auto room = static_cast<unsigned>(kPageSize - (va & ~kPageMask));
     const unsigned head = std::min(size, room);
     if (size > head && !core_.guest().check_crossing(state_, va, size)) return fail(LeaveReason::Exception);
     Place first;
-    if (!resolve(va, mmu, Access::Write, first)) return false;
+    if (!resolve(va, mmu, Access::Write, first) || !strictly_aligned(first, va, alignment, Access::Write)) return false;
     const WriteVerdict verdict = judge_write(first, head);
     if (verdict == WriteVerdict::Defer || held(first)) return fail(LeaveReason::Interpret);
     if (head == size) {
@@ -183,6 +192,7 @@ bool Vcpu::write(u64 va, unsigned mmu, const void* in, unsigned size) {
     }
     Place second;
     if (!resolve(va + head, mmu, Access::Write, second)) return false;
+    if (!strictly_aligned(second, va, alignment, Access::Write)) return false;
     const WriteVerdict second_verdict = judge_write(second, size - head);
     if (second_verdict == WriteVerdict::Defer || held(second)) return fail(LeaveReason::Interpret);
     write_place(first, verdict, in, head);

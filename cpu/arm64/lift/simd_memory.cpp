@@ -1,8 +1,10 @@
 // Loads and stores of SIMD&FP registers: scalars, pairs, and structures.
 #include <algorithm>
 #include <array>
+#include <bit>
 
 #include "cpu/arm64/lift/simd.h"
+#include "jit/ir/strict.h"
 
 namespace tandem::cpu::arm64 {
 namespace {
@@ -45,8 +47,10 @@ Addressing structure_address(Lifter& l, unsigned total) {
 
 Address displaced(const Address& a, u64 by) { return {a.base, a.disp + by}; }
 
-// Accesses of one element need its own alignment only, so wider ones must not be checked for theirs.
-u32 element_flags(const Lifter& l) { return l.mode.data_mmu(); }
+// Accesses of elements need their own alignment only, so wider ones must not be checked for theirs.
+u32 element_flags(const Lifter& l, unsigned ebytes) {
+    return l.mode.data_mmu() | jit::ir::StrictAlignment::of(static_cast<unsigned>(std::countr_zero(ebytes)));
+}
 bool checks_alignment(const Lifter& l, unsigned bytes) { return l.mode.has(ModeBits::kAlign) && bytes > 1; }
 
 struct Structure {
@@ -72,8 +76,8 @@ unsigned interleaved(unsigned r, unsigned i, unsigned count, unsigned ebytes) {
 
 Value load_chunk(Lifter& l, const Address& at, unsigned bytes, unsigned ebytes) {
     if (!checks_alignment(l, ebytes)) {
-        if (bytes == 16) return l.load(Type::V128, at, element_flags(l));
-        return l.b.v_from(l.load(Type::I64, at, element_flags(l)));
+        if (bytes == 16) return l.load(Type::V128, at, element_flags(l, ebytes));
+        return l.b.v_from(l.load(Type::I64, at, element_flags(l, ebytes)));
     }
     Value v = zero(l);
     for (unsigned i = 0; i < bytes / ebytes; ++i) {
@@ -84,7 +88,7 @@ Value load_chunk(Lifter& l, const Address& at, unsigned bytes, unsigned ebytes) 
 
 void store_chunk(Lifter& l, const Address& at, Value v, unsigned bytes, unsigned ebytes) {
     if (!checks_alignment(l, ebytes)) {
-        return l.store(at, bytes == 16 ? v : l.b.v_extract(Type::I64, v, 0), element_flags(l));
+        return l.store(at, bytes == 16 ? v : l.b.v_extract(Type::I64, v, 0), element_flags(l, ebytes));
     }
     for (unsigned i = 0; i < bytes / ebytes; ++i) {
         l.store(displaced(at, u64{i} * ebytes), l.b.v_extract(jit::ir::int_type(ebytes), v, i));

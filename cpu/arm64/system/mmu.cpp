@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "cpu/arm64/decode/rows.h"
+#include "jit/guest/strict.h"
 
 namespace tandem::cpu::arm64 {
 namespace {
@@ -103,6 +104,7 @@ bool translate(TranslateState& t, u64 va, Access access, unsigned index, jit::Tr
     out.write = m.write;
     out.execute = m.execute;
     out.global = m.global;
+    if (m.device) jit::mark_strict(&t);
     if (m.guarded) t.guarded_pages = true;
     if (va >> 56 != 0 && va >> 56 != 0xff) t.tagged_addresses = true;
     return true;

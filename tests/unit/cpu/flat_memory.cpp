@@ -5,6 +5,7 @@
 
 #include "cpu/x86/system/system.h"
 #include "jit/guest/memory.h"
+#include "jit/guest/strict.h"
 
 using namespace tandem;
 
@@ -37,6 +38,8 @@ bool for_pages(void* state, u64 va, unsigned mmu, jit::Access access, unsigned s
 }  // namespace
 
 namespace tandem::jit {
+
+void mark_strict(void*) {}
 
 bool load_bytes(void* state, u64 va, unsigned mmu, void* out, unsigned size) {
     return for_pages(state, va, mmu, Access::Read, size, [out](const u8* host, unsigned offset, unsigned length) {

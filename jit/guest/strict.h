@@ -1,0 +1,10 @@
+// Pages whose data must be accessed aligned, whatever the instruction (Arm: Device memory). Implemented by jit/runtime.
+#pragma once
+
+namespace tandem::jit {
+
+// For Guest::translate, before it says true: the page it translates is strict. A misaligned access of data there is
+// Guest::alignment_fault's. `state` is the frame pointer; the vCPU's own thread.
+void mark_strict(void* state);
+
+}  // namespace tandem::jit
