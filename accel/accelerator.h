@@ -11,6 +11,7 @@
 #include "cpu/arch_state.h"
 #include "devices/fabric/guest_memory.h"
 #include "devices/fabric/interrupts.h"
+#include "devices/fabric/pc_controllers.h"
 #include "devices/fabric/system_register.h"
 
 namespace tandem::accel {
@@ -34,6 +35,8 @@ public:
     virtual void tsc_offset_changed(unsigned /*vcpu_index*/, u64 /*offset*/) {}
     // FERR#: an x87 exception that the guest wants by interrupt (CR0.NE = 0).
     virtual void fpu_error(unsigned /*vcpu_index*/) {}
+    // An x86 engine's own local APIC has finished a level-triggered interrupt, which I/O APICs hear of.
+    virtual void end_of_interrupt(u8 /*vector*/) {}
     // Ticks of tsc() per second (x86: what CPUID tells, 0: nothing; Arm: CNTFRQ_EL0), and the number of processors.
     virtual u64 tsc_hz() { return 0; }
     virtual unsigned cpu_count() { return 1; }
@@ -91,6 +94,9 @@ public:
     virtual Result<void> change_engine(std::string_view /*name*/) {
         return Error{Errc::Unsupported, "this machine stays on the engine that it was started with"};
     }
+    // The interrupt controllers that this engine runs itself, or null: it uses the machine's models. For the engine that the
+    // machine is on; changes with it.
+    [[nodiscard]] virtual devices::HostControllers* host_controllers() { return nullptr; }
     // Engine statistics for people, one "name value" per line.
     [[nodiscard]] virtual std::string statistics() const = 0;
 };

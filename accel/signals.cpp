@@ -12,6 +12,7 @@ void SignalWord::raise_sipi(u8 vector) {
 }
 
 u32 SignalWord::take(u32 bits) {
+    if ((word_.load() & bits) == 0) return 0;  // as always on the way back into the guest
     const u32 mask = (bits & Sipi) != 0 ? bits | 0xff00u : bits;
     return word_.fetch_and(~mask) & mask;
 }

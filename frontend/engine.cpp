@@ -19,7 +19,7 @@ namespace tandem::frontend {
 namespace {
 
 constexpr std::string_view kJitProperties = "tier, baseline-threshold, llvm-threshold, cache, max-block, verify, stats";
-constexpr std::string_view kKvmProperties = "handoff, stats";
+constexpr std::string_view kKvmProperties = "handoff, irqchip, stats";
 constexpr std::string_view kLockstepProperties = "a, b, llvm-threshold, dir, stats";
 
 Result<jit::Tier> parse_tier(std::string_view name) {
@@ -57,8 +57,18 @@ Model narrow(const Model& model, const Options& options) {
 accel::EngineChoice jit_choice(const Model& model, const jit::Options& options) {
     return {"jit", [=] { return accel::create_jit_accelerator(model, options); }};
 }
-accel::EngineChoice kvm_choice(const Model& model) {
-    return {"kvm", [=] { return accel::create_kvm_accelerator(model); }};
+accel::EngineChoice kvm_choice(const Model& model, const accel::KvmOptions& options = {}) {
+    return {"kvm", [=] { return accel::create_kvm_accelerator(model, options); }};
+}
+
+Result<accel::KvmOptions::Irqchip> parse_irqchip(std::string_view name) {
+    using Irqchip = accel::KvmOptions::Irqchip;
+    constexpr std::pair<std::string_view, Irqchip> kChoices[] = {
+        {"user", Irqchip::User}, {"split", Irqchip::Split}, {"kernel", Irqchip::Kernel}};
+    for (const auto& [text, irqchip] : kChoices) {
+        if (name == text) return irqchip;
+    }
+    return invalid(fmt::format("-accel kvm: irqchip is user, split or kernel, not '{}'", name));
 }
 
 jit::Options default_jit(const Options& options) {
@@ -100,10 +110,12 @@ Result<Engine> create_kvm(PropertyList p, const Model& model, const Options& opt
     accel::SwitchOptions exchange;
     TANDEM_TRY_ASSIGN(engine.print_statistics, p.take_bool("stats", false));
     TANDEM_TRY_ASSIGN(const bool hand_off, p.take_bool("handoff", true));
+    accel::KvmOptions kvm;
+    TANDEM_TRY_ASSIGN(kvm.irqchip, parse_irqchip(p.take("irqchip", "user")));
     TANDEM_TRY(p.finish("kvm", kKvmProperties));
     if (hand_off) exchange.helper = 1;
     TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_switch_accelerator(
-                                              {kvm_choice(model), jit_choice(model, default_jit(options))}, exchange));
+                                              {kvm_choice(model, kvm), jit_choice(model, default_jit(options))}, exchange));
     return engine;
 }
 

@@ -265,7 +265,9 @@ Result<void> set_monitor_mode(Options& o, std::string_view value) {
 constexpr std::array kRows{
     OptionRow{"machine", "TYPE[,accel=NAME][,hpet=on|off]", "Board to emulate; 'help' lists them.", set_machine},
     OptionRow{"accel", "NAME[,PROP=VALUE...]",
-              "Engine: kvm with handoff=on|off (the translator executes what KVM cannot), or jit (also called tcg) with "
+              "Engine: kvm with handoff=on|off (the translator executes what KVM cannot), irqchip=user|split|kernel (whose "
+              "interrupt "
+              "controllers: the machine's, KVM's local APICs, all of KVM's), or jit (also called tcg) with "
               "tier=interp|baseline|llvm|auto, baseline-threshold=N, "
               "llvm-threshold=N, cache=SIZE, max-block=N, verify=on|off, or lockstep with a= and b=interp|baseline|llvm, "
               "llvm-threshold=N, dir=DIRECTORY, which compares the two; each with stats=on|off. A second -accel stands in "

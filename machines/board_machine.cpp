@@ -71,9 +71,11 @@ MachineParts BoardMachine::parts() {
 void BoardMachine::stop_devices() {
     buses().clock.stop();
     for (const auto& d : devices_) d.device->machine_stopped();
+    if (auto taken = take_controllers(); !taken) fail(taken.error().message);
 }
 
 void BoardMachine::start_devices() {
+    if (auto given = give_controllers(); !given) fail(given.error().message);
     for (const auto& d : devices_) d.device->machine_continues();
     buses().clock.start();
 }

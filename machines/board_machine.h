@@ -38,6 +38,11 @@ protected:
     // Power-on state, and whatever the machine starts with in memory. No vCPU is in guest code.
     virtual Result<void> reset() = 0;
 
+    // Interrupt controllers of the engine's own: it stops with their state in the models, and goes on with the models' state
+    // in them. Between the two the machine is stopped; devices rest.
+    virtual Result<void> take_controllers() { return {}; }
+    virtual Result<void> give_controllers() { return {}; }
+
     // Set-up, in this order: before the board takes the configuration apart, after it has, and when memory is complete.
     void begin(const MachineConfig& config);
     void take_devices(const MachineConfig& config, std::vector<NamedDevice> devices);

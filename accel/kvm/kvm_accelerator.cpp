@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "accel/kvm/cpuid.h"
+#include "accel/kvm/irqchip.h"
 #include "accel/kvm/kvm_vcpu.h"
 #include "base/log.h"
 
@@ -17,10 +18,12 @@ using namespace kvm;
 // guest's TSC, which the machine's clock keeps. The x2APIC's leave by themselves where no APIC is in the kernel.
 struct FilterRange {
     u32 base, count, accesses;
+    bool apic = false;  // of the local APIC
 };
 constexpr u32 kWrites = KVM_MSR_FILTER_WRITE, kBoth = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
-constexpr FilterRange kToUserSpace[] = {{kMsrTsc, 1, kWrites},     {0x11, 2, kBoth},  {0x1b, 1, kBoth},
-                                        {kMsrTscAdjust, 1, kBoth}, {0x6e0, 1, kBoth}, {0x4b564d00, 2, kBoth}};
+constexpr FilterRange kToUserSpace[] = {{kMsrTsc, 1, kWrites},          {0x11, 2, kBoth},
+                                        {kMsrApicBase, 1, kBoth, true}, {kMsrTscAdjust, 1, kBoth},
+                                        {0x4b564d00, 2, kBoth},         {kMsrTscDeadline, 1, kBoth, true}};
 
 class KvmAccelerator final : public Accelerator {
 public:
@@ -44,6 +47,13 @@ public:
         if (shared_.system.exception_payload) TANDEM_TRY(enable(KVM_CAP_EXCEPTION_PAYLOAD, 1));
         // User code gets #UD otherwise for what KVM cannot emulate.
         if (shared_.system.exits_on_failure) TANDEM_TRY(enable(KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1));
+        if (options_.irqchip != KvmOptions::Irqchip::User) {
+            using Extent = devices::HostControllers::Extent;
+            const bool all = options_.irqchip == KvmOptions::Irqchip::Kernel;
+            TANDEM_TRY_ASSIGN(irqchip_, Irqchip::create(shared_.vm, all ? Extent::All : Extent::LocalApics));
+            shared_.irqchip = options_.irqchip;
+            capabilities_.in_kernel_irqchip = true;
+        }
         TANDEM_TRY(filter_msrs());
         // VMX keeps a task-state segment and a page table of its own in guest-physical memory for real mode (api.rst 4.26,
         // 4.83): below the firmware, where no board has memory.
@@ -83,8 +93,11 @@ public:
         auto vcpu = std::make_unique<KvmVcpu>(index, handler, shared_, model_);
         TANDEM_TRY(vcpu->open(cpuid.entries));
         created_.push_back(index);
+        if (irqchip_) irqchip_->add(index, *vcpu);
         return std::unique_ptr<Vcpu>(std::move(vcpu));
     }
+
+    [[nodiscard]] devices::HostControllers* host_controllers() override { return irqchip_.get(); }
 
     [[nodiscard]] std::string statistics() const override {
         return fmt::format("{:<30}{}\n{:<30}{}\n", "returns from KVM_RUN", shared_.exits.load(), "signals to vCPU threads",
@@ -106,20 +119,23 @@ private:
         u8 none[8] = {};
         kvm_msr_filter filter{};
         filter.flags = KVM_MSR_FILTER_DEFAULT_ALLOW;
-        for (std::size_t i = 0; i < std::size(kToUserSpace); ++i) {
-            filter.ranges[i].flags = kToUserSpace[i].accesses;
-            filter.ranges[i].base = kToUserSpace[i].base;
-            filter.ranges[i].nmsrs = kToUserSpace[i].count;
-            filter.ranges[i].bitmap = none;
+        std::size_t used = 0;
+        for (const FilterRange& range : kToUserSpace) {
+            if (range.apic && irqchip_) continue;
+            filter.ranges[used].flags = range.accesses;
+            filter.ranges[used].base = range.base;
+            filter.ranges[used].nmsrs = range.count;
+            filter.ranges[used++].bitmap = none;
         }
         TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(shared_.vm, KVM_X86_SET_MSR_FILTER, &filter));
         return {};
     }
 
-    const Capabilities capabilities_{"kvm", true, false};
+    Capabilities capabilities_{"kvm", true, false};
     const cpu::x86::CpuModel model_;
     const KvmOptions options_;
     Shared shared_;
+    std::unique_ptr<Irqchip> irqchip_;  // none: the machine's models
     std::vector<unsigned> created_;
 };
 

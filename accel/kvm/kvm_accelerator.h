@@ -12,6 +12,10 @@
 namespace tandem::accel {
 
 struct KvmOptions {
+    // Who has the interrupt controllers: the machine's models; the kernel the local APICs and the models the others; or the
+    // kernel all of them and the 8254.
+    enum class Irqchip : u8 { User, Split, Kernel };
+    Irqchip irqchip = Irqchip::User;
     // Sets guest TSCs by KVM_VCPU_TSC_CTRL where KVM has it; otherwise as on older kernels, by writing the MSR.
     bool tsc_control = true;
 };

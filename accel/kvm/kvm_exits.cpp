@@ -23,6 +23,7 @@ std::optional<Exit> KvmVcpu::take_exit() {
         case KVM_EXIT_HYPERCALL: return take_hypercall();
         case KVM_EXIT_HLT: activity_ = Activity::Halted; return halt();
         case KVM_EXIT_SHUTDOWN: activity_ = Activity::Shutdown; return finish(ShutdownExit{exit_pc()});
+        case KVM_EXIT_IOAPIC_EOI: handler_.end_of_interrupt(page_->eoi.vector); return {};
         case KVM_EXIT_DEBUG: return take_debug();
         case KVM_EXIT_SYSTEM_EVENT: return take_system_event();
         case KVM_EXIT_INTERNAL_ERROR: return take_internal_error();

@@ -79,6 +79,7 @@ Exit KvmVcpu::step() { return run_guest(true); }
 
 Exit KvmVcpu::run_guest(bool stepping) {
     const KickBlocked blocked;
+    thread_id_ = static_cast<int>(::syscall(SYS_gettid));
     if (auto set = set_signal_mask(blocked.outside()); !set) return failed(set.error());
     if (auto set = set_debug(stepping); !set) return failed(set.error());
     if (auto set = sync_tsc(); !set) return failed(set.error());
@@ -101,7 +102,7 @@ Result<std::optional<Exit>> KvmVcpu::enter(bool stepping) {
 Result<void> KvmVcpu::enter_kernel(bool stepping) {
     page_->cr8 = controller_.cr8();
     if (!stepping) TANDEM_TRY(inject());
-    thread_.store(static_cast<int>(::syscall(SYS_gettid)));
+    thread_.store(thread_id_);
     const bool leave = !stepping && (signals().peek() & (SignalWord::ExitRequest | SignalWord::Init)) != 0;
     page_->immediate_exit = leave;
     known_.reset();
@@ -131,15 +132,26 @@ Result<void> KvmVcpu::inject() {
     if ((signals().take(SignalWord::Nmi) & SignalWord::Nmi) != 0) {
         TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_NMI));
     }
-    if (ready_for_interrupt_ && controller_.interrupt_pending()) {
-        if (const int vector = controller_.acknowledge(); vector >= 0) {
-            trace_injection(index_, static_cast<unsigned>(vector));
-            kvm_interrupt interrupt{static_cast<u32>(vector)};
-            TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_INTERRUPT, &interrupt));
-            ready_for_interrupt_ = false;
-        }
+    if (shared_.irqchip == KvmOptions::Irqchip::Kernel) return {};
+    if (ready_for_interrupt_ && untaken_vector_ >= 0) {
+        TANDEM_TRY(inject_vector(std::exchange(untaken_vector_, -1)));
+    } else if (ready_for_interrupt_ && controller_.interrupt_pending()) {
+        if (const int vector = controller_.acknowledge(); vector >= 0) TANDEM_TRY(inject_vector(vector));
     }
-    page_->request_interrupt_window = controller_.interrupt_pending();
+    page_->request_interrupt_window = untaken_vector_ >= 0 || controller_.interrupt_pending();
+    return {};
+}
+
+// KVM's own APIC holds one vector of the 8259 until its processor takes it.
+Result<void> KvmVcpu::inject_vector(int vector) {
+    kvm_interrupt interrupt{static_cast<u32>(vector)};
+    ready_for_interrupt_ = false;
+    if (auto done = TANDEM_KVM(fd_, KVM_INTERRUPT, &interrupt); !done) {
+        if (errno != EEXIST) return std::move(done).error();
+        untaken_vector_ = vector;
+        return {};
+    }
+    trace_injection(index_, static_cast<unsigned>(vector));
     return {};
 }
 
@@ -153,7 +165,11 @@ bool KvmVcpu::interrupts_enabled() const {
     return page_->if_flag != 0;
 }
 
-Rest KvmVcpu::rest() const { return x86_rest(activity_, interrupts_enabled(), signals(), controller_); }
+// A halt with an APIC in the kernel is slept through there.
+Rest KvmVcpu::rest() const {
+    if (shared_.apic_in_kernel() && activity_ != Activity::Shutdown) return {};
+    return x86_rest(activity_, interrupts_enabled(), signals(), controller_);
+}
 
 // --- Signals between threads
 

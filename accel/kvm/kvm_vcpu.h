@@ -11,6 +11,7 @@
 
 #include "accel/accelerator.h"
 #include "accel/kvm/kernel.h"
+#include "accel/kvm/kvm_accelerator.h"
 #include "accel/native.h"
 #include "accel/vcpu_base.h"
 #include "cpu/x86/model.h"
@@ -36,11 +37,15 @@ private:
 
 // The MSRs that move a guest's TSC: they leave to the engine, for which the machine's clock keeps the time.
 constexpr u32 kMsrTsc = 0x10, kMsrTscAdjust = 0x3b;
+// Registers of the local APIC.
+constexpr u32 kMsrApicBase = 0x1b, kMsrTscDeadline = 0x6e0;
 
 // What the vCPUs of a machine share.
 struct Shared {
     System system;
     Fd vm;
+    KvmOptions::Irqchip irqchip = KvmOptions::Irqchip::User;
+    [[nodiscard]] bool apic_in_kernel() const { return irqchip != KvmOptions::Irqchip::User; }
     // Guest TSC less host TSC, before a guest's own offset; all vCPUs have the same.
     std::atomic<u64> tsc_base{0};
     // Without KVM_VCPU_TSC_CTRL: the offset that KVM took from the last write of a vCPU's TSC, under the lock.
@@ -64,6 +69,10 @@ public:
     Result<void> import_state(const cpu::ArchState& in) override;
     Result<void> fetch_state(cpu::ArchState& out) override;
     Result<void> store_state(const cpu::ArchState& in) override;
+
+    // The local APIC in the kernel. While nobody runs the vCPU.
+    Result<void> store_apic(const devices::LapicState& apic);
+    Result<void> fetch_apic(devices::LapicState& apic);
 
     // NativeVcpu
     Result<void> set_breakpoints(std::span<const u64> addresses) override;
@@ -92,11 +101,15 @@ private:
     Result<void> set_signal_mask(const sigset_t& outside);
     void await_kick();
     Result<void> inject();
+    Result<void> inject_vector(int vector);
+    Result<void> store_activity(cpu::x86::Activity activity);
+    Result<void> fetch_activity();
     void sync_cr8();
     Result<void> sync_tsc();
     Result<void> set_kernel_tsc(u64 offset);
     Result<void> write_kernel_tsc(u64 offset);
-    Result<u64> access_kernel_tsc(unsigned long request, u64 value);
+    Result<u64> access_kernel_msr(unsigned long request, u32 index, u64 value);
+    Result<void> move_kernel_tsc(u64 offset);
     // RDMSR and WRMSR of what moves the guest's TSC. False: #GP(0).
     Result<bool> access_tsc_msr(u32 index, bool write, u64& value);
     // Lets KVM finish the access that the last exit belongs to (contract U5).
@@ -118,8 +131,10 @@ private:
     RunPage page_;
 
     // vCPU thread
+    int thread_id_ = 0;  // of the current run()
     cpu::x86::Activity activity_ = cpu::x86::Activity::Running;
     bool ready_for_interrupt_ = false;  // KVM would take one now
+    int untaken_vector_ = -1;           // of an acknowledged 8259, which KVM did not take yet: it has one
     bool access_open_ = false;          // the last exit's access is completed by the next KVM_RUN
     u64 entries_ = 0;
     bool failed_ = false;  // the last exit is an emulation failure

@@ -104,6 +104,7 @@ Result<State> KvmVcpu::fetch() {
     TANDEM_TRY_ASSIGN([[maybe_unused]] const int f, TANDEM_KVM(fd_, KVM_GET_VCPU_EVENTS, &events));
     from_kvm(events, s);
     TANDEM_TRY(fetch_msrs(s));
+    TANDEM_TRY(fetch_activity());
     s.activity = activity_;
     known_ = s;
     // KVM queues #UD where it fails to emulate at CPL 0; the instruction is another engine's to judge.
@@ -179,7 +180,7 @@ Result<void> KvmVcpu::store(const State& s) {
         to_kvm(s, shared_.system.exception_payload, events);
         TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_VCPU_EVENTS, &events));
     }
-    activity_ = s.activity;
+    TANDEM_TRY(store_activity(s.activity));
     constexpr u64 kInterruptFlag = 0x200;
     ready_for_interrupt_ = (s.rflags & kInterruptFlag) != 0 && !s.sti_shadow && !s.mov_ss_shadow && !s.pending.valid;
     tsc_offset_ = s.msr.tsc_offset;  // sync_tsc() takes it to the kernel

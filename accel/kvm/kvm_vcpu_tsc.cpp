@@ -1,4 +1,5 @@
 // The guest's time-stamp counter: the machine's clock plus the guest's own offset, on every engine (contracts I9, I10).
+#include <fmt/format.h>
 #include <x86intrin.h>
 
 #include <cstring>
@@ -27,7 +28,8 @@ Result<void> KvmVcpu::sync_tsc() {
             tsc_offset_ = 0 - best;
             handler_.tsc_offset_changed(index_, tsc_offset_);
         }
-        return {};
+        // So that the kernel's APIC counts in the same time.
+        return shared_.apic_in_kernel() ? set_kernel_tsc(0) : Result<void>{};
     }
     u64 shared = shared_.tsc_base.load();
     while (best - shared + kTolerance > 2 * kTolerance) {
@@ -36,8 +38,18 @@ Result<void> KvmVcpu::sync_tsc() {
     return set_kernel_tsc(shared + tsc_offset_);
 }
 
+// A deadline that the kernel's APIC waits for is one of the guest's TSC, which KVM has converted by the old offset.
 Result<void> KvmVcpu::set_kernel_tsc(u64 offset) {
     if (kernel_tsc_ == offset) return {};
+    if (!shared_.apic_in_kernel()) return move_kernel_tsc(offset);
+    TANDEM_TRY_ASSIGN(const u64 deadline, access_kernel_msr(KVM_GET_MSRS, kMsrTscDeadline, 0));
+    TANDEM_TRY(move_kernel_tsc(offset));
+    if (deadline == 0) return {};
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 set, access_kernel_msr(KVM_SET_MSRS, kMsrTscDeadline, deadline));
+    return {};
+}
+
+Result<void> KvmVcpu::move_kernel_tsc(u64 offset) {
     if (shared_.system.tsc_offset) {
         kvm_device_attr attribute{0, KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, reinterpret_cast<u64>(&offset)};
         TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_DEVICE_ATTR, &attribute));
@@ -58,15 +70,17 @@ Result<void> KvmVcpu::write_kernel_tsc(u64 offset) {
     constexpr int kAttempts = 8;
     const std::lock_guard guard(shared_.tsc_lock);
     if (shared_.tsc_written == offset) {
-        TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 in_step, access_kernel_tsc(KVM_SET_MSRS, __rdtsc() + offset));
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 in_step, access_kernel_msr(KVM_SET_MSRS, kMsrTsc, __rdtsc() + offset));
         return {};
     }
     u64 lead = 0;
     for (int i = 0; i < kAttempts; ++i) {
-        TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 far, access_kernel_tsc(KVM_SET_MSRS, __rdtsc() + offset + kFarAway));
-        TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 set, access_kernel_tsc(KVM_SET_MSRS, __rdtsc() + offset + lead));
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 far,
+                          access_kernel_msr(KVM_SET_MSRS, kMsrTsc, __rdtsc() + offset + kFarAway));
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 set,
+                          access_kernel_msr(KVM_SET_MSRS, kMsrTsc, __rdtsc() + offset + lead));
         const u64 before = __rdtsc();
-        TANDEM_TRY_ASSIGN(const u64 guest, access_kernel_tsc(KVM_GET_MSRS, 0));
+        TANDEM_TRY_ASSIGN(const u64 guest, access_kernel_msr(KVM_GET_MSRS, kMsrTsc, 0));
         const u64 after = __rdtsc();
         const u64 behind = before + (after - before) / 2 + offset - guest;
         if (behind + kGoodEnough <= 2 * kGoodEnough) break;
@@ -77,14 +91,14 @@ Result<void> KvmVcpu::write_kernel_tsc(u64 offset) {
     return {};
 }
 
-Result<u64> KvmVcpu::access_kernel_tsc(unsigned long request, u64 value) {
+Result<u64> KvmVcpu::access_kernel_msr(unsigned long request, u32 index, u64 value) {
     alignas(kvm_msrs) char raw[sizeof(kvm_msrs) + sizeof(kvm_msr_entry)] = {};
     auto* list = new (raw) kvm_msrs{};
     list->nmsrs = 1;
-    kvm_msr_entry entry{kMsrTsc, 0, value};
+    kvm_msr_entry entry{index, 0, value};
     std::memcpy(raw + sizeof(kvm_msrs), &entry, sizeof entry);
-    TANDEM_TRY_ASSIGN(const int count, fd_.call("KVM_GET/SET_MSRS of the TSC", request, list));
-    if (count != 1) return Error{Errc::Unsupported, "KVM refuses to set the guest's TSC"};
+    TANDEM_TRY_ASSIGN(const int count, fd_.call("KVM_GET/SET_MSRS", request, list));
+    if (count != 1) return Error{Errc::Unsupported, fmt::format("KVM refuses MSR {:#x}", index)};
     std::memcpy(&entry, raw + sizeof(kvm_msrs), sizeof entry);
     return entry.data;
 }

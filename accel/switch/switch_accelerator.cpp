@@ -32,6 +32,8 @@ public:
 
     [[nodiscard]] const Capabilities& capabilities() const override { return engines_[current_]->capabilities(); }
 
+    [[nodiscard]] devices::HostControllers* host_controllers() override { return engines_[current_]->host_controllers(); }
+
     Result<void> map_memory(devices::GuestMemory& memory) override {
         memory_ = &memory;
         for (const auto& engine : engines_) {
@@ -46,7 +48,9 @@ public:
         for (std::size_t i = 0; i < engines_.size(); ++i) {
             if (engines_[i]) TANDEM_TRY(add(*vcpu, i));
         }
-        if (options_.helper) vcpu->set_helper(vcpu->on(*options_.helper));
+        if (options_.helper) {
+            vcpu->set_helper(vcpu->on(*options_.helper), capabilities().in_kernel_irqchip);
+        }
         vcpus_.push_back(vcpu.get());
         return std::unique_ptr<Vcpu>(std::move(vcpu));
     }

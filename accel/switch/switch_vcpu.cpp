@@ -65,7 +65,7 @@ unsigned SwitchVcpu::instructions_to_hand_off() {
 }
 
 Result<std::optional<Exit>> SwitchVcpu::hand_off(bool stepping) {
-    const unsigned count = stepping ? 1 : instructions_to_hand_off();
+    const unsigned count = stepping || one_at_a_time_ ? 1 : instructions_to_hand_off();
     TANDEM_TRY(current()->fetch_state(state_));
     TANDEM_TRY(helper_->store_state(state_));
     std::optional<Exit> ending;

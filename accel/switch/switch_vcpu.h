@@ -22,7 +22,12 @@ public:
     // Moves the state to `engine`, which runs the vCPU from then on. While nobody runs it.
     Result<void> change(std::size_t engine);
     // `engine` executes what the current one cannot; null: nobody does.
-    void set_helper(VcpuBase* helper) { helper_ = helper; }
+    // `one_at_a_time`: it reaches the machine's interrupt controllers and not those that the current engine has of its own,
+    // so it does no instruction that it need not.
+    void set_helper(VcpuBase* helper, bool one_at_a_time = false) {
+        helper_ = helper;
+        one_at_a_time_ = one_at_a_time;
+    }
     [[nodiscard]] VcpuBase* on(std::size_t engine) const { return engines_[engine]; }
 
     // Vcpu
@@ -57,6 +62,7 @@ private:
     std::vector<VcpuBase*> engines_;
     std::atomic<VcpuBase*> current_{nullptr};
     VcpuBase* helper_ = nullptr;
+    bool one_at_a_time_ = false;
     cpu::ArchState state_;  // on its way
     unsigned burst_ = 1;
     std::chrono::steady_clock::time_point last_hand_off_{};

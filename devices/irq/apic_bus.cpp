@@ -32,7 +32,16 @@ void ApicBus::attach(Lapic& lapic) {
 
 Lapic* ApicBus::find(u32 id) const { return id < by_id_.size() ? by_id_[id] : nullptr; }
 
+// The message as a message-signalled interrupt (SDM volume 3, figures 10-24 and 10-25).
+Delivery ApicBus::send_to_host(HostControllers& host, const ApicMessage& m) {
+    constexpr u64 kAddress = 0xfee00000;
+    constexpr u32 kAssert = 1u << 14;
+    const u64 address = kAddress | (m.destination & 0xff) << 12 | (m.logical ? 4u : 0u);
+    return host.send_message(address, m.vector | static_cast<u32>(m.mode) << 8 | (m.level ? kAssert | 1u << 15 : 0));
+}
+
 Delivery ApicBus::send(const ApicMessage& message, Shorthand shorthand, const Lapic* sender) {
+    if (HostControllers* host = this->host(); host != nullptr) return send_to_host(*host, message);
     if (message.mode == DeliveryMode::LowestPriority && shorthand == Shorthand::None) return send_to_lowest(message);
     if (shorthand == Shorthand::None && !message.logical && message.destination != ApicMessage::kBroadcast) {
         Lapic* lapic = find(message.destination);
@@ -95,6 +104,7 @@ Delivery ApicBus::deliver_msi(u64 address, u32 data) {
     log::trace(log::Exits, "kvm_msi_set_irq: dst {:x} vec {} ({}|{}|{}{})", bits(address, 19, 12), m.vector,
                mode_name(static_cast<DeliveryMode>(bits(data, 10, 8))), destination_name(m.logical), trigger_name(m.level),
                hint ? "|rh" : "");
+    if (HostControllers* host = this->host(); host != nullptr) return host->send_message(address, data);
     return send(m);
 }
 

@@ -1,9 +1,11 @@
 // Interrupt messages between local APICs, I/O APICs and MSI sources (Intel SDM volume 3, 10.6 and 10.11).
 #pragma once
 
+#include <atomic>
 #include <vector>
 
 #include "devices/fabric/interrupts.h"
+#include "devices/fabric/pc_controllers.h"
 
 namespace tandem::devices {
 
@@ -48,6 +50,11 @@ public:
     void attach(Lapic& lapic);
     void attach(EoiListener& listener) { listeners_.push_back(&listener); }
 
+    // Who runs the local APICs in place of the models attached here, or null. While no vCPU runs and no device raises
+    // anything.
+    void set_host(HostControllers* host) { host_.store(host, std::memory_order_release); }
+    [[nodiscard]] HostControllers* host() const { return host_.load(std::memory_order_acquire); }
+
     // Sends to every addressee, or to one of them for LowestPriority. Delivered when any took it, else Coalesced when any
     // had it pending already. `sender` is needed for shorthands only.
     Delivery send(const ApicMessage& message, Shorthand shorthand = Shorthand::None, const Lapic* sender = nullptr);
@@ -59,12 +66,14 @@ public:
 
 private:
     Delivery send_to_lowest(const ApicMessage& message);
+    static Delivery send_to_host(HostControllers& host, const ApicMessage& message);
     // The only one that a physical destination can address.
     [[nodiscard]] Lapic* find(u32 id) const;
 
     std::vector<Lapic*> lapics_;
     std::vector<Lapic*> by_id_;  // null where no APIC has the id
     std::vector<EoiListener*> listeners_;
+    std::atomic<HostControllers*> host_{nullptr};
 };
 
 }  // namespace tandem::devices

@@ -1,6 +1,7 @@
 // A line that something else can take out of the circuit.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -28,7 +29,17 @@ public:
         std::lock_guard guard(core_->lock);
         if (core_->closed == closed) return;
         core_->closed = closed;
+        if (core_->told) core_->told(closed);
         core_->out.set(!closed && core_->level);
+    }
+    // `told` hears of every change. Before the line is in use; must not come back.
+    void on_change(std::function<void(bool closed)> told) const {
+        if (core_) core_->told = std::move(told);
+    }
+    [[nodiscard]] bool closed() const {
+        if (!core_) return false;
+        std::lock_guard guard(core_->lock);
+        return core_->closed;
     }
     [[nodiscard]] bool level() const {
         if (!core_) return false;
@@ -49,6 +60,7 @@ private:
         std::mutex lock;  // held while `out` is driven, so that its edges keep their order
         bool level = false, closed = false;
         IrqLine out;
+        std::function<void(bool)> told;
     };
     std::shared_ptr<Core> core_;
 };

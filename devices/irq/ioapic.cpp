@@ -34,6 +34,7 @@ Delivery Ioapic::set_pin(unsigned pin, bool level) {
     std::lock_guard guard(lock_);
     const bool before = bit(s_.levels, pin);
     s_.levels = static_cast<u32>(with_bits(s_.levels, pin, pin, level ? 1 : 0));
+    if (HostControllers* host = bus_.host(); host != nullptr && host->all()) return host->set_ioapic_pin(pin, level);
     if (!level || ((s_.entries[pin] & kLevel) == 0 && before)) return Delivery::Ignored;
     return serve(pin);
 }
@@ -91,7 +92,11 @@ void Ioapic::write_register(u8 index, u32 value) {
     u64& entry = s_.entries[pin];
     const u64 half = mask(32) << ((index & 1) * 32);
     const u64 writable = kWritable & half;
+    const u64 before = entry;
     entry = (entry & ~writable) | (u64{value} << ((index & 1) * 32) & writable);
+    if (HostControllers* host = bus_.host(); host != nullptr && ((before | entry) & kLevel) != 0 && before != entry) {
+        host->set_ioapic_entries(s_.entries);
+    }
     // Turning an entry to edge drops what it had in service: that is how kernels clear a stuck remote IRR.
     if ((entry & kLevel) == 0) entry &= ~kRemoteIrr;
     if ((entry & kLevel) != 0 && bit(s_.levels, pin)) serve(pin);

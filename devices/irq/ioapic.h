@@ -6,24 +6,11 @@
 
 #include "devices/fabric/address_space.h"
 #include "devices/fabric/interrupts.h"
+#include "devices/fabric/pc_controllers.h"
 #include "devices/fabric/state.h"
 #include "devices/irq/apic_bus.h"
 
 namespace tandem::devices {
-
-struct IoapicState {
-    static constexpr u32 kVersion = 1;
-    u32 id = 0;
-    u8 select = 0;
-    u32 levels = 0;
-    std::array<u64, 24> entries{};
-    void visit(auto& v) {
-        v("id", id);
-        v("select", select);
-        v("levels", levels);
-        v("entries", entries);
-    }
-};
 
 // Pins carry logical levels: true is asserted, whatever the polarity bit of an entry says. An edge while masked is lost, as
 // the data sheet has it. Lines and EOI come from any thread; the IOAPIC's own lock serialises them (contract I8).
@@ -44,6 +31,10 @@ public:
     u64 io_read(u64 offset, unsigned size) override;
     void io_write(u64 offset, u64 value, unsigned size) override;
     void end_of_interrupt(u8 vector) override;
+
+    // As save() and restore(), for who exchanges state inside the program.
+    [[nodiscard]] IoapicState save_typed() const { return capture(); }
+    Result<void> restore_typed(const IoapicState& state) { return apply(state); }
 
     [[nodiscard]] std::string_view name() const override { return "ioapic"; }
     void reset() override;

@@ -236,11 +236,17 @@ int Lapic::highest_deliverable() const {
     return vector >= 0 && vector >> 4 > processor_priority() >> 4 ? vector : -1;
 }
 
-bool Lapic::interrupt_pending() const { return ext_int_ready() || highest_deliverable() >= 0; }
+// Of a local APIC that runs elsewhere only the 8259's request comes from here: whether it is taken is judged there.
+bool Lapic::interrupt_pending() const {
+    if (const HostControllers* host = bus_.host(); host != nullptr) return !host->all() && lint_[0].load();
+    return ext_int_ready() || highest_deliverable() >= 0;
+}
 
 int Lapic::acknowledge() {
     int vector = -1;
-    if (ext_int_ready() && ext_int_acknowledge_) {
+    if (bus_.host() != nullptr) {
+        if (interrupt_pending() && ext_int_acknowledge_) vector = ext_int_acknowledge_();
+    } else if (ext_int_ready() && ext_int_acknowledge_) {
         ext_int_latched_ = false;
         vector = ext_int_acknowledge_();
     } else if (vector = highest_deliverable(); vector >= 0) {
@@ -285,6 +291,10 @@ Delivery Lapic::set_lint(unsigned pin, bool level) {
     if (pin > 1) return Delivery::Ignored;
     const bool before = lint_[pin].exchange(level);
     if (before == level) return Delivery::Ignored;
+    if (bus_.host() != nullptr) {
+        update_interrupt_line();
+        return level ? Delivery::Delivered : Delivery::Ignored;
+    }
     const Lvt which = pin == 0 ? kLvtLint0 : kLvtLint1;
     Delivery result = Delivery::Ignored;
     if (lvt_mode(load(lvt_[which])) == DeliveryMode::ExtInt || mode() == Mode::Disabled) {

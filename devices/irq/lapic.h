@@ -12,52 +12,11 @@
 #include "devices/fabric/address_space.h"
 #include "devices/fabric/clock.h"
 #include "devices/fabric/interrupts.h"
+#include "devices/fabric/pc_controllers.h"
 #include "devices/fabric/state.h"
 #include "devices/irq/apic_bus.h"
 
 namespace tandem::devices {
-
-struct LapicState {
-    static constexpr u32 kVersion = 1;
-    u32 id = 0;
-    u64 base = 0;
-    u32 tpr = 0, ldr = 0, dfr = 0, svr = 0, esr = 0, errors = 0, icr_low = 0, icr_high = 0, divide = 0, initial = 0;
-    std::array<u32, 6> lvt{};
-    std::array<u32, 8> isr{}, tmr{}, irr{};
-    std::array<bool, 2> lint{};
-    bool ext_int_latched = false;
-    bool timer_running = false;
-    u64 timer_elapsed_ns = 0;  // since the count was loaded
-    u32 timer_count = 0;       // ticks from then to the first expiry
-    u64 tsc_deadline = 0;
-    u64 tsc_offset = 0;
-
-    void visit(auto& v) {
-        v("id", id);
-        v("base", base);
-        v("tpr", tpr);
-        v("ldr", ldr);
-        v("dfr", dfr);
-        v("svr", svr);
-        v("esr", esr);
-        v("errors", errors);
-        v("icr_low", icr_low);
-        v("icr_high", icr_high);
-        v("divide", divide);
-        v("initial", initial);
-        v("lvt", lvt);
-        v("isr", isr);
-        v("tmr", tmr);
-        v("irr", irr);
-        v("lint", lint);
-        v("ext_int_latched", ext_int_latched);
-        v("timer_running", timer_running);
-        v("timer_elapsed_ns", timer_elapsed_ns);
-        v("timer_count", timer_count);
-        v("tsc_deadline", tsc_deadline);
-        v("tsc_offset", tsc_offset);
-    }
-};
 
 struct LapicConfig {
     u32 id = 0;
@@ -116,6 +75,9 @@ public:
         return index == kMsrApicBase || index == kMsrTscDeadline || (index >= kMsrX2apicFirst && index <= kMsrX2apicLast);
     }
 
+    // The bus has a host from now on, which has this APIC's state, or has none any more: the state was restored.
+    void host_changed();
+
     // Guest TSC = clock TSC + offset; the TSC deadline is in guest TSC. Call when the offset changes.
     void set_tsc_offset(u64 offset);
 
@@ -127,6 +89,10 @@ public:
     int acknowledge() override;
     [[nodiscard]] u8 cr8() const override;
     void set_cr8(u8 value) override;
+
+    // As save() and restore(), for who exchanges state inside the program.
+    [[nodiscard]] LapicState save_typed() const { return capture(); }
+    Result<void> restore_typed(const LapicState& state) { return apply(state); }
 
     [[nodiscard]] std::string_view name() const override { return name_; }
     void reset() override;

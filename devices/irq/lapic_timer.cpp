@@ -53,7 +53,9 @@ void Lapic::load_locked(u32 count) {
 
 void Lapic::arm_locked() {
     u64 deadline = Timer::kNever;
-    if (timer_mode() == kTscDeadline) {
+    if (bus_.host() != nullptr) {
+        // It runs there.
+    } else if (timer_mode() == kTscDeadline) {
         if (tsc_deadline_ != 0) {
             const u64 now = guest_tsc();
             const u64 left = tsc_deadline_ > now ? tsc_deadline_ - now : 0;
@@ -149,6 +151,14 @@ void Lapic::write_tsc_deadline(u64 value) {
         arm_locked();
     }
     if (expired) deliver_local(kLvtTimer);
+}
+
+void Lapic::host_changed() {
+    {
+        std::lock_guard guard(timer_lock_);
+        arm_locked();
+    }
+    update_interrupt_line();
 }
 
 void Lapic::set_tsc_offset(u64 offset) {

@@ -45,6 +45,7 @@ Delivery PicPair::set_line(unsigned irq, bool level) {
     const bool rising = level && (c.lines & bit_of) == 0;
     const bool latched = (c.irr & bit_of) != 0;
     c.lines = static_cast<u8>(level ? c.lines | bit_of : c.lines & ~bit_of);
+    if (host_ != nullptr) return host_->set_pic_line(irq, level);
     Delivery result = Delivery::Ignored;
     if (is_level(c, irq & 7)) {
         c.irr = static_cast<u8>(level ? c.irr | bit_of : c.irr & ~bit_of);
@@ -56,6 +57,11 @@ Delivery PicPair::set_line(unsigned irq, bool level) {
     if ((c.imr & bit_of) != 0) result = Delivery::Ignored;
     update();
     return result;
+}
+
+void PicPair::set_host(HostControllers* host) {
+    std::lock_guard guard(lock_);
+    host_ = host;
 }
 
 // The request that goes out: its IR, or -1.

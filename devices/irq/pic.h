@@ -6,43 +6,10 @@
 
 #include "devices/fabric/address_space.h"
 #include "devices/fabric/interrupts.h"
+#include "devices/fabric/pc_controllers.h"
 #include "devices/fabric/state.h"
 
 namespace tandem::devices {
-
-struct PicChipState {
-    u8 irr = 0, imr = 0, isr = 0, lines = 0, elcr = 0;
-    u8 vector_base = 0;
-    u8 lowest = 7;     // IR with the lowest priority
-    u8 init_step = 0;  // next initialisation word to come (2..4); 0: operating
-    bool needs_icw4 = false, single = false, level_mode = false, auto_eoi = false, rotate_on_auto_eoi = false;
-    bool special_mask = false, fully_nested_special = false, read_isr = false, poll = false;
-    void visit(auto& v) {
-        v("irr", irr);
-        v("imr", imr);
-        v("isr", isr);
-        v("lines", lines);
-        v("elcr", elcr);
-        v("vector_base", vector_base);
-        v("lowest", lowest);
-        v("init_step", init_step);
-        v("needs_icw4", needs_icw4);
-        v("single", single);
-        v("level_mode", level_mode);
-        v("auto_eoi", auto_eoi);
-        v("rotate_on_auto_eoi", rotate_on_auto_eoi);
-        v("special_mask", special_mask);
-        v("fully_nested_special", fully_nested_special);
-        v("read_isr", read_isr);
-        v("poll", poll);
-    }
-};
-
-struct PicState {
-    static constexpr u32 kVersion = 1;
-    std::array<PicChipState, 2> chip;
-    void visit(auto& v) { v("chip", chip); }
-};
 
 // Lines and acknowledge() come from any thread; one lock serialises both chips. The output is driven under it: its sink must
 // not call back.
@@ -64,9 +31,16 @@ public:
         return IrqLine([this, irq](bool level) { return set_line(irq, level); });
     }
 
+    // Who runs both chips in place of this model, or null. While no vCPU runs and no device raises anything.
+    void set_host(HostControllers* host);
+
     // Interrupt acknowledge cycle: the vector; that of IR7 when the request has gone (spurious interrupt).
     int acknowledge();
     [[nodiscard]] bool output() const;
+
+    // As save() and restore(), for who exchanges state inside the program.
+    [[nodiscard]] PicState save_typed() const { return capture(); }
+    Result<void> restore_typed(const PicState& state) { return apply(state); }
 
     [[nodiscard]] std::string_view name() const override { return "pic"; }
     void reset() override;
@@ -102,6 +76,7 @@ private:
     mutable std::mutex lock_;
     PicState s_;
     bool out_ = false;
+    HostControllers* host_ = nullptr;
     IrqLine output_;
     Ports master_{*this, 0}, slave_{*this, 1};
     ElcrPorts elcr_{*this};

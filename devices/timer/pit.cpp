@@ -210,7 +210,14 @@ i64 Pit::now_tick() const { return static_cast<i64>(mul_div(clock_.now_ns(), kPi
 
 void Pit::drive(i64 tick) { irq_.set(channel_[0].s.programmed && channel_[0].out(tick)); }
 
+void Pit::set_hosted(bool hosted) {
+    std::lock_guard guard(lock_);
+    hosted_ = hosted;
+    schedule(now_tick());
+}
+
 void Pit::schedule(i64 tick) {
+    if (hosted_) return timer_->arm(Timer::kNever);
     const PitChannel& c = channel_[0];
     rise_at_ = c.next_rise(tick);
     if (rise_at_ == PitChannel::kNone) {

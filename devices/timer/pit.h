@@ -8,60 +8,10 @@
 #include "devices/fabric/address_space.h"
 #include "devices/fabric/clock.h"
 #include "devices/fabric/interrupts.h"
+#include "devices/fabric/pc_controllers.h"
 #include "devices/fabric/state.h"
 
 namespace tandem::devices {
-
-constexpr u64 kPitHz = 1'193'182;
-
-// Times are in ticks of the input clock. `age` fields are relative to the moment of saving.
-struct PitChannelState {
-    u8 control = 0x36;        // read/write, mode and BCD bits (5:0) of the last control word
-    u32 reload = 0x10000;     // the count register as a number of ticks
-    u32 period = 0x10000;     // the count that the counting element was loaded with
-    u32 next_period = 0;      // modes 2 and 3: takes over at switch_tick; 0: none
-    bool programmed = false;  // a count was written since the control word
-    bool running = false;     // the counting element was loaded (modes 1 and 5: triggered)
-    bool gate = true;
-    i64 start_tick = 0;  // when the counting element was loaded; while the gate holds it: elapsed ticks
-    i64 switch_tick = 0;
-    u8 write_low = 0;
-    bool write_high_next = false, read_high_next = false;
-    u16 latched_count = 0;
-    u8 latched_bytes = 0;  // of it, still to be read
-    u8 latched_status = 0;
-    bool status_latched = false;
-    void visit(auto& v) {
-        v("control", control);
-        v("reload", reload);
-        v("period", period);
-        v("next_period", next_period);
-        v("programmed", programmed);
-        v("running", running);
-        v("gate", gate);
-        v("start_tick", start_tick);
-        v("switch_tick", switch_tick);
-        v("write_low", write_low);
-        v("write_high_next", write_high_next);
-        v("read_high_next", read_high_next);
-        v("latched_count", latched_count);
-        v("latched_bytes", latched_bytes);
-        v("latched_status", latched_status);
-        v("status_latched", status_latched);
-    }
-};
-
-struct PitState {
-    static constexpr u32 kVersion = 1;
-    std::array<PitChannelState, 3> channel;
-    u8 port61 = 0;
-    u32 backlog = 0;
-    void visit(auto& v) {
-        v("channel", channel);
-        v("port61", port61);
-        v("backlog", backlog);
-    }
-};
 
 // One channel of the chip, a function of time.
 class PitChannel {
@@ -103,6 +53,13 @@ public:
     [[nodiscard]] IoHandler& ports() { return ports_; }          // four ports, 40H on a PC
     [[nodiscard]] IoHandler& control_port() { return port61_; }  // one port, 61H on a PC
 
+    // Something else runs the chip in place of this model, or no longer does: the state was restored. While no vCPU runs.
+    void set_hosted(bool hosted);
+
+    // As save() and restore(), for who exchanges state inside the program.
+    [[nodiscard]] PitState save_typed() const { return capture(); }
+    Result<void> restore_typed(const PitState& state) { return apply(state); }
+
     [[nodiscard]] std::string_view name() const override { return "pit"; }
     void reset() override;
 
@@ -137,6 +94,7 @@ private:
     std::array<PitChannel, 3> channel_;
     u8 port61_value_ = 0;
     u32 backlog_ = 0;
+    bool hosted_ = false;
     i64 rise_at_ = PitChannel::kNone;
     Ports ports_{*this};
     ControlPort port61_{*this};

@@ -78,6 +78,10 @@ Result<Board::ClockLines> Board::attach_event_timer(bool wanted) {
         wiring.input[layout::kPirqGsi + i] = gsi_lines_[i].source();
     }
     ClockLines lines{wiring.pit.input(), wiring.rtc.input()};
+    pit_line_ = wiring.pit;
+    pit_line_.on_change([this](bool closed) {
+        if (HostControllers* host = apic_bus.host(); host != nullptr && host->all()) host->set_pit_closed(closed);
+    });
     hpet_ = std::make_unique<Hpet>(*clock, std::move(wiring));
     TANDEM_TRY(mmio.add({"HPET", layout::kHpet.base, layout::kHpet.size, hpet_.get()}));
     all_.push_back(hpet_.get());

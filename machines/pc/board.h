@@ -85,6 +85,11 @@ public:
     // The same with unique names.
     [[nodiscard]] std::vector<NamedDevice> named_devices() const;
 
+    // Interrupt controllers that run elsewhere: give_controllers() hands the models' state to `host` (null: they stay here)
+    // and has everything go there; take_controllers() brings it back. While no vCPU runs and devices rest.
+    Result<void> give_controllers(devices::HostControllers* host);
+    Result<void> take_controllers();
+
     // Puts every device into its power-on state. All processors are out of guest code.
     void reset();
     // What firmware would do before it starts a kernel: configuration window, power-management ports, BAR addresses, virtual
@@ -156,6 +161,10 @@ private:
     VirtioDevices virtio_{virtio_board()};  // what no row of the table names
     u16 panic_port_ = 0;
     std::map<u64, std::string> boot_order_;
+    devices::GatedLine pit_line_;  // closed by the HPET
+
+    devices::ControllerState controller_state() const;
+    void set_host(devices::HostControllers* host);
 };
 
 }  // namespace tandem::machines::pc

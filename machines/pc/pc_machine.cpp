@@ -236,6 +236,10 @@ private:
         return image_->place(board_->memory, tables.front().address);
     }
 
+    Result<void> take_controllers() override { return board_->take_controllers(); }
+    Result<void> give_controllers() override { return board_->give_controllers(accelerator_->host_controllers()); }
+    void end_of_interrupt(u8 vector) override { board_->apic_bus.broadcast_eoi(vector); }
+
     // accel::ExitHandler
     void handle(accel::Vcpu& vcpu, accel::Exit& exit) override {
         count(vcpu.index(), exit);
