@@ -300,7 +300,9 @@ private:
         bool good = false;
         if (devices::Lapic::owns_msr(e.index)) {
             devices::Lapic& lapic = *board_->lapics[vcpu];
-            good = e.write ? lapic.msr_write(e.index, e.data) : lapic.msr_read(e.index, e.data);
+            // An APIC that runs elsewhere has refused what comes here.
+            const bool ours = board_->apic_bus.host() == nullptr;
+            good = ours && (e.write ? lapic.msr_write(e.index, e.data) : lapic.msr_read(e.index, e.data));
         } else if (devices::KvmClock::owns_msr(e.index)) {
             good = e.write ? board_->kvmclock->msr_write(vcpu, e.index, e.data)
                            : board_->kvmclock->msr_read(vcpu, e.index, e.data);
