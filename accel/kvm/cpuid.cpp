@@ -97,6 +97,8 @@ private:
         for (const FeatureWord& w : kFeatureWords) {
             if (w.leaf == leaf && w.subleaf == subleaf) restrict(w, r);
         }
+        // KVM fills in sizes of its own wherever there is such a leaf.
+        if (leaf == 0xd && !model_.has(cpu::x86::Feature::XSAVE)) return;
         const bool component = leaf == 0xd && subleaf >= 2;
         if (component && find(supported_, leaf, subleaf) == nullptr) return;
         kvm_cpuid_entry2 e{};
