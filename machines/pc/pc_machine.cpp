@@ -10,6 +10,7 @@
 #include "machines/device_properties.h"
 #include "machines/pc/acpi_loader.h"
 #include "machines/pc/acpi_tables.h"
+#include "machines/pc/bios_data.h"
 #include "machines/pc/board.h"
 #include "machines/pc/boot_image.h"
 #include "machines/pc/firmware.h"
@@ -221,6 +222,7 @@ private:
 
     Result<void> place_kernel() {
         TANDEM_TRY(board_->set_up_without_firmware());
+        TANDEM_TRY(place_bios_data(board_->memory, acpi_.serial_ports));
         TANDEM_TRY_ASSIGN(const auto tables, build_acpi_tables(acpi_, layout::kAcpiTables.base, layout::kAcpiTables.size));
         for (const auto& t : tables) {
             if (!board_->memory.write(t.address, t.bytes.data(), t.bytes.size())) {

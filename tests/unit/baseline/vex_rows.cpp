@@ -5,8 +5,12 @@
 
 #include "tests/unit/baseline/machine.h"
 
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,aes,pclmul"))), apply_to = function)
+#else
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,aes,pclmul")
+#endif
 
 namespace tandem::jit::test {
 
@@ -168,4 +172,8 @@ bool evaluate_vex_row(const ir::Inst& inst, ir::Type vector, const Wide* args, i
 
 }  // namespace tandem::jit::test
 
+#ifdef __clang__
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
+#endif

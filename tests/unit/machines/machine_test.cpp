@@ -172,6 +172,14 @@ TEST_CASE("machine: the kernel's entry and the firmware's tables are in place") 
     char signature[8];
     REQUIRE(rig.stage.memory->read(kFirmware.base, signature, 8));
     CHECK(std::string(signature, 8) == "RSD PTR ");
+    // What loaders that put code below the extended BIOS data area read (40:0EH and 40:13H), and that area's size in KiB.
+    u16 segment = 0, kib = 0;
+    u8 size = 0;
+    REQUIRE((rig.stage.memory->read(0x40e, &segment, 2) && rig.stage.memory->read(0x413, &kib, 2)));
+    CHECK(segment * 16 == kEbda.base);
+    CHECK(kib == 639);
+    REQUIRE(rig.stage.memory->read(kEbda.base, &size, 1));
+    CHECK(size == 1);
 }
 
 TEST_CASE("machine: accesses reach the devices at the board's addresses") {
