@@ -217,7 +217,7 @@ TEST_CASE("snapshot: damaged files are refused and change nothing") {
     for (std::size_t i = 0; i < 300; ++i) {
         std::string bytes = good;
         const std::size_t at = i < 100 ? i : random() % bytes.size();
-        bytes[at] = static_cast<char>(bytes[at] ^ (1u << (random() % 8)));
+        bytes[at] = static_cast<char>(bytes[at] ^ static_cast<char>(1u << (random() % 8)));
         INFO("byte " << at);
         (void)refused(bytes);
     }

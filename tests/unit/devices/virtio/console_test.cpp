@@ -15,7 +15,7 @@ using namespace tandem::devices::virtio::test;
 namespace {
 
 constexpr u64 kMultiport = 2, kBuffer = 0x400000, kMessage = 0x300000;
-constexpr u16 kControlRx = 2, kControlTx = 3, kPort1Rx = 4, kPort1Tx = 5;
+constexpr u16 kControlRx = 2, kControlTx = 3, kPort1Rx = 4;
 
 struct Stream {
     std::mutex lock;

@@ -21,7 +21,7 @@ using namespace tandem::devices::virtio::test;
 namespace {
 
 constexpr u16 kRx = 0, kTx = 1, kControl = 2;
-constexpr u64 kChecksum = 1, kMergeBuffers = 1u << 15, kControlQueue = 1u << 17, kControlRx = 1u << 18, kHostTso4 = 1u << 11;
+constexpr u64 kChecksum = 1, kMergeBuffers = 1u << 15, kControlQueue = 1u << 17, kControlRx = 1u << 18;
 constexpr u64 kBuffer = 0x400000, kCommand = 0x300000, kAnswer = 0x301000;
 
 // What the test put on the wire and what the device did.
