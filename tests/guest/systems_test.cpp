@@ -1,0 +1,46 @@
+// Systems of others that Debian packages, whose code nobody adapted to this machine.
+#include <catch2/catch.hpp>
+
+#include "tests/guest/session.h"
+
+using namespace tandem::tests;
+using namespace std::chrono_literals;
+
+TEST_CASE("Xen, a multiboot kernel, boots Debian as its first domain") {
+    const std::string processors = GENERATE("1", "2");
+    CAPTURE(processors);
+    // Xen makes the list's first module the domain's kernel. The domain has no driver for Xen's console, only for its early
+    // one.
+    Session s({tandem_program(), "-nographic", "-m", "512", "-smp", processors, "-kernel", image("systems/xen"), "-append",
+               "console=com1 com1=115200,8n1 noreboot", "-initrd",
+               image("vmlinuz") + " earlyprintk=xen tandem.run=/bin/true," + image("initramfs")});
+    REQUIRE(s.wait_for("Xen version 4.17"));
+    REQUIRE(s.wait_for("Building a PV Dom0"));
+    REQUIRE(s.wait_for("Run /init as init process", 180s));
+    REQUIRE(s.wait_for("Hardware Dom0 halted"));
+    s.type("\x01x");
+    CHECK(s.wait_exit() == 0);
+}
+
+TEST_CASE("memtest86+ tests memory without finding errors, and its user reboots") {
+    Session s({tandem_program(), "-nographic", "-no-reboot", "-m", "32", "-kernel", image("systems/memtest"), "-append",
+               "console=ttyS0,115200"});
+    REQUIRE(s.wait_for("Memtest86+"));
+    REQUIRE(s.wait_for("[Moving inversions, 64 bit pattern]", 180s));
+    REQUIRE(s.wait_for("[Random number sequence]", 180s));
+    CHECK(s.wait_for("Errors: 0"));
+    s.type("\x1b");
+    CHECK(s.wait_exit() == 0);
+}
+
+TEST_CASE("U-Boot as firmware takes commands and resets the machine") {
+    Session s({tandem_program(), "-nographic", "-no-reboot", "-m", "256", "-bios", image("systems/u-boot.rom")});
+    REQUIRE(s.wait_for("DRAM:  256 MiB"));
+    REQUIRE(s.wait_for("Hit any key to stop autoboot"));
+    s.type(" ");
+    REQUIRE(s.wait_for("=> "));
+    s.type("md.b f0000 10\r");
+    REQUIRE(s.wait_for("000f0000: "));
+    s.type("reset\r");
+    CHECK(s.wait_exit() == 0);
+}
