@@ -7,6 +7,9 @@
 #include <cstdio>
 #include <fstream>
 #include <string_view>
+#include <utility>
+
+#include "frontend/text.h"
 
 namespace tandem::frontend {
 namespace {
@@ -30,17 +33,21 @@ Error at(const std::string& path, std::size_t line, std::string_view what) {
     return invalid(fmt::format("'{}' line {}: {}", path, line + 1, what));
 }
 
-std::string_view trimmed(std::string_view text) {
-    const auto first = text.find_first_not_of(" \t\r");
-    if (first == std::string_view::npos) return {};
-    return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
-}
-
 // A comma inside a property's value is written twice.
 std::string escaped(std::string_view value) {
     std::string text;
     for (const char c : value) text += c == ',' ? ",," : std::string(1, c);
     return text;
+}
+
+// Groups whose name is not their option's.
+std::string option_of(const std::string& group) {
+    static constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+        {"memory", "m"}, {"smp-opts", "smp"}, {"boot-opts", "boot"}};
+    for (const auto& [name, option] : kNames) {
+        if (group == name) return std::string(option);
+    }
+    return group;
 }
 
 // The words of one line; false: a quote is not closed.
@@ -96,7 +103,7 @@ Result<std::vector<std::string>> read_groups(const std::string& path) {
                 group.size() > 2) {
                 return at(path, i, "expected [GROUP] or [GROUP \"ID\"]");
             }
-            words.push_back("-" + group[0]);
+            words.push_back("-" + option_of(group[0]));
             words.push_back(group.size() == 2 ? "id=" + escaped(group[1]) : "");
             continue;
         }

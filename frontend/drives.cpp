@@ -102,9 +102,9 @@ Result<DriveSpec> parse_drive(PropertyList p) {
     }
     if (d.interface == "none" && d.id.empty())
         return invalid("a drive with if=none needs id=NAME for a -device to refer to");
-    TANDEM_TRY(p.finish("-drive",
-                        "file, id, if, format, readonly, snapshot, cache, cache.direct, cache.no-flush, cache.writeback, "
-                        "aio, discard, detect-zeroes, werror, rerror, media"));
+    TANDEM_TRY(
+        p.finish("file, id, if, format, readonly, snapshot, cache, cache.direct, cache.no-flush, cache.writeback, "
+                 "aio, discard, detect-zeroes, werror, rerror, media"));
     return d;
 }
 

@@ -11,6 +11,7 @@
 #include "accel/lockstep/lockstep.h"
 #include "accel/switch/switch_accelerator.h"
 #include "base/log.h"
+#include "cpu/arm64/models/list.h"
 #include "frontend/lists.h"
 #include "machines/machine.h"
 #include "machines/virt/options.h"
@@ -88,7 +89,7 @@ Result<jit::Options> parse_jit(PropertyList p, const Options& options, bool& pri
     TANDEM_TRY_ASSIGN(const u64 max_block, p.take_number("max-block", jit.max_block_insns));
     TANDEM_TRY_ASSIGN(jit.verify_ir, p.take_bool("verify", false));
     TANDEM_TRY_ASSIGN(print_statistics, p.take_bool("stats", false));
-    TANDEM_TRY(p.finish("jit", kJitProperties));
+    TANDEM_TRY(p.finish(kJitProperties, "jit"));
     if (max_block < 1 || max_block > 512) return invalid("max-block must be 1 to 512");
     if (jit.code_cache_bytes < (1u << 20) || jit.code_cache_bytes > (1u << 30)) return invalid("cache must be 1M to 1G");
     jit.baseline_threshold = static_cast<u32>(baseline);
@@ -112,7 +113,7 @@ Result<Engine> create_kvm(PropertyList p, const Model& model, const Options& opt
     TANDEM_TRY_ASSIGN(const bool hand_off, p.take_bool("handoff", true));
     accel::KvmOptions kvm;
     TANDEM_TRY_ASSIGN(kvm.irqchip, parse_irqchip(p.take("irqchip", "user")));
-    TANDEM_TRY(p.finish("kvm", kKvmProperties));
+    TANDEM_TRY(p.finish(kKvmProperties, "kvm"));
     if (hand_off) exchange.helper = 1;
     TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_switch_accelerator(
                                               {kvm_choice(model, kvm), jit_choice(model, default_jit(options))}, exchange));
@@ -142,7 +143,7 @@ Result<Engine> create_lockstep(PropertyList p, const cpu::x86::CpuModel& model, 
     lockstep.cpu = options.cpu;
     Engine engine;
     TANDEM_TRY_ASSIGN(engine.print_statistics, p.take_bool("stats", false));
-    TANDEM_TRY(p.finish("lockstep", kLockstepProperties));
+    TANDEM_TRY(p.finish(kLockstepProperties, "lockstep"));
     TANDEM_TRY_ASSIGN(lockstep.leader, exact_engine(first, model, static_cast<u32>(threshold)));
     TANDEM_TRY_ASSIGN(lockstep.follower, exact_engine(second, model, static_cast<u32>(threshold)));
     if (first == second) return invalid(fmt::format("-accel lockstep: a and b are both '{}'", first));
@@ -206,6 +207,12 @@ std::string engine_help() {
     std::string text;
     for (const EngineRow& row : kEngines) text += help_line(row.name, row.properties);
     return text;
+}
+
+std::string cpu_help(const std::string& machine_type) {
+    const auto architecture = machines::machine_architecture(machine_type);
+    const bool arm64 = architecture.ok() && *architecture == machines::Architecture::Aarch64;
+    return arm64 ? cpu::arm64::model_list() : Model::help();
 }
 
 Result<cpu::ArchModel> create_model(const Options& options) {

@@ -25,6 +25,8 @@ Result<Engine> create_engine(const cpu::ArchModel& model, const Options& options
 std::string engine_help();
 
 // The processors that -cpu asks for, as -machine has them.
+// For -cpu help: models and features of the machine type's processors.
+std::string cpu_help(const std::string& machine_type);
 Result<cpu::ArchModel> create_model(const Options& options);
 
 // An engine that counts instructions, as lockstep pairs them: interp, baseline or llvm. InvalidArgument lists them.

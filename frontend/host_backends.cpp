@@ -50,7 +50,6 @@ std::string chardev_help() {
 }
 
 Result<NamedCharSpec> parse_chardev(PropertyList p) {
-    if (p.head.empty()) p.head = p.take("backend");
     const auto* row = std::ranges::find(kChardevs, std::string_view(p.head), &ChardevRow::name);
     if (row == std::end(kChardevs)) {
         std::string known;
@@ -75,7 +74,7 @@ Result<NamedCharSpec> parse_chardev(PropertyList p) {
         case CharSpec::Kind::Stdio: (void)p.take("signal"); break;
         default: break;
     }
-    TANDEM_TRY(p.finish(fmt::format("kind '{}'", p.head), row->properties));
+    TANDEM_TRY(p.finish(row->properties, fmt::format("kind '{}'", p.head)));
     return named;
 }
 

@@ -53,6 +53,8 @@ constexpr std::array kLines{
     Line{"trace", "exits", "a line for each exit from the engine"},
     Line{"display", "none", "no window"},
     Line{"vnc", "none", "no remote display"},
+    Line{"vga", "none", "no graphics card"},
+    Line{"parallel", "none", "no parallel port"},
     Line{"net", "none", "no network"},
 };
 

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -12,7 +10,6 @@
 #include <mutex>
 
 #include "base/log.h"
-#include "cpu/x86/model.h"
 #include "devices/char/backends.h"
 #include "frontend/daemon.h"
 #include "frontend/diff_command.h"
@@ -32,12 +29,18 @@ namespace {
 
 enum ExitStatus { kSuccess = 0, kUsage = 1, kShutdown = 3, kInternalError = 4, kSignalBase = 128 };
 
+// virtio-X is short for virtio-X-pci.
+std::string full_name(const std::string& driver) {
+    const bool is_short = driver.starts_with("virtio-") && !driver.ends_with("-pci") && !driver.ends_with("-device");
+    return is_short ? driver + "-pci" : driver;
+}
+
 // Properties that -global gives to all devices of a kind.
 void apply_globals(const Options& options, machines::MachineConfig& config) {
     for (const auto& g : options.globals) {
         bool used = false;
         for (auto& d : config.devices) {
-            if (d.driver != g.driver) continue;
+            if (full_name(d.driver) != full_name(g.driver)) continue;
             used = true;
             const auto same = [&](const auto& p) { return p.first == g.property; };
             if (std::ranges::none_of(d.properties, same)) d.properties.emplace_back(g.property, g.value);
@@ -169,15 +172,24 @@ int report(const machines::Outcome& outcome) {
     }
 }
 
+// An option with its properties.
+std::string describe(std::string_view option, const PropertyList& p) {
+    std::string text = fmt::format("{}: {}", option, p.head);
+    for (const auto& [key, value] : p.items) text += fmt::format(",{}={}", key, value);
+    return text;
+}
+
 MonitorContext monitor_context(const Options& options, machines::Machine& machine, const Consoles& consoles) {
-    MonitorContext context{machine, options.name, options.uuid, options.snapshots, {}, consoles.descriptions, 0};
+    MonitorContext context{machine, options.name, options.uuid, options.snapshots, {}, consoles.descriptions, {}, 0};
     context.log_categories = options.log_categories;
     for (std::size_t i = 0; i < options.drives.size(); ++i) {
         const auto& d = options.drives[i];
         context.drives.push_back(
             fmt::format("{}: image {}", d.id.empty() ? fmt::format("drive{}", i) : d.id, d.options.file));
     }
-    for (const auto& c : options.chardevs) context.chardevs.push_back(fmt::format("chardev: {}", c.head));
+    for (const auto& n : options.netdevs) context.networks.push_back(describe("netdev", n));
+    for (const auto& n : options.nics) context.networks.push_back(describe("nic", n));
+    for (const auto& c : options.chardevs) context.chardevs.push_back(describe("chardev", c));
     return context;
 }
 
@@ -258,12 +270,12 @@ void fill_standard_descriptors() {
 // Whether a line "NAME, NAME  help" of the list is about this driver; virtio-X is short for virtio-X-pci.
 bool names(std::string_view line, std::string_view driver) {
     const bool is_virtio = driver.starts_with("virtio-");
-    const std::string pci = fmt::format("{}-pci", driver);
+    const std::string full = full_name(std::string(driver));
     std::string_view heads = line.substr(0, std::min(line.find("  "), line.find('\n')));
     while (!heads.empty()) {
         const std::size_t end = std::min(heads.find(", "), heads.size());
         const std::string_view name = heads.substr(0, end);
-        if (name == driver || (is_virtio && (name == pci || name == "every virtio-...-pci"))) return true;
+        if (name == driver || (is_virtio && (name == full || name == "every virtio-...-pci"))) return true;
         heads.remove_prefix(std::min(end + 2, heads.size()));
     }
     return false;
@@ -296,6 +308,13 @@ int list_devices(const std::string& machine, const std::string& driver) {
     return kSuccess;
 }
 
+int list_properties(const std::string& machine) {
+    const std::string text = machines::machine_property_help(machine);
+    if (text.empty()) return fail(invalid(fmt::format("-machine: unknown type '{}' (-machine help lists them)", machine)));
+    fmt::print("{}", text);
+    return kSuccess;
+}
+
 int main(int argc, char** argv) {
     fill_standard_descriptors();
     if (argc > 1 && std::string_view(argv[1]) == "replay") return replay_command({argv + 2, argv + argc});
@@ -306,8 +325,9 @@ int main(int argc, char** argv) {
         case Options::Action::Help: fmt::print("{}", help_text()); return kSuccess;
         case Options::Action::Version: fmt::print("tandem {}\n", TANDEM_VERSION); return kSuccess;
         case Options::Action::ListMachines: fmt::print("{}", machines::machine_help()); return kSuccess;
+        case Options::Action::ListProperties: return list_properties(options->machine);
         case Options::Action::ListDevices: return list_devices(options->machine, options->device_query);
-        case Options::Action::ListCpus: fmt::print("{}", cpu::x86::CpuModel::help()); return kSuccess;
+        case Options::Action::ListCpus: fmt::print("{}", cpu_help(options->machine)); return kSuccess;
         case Options::Action::Explain: fmt::print("{}", list_of(options->explained).value_or("")); return kSuccess;
         case Options::Action::ListLog: fmt::print("{}", log::categories_help()); return kSuccess;
         case Options::Action::Run: break;

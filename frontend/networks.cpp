@@ -36,7 +36,7 @@ Opened open_user(PropertyList& p) {
     TANDEM_TRY_ASSIGN(o.restricted, p.take_bool("restrict", false));
     TANDEM_TRY_ASSIGN(o.ipv4, p.take_bool("ipv4", true));
     TANDEM_TRY_ASSIGN(o.ipv6, p.take_bool("ipv6", true));
-    TANDEM_TRY(p.finish("user", kUserProperties));
+    TANDEM_TRY(p.finish(kUserProperties, "user"));
     return devices::create_user_network(o);
 }
 
@@ -50,7 +50,7 @@ Opened open_tap(PropertyList& p) {
     };
     o.script = script("script");
     o.down_script = script("downscript");
-    TANDEM_TRY(p.finish("tap", kTapProperties));
+    TANDEM_TRY(p.finish(kTapProperties, "tap"));
     return devices::create_tap(o);
 }
 
@@ -79,7 +79,7 @@ Result<void> add(std::string option, std::string id, PropertyList p, machines::M
 
 // A network and a card on it in one option.
 Result<void> add_nic(PropertyList p, unsigned number, machines::MachineConfig& config) {
-    if (p.head == "none") return p.finish("-nic none", "");
+    if (p.head == "none") return p.finish("", "-nic none");
     const std::string model = p.take("model", "virtio-net-pci");
     const std::string id = p.take("id", fmt::format("nic{}", number));
     machines::DeviceConfig card{model == "virtio" ? "virtio-net-pci" : model, {{"netdev", id}}};

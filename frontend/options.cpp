@@ -25,6 +25,7 @@ struct OptionRow {
 
 // ",help" and ",?" ask for a list instead.
 bool asks_help(std::string_view value) { return value == "help" || value == "?"; }
+bool is_query(const std::pair<std::string, std::string>& item) { return asks_help(item.first) && item.second == "on"; }
 
 Result<void> set_machine(Options& o, std::string_view value) {
     if (asks_help(value)) {
@@ -34,6 +35,7 @@ Result<void> set_machine(Options& o, std::string_view value) {
     PropertyList p = parse_properties(value, true);
     const std::string type = p.take("type", p.head);
     if (!type.empty()) o.machine = type;
+    if (std::erase_if(p.items, is_query) != 0) o.action = Action::ListProperties;
     if (const std::string engines = p.take("accel"); !engines.empty()) {
         for (std::size_t at = 0; at <= engines.size();) {
             const std::size_t end = std::min(engines.find(':', at), engines.size());
@@ -47,9 +49,13 @@ Result<void> set_machine(Options& o, std::string_view value) {
 }
 
 Result<void> set_accel(Options& o, std::string_view value) {
-    o.accel.push_back(parse_properties(value, true));
+    PropertyList p = parse_properties(value, true);
+    if (p.head.empty()) p.head = p.take("accel");
+    o.accel.push_back(std::move(p));
     return {};
 }
+
+Result<void> enable_kvm(Options& o, std::string_view) { return set_accel(o, "kvm"); }
 
 Result<void> set_cpu(Options& o, std::string_view value) {
     if (asks_help(value)) o.action = Action::ListCpus;
@@ -74,7 +80,7 @@ Result<void> set_smp(Options& o, std::string_view value) {
         if (n < 1 || n > kMost) return invalid(fmt::format("'{}': must be 1 to {} processors", value, kMost));
     }
     TANDEM_TRY_ASSIGN(const u64 most, p.take_number("maxcpus", n));
-    TANDEM_TRY(p.finish("-smp", "cpus, maxcpus, sockets, cores, threads"));
+    TANDEM_TRY(p.finish("cpus, maxcpus, sockets, cores, threads"));
     const auto or_one = [](u64 x) { return std::max(x, u64{1}); };
     if (n == 0) n = or_one(sockets) * or_one(cores) * or_one(threads);
     // What is left open: cores first, then sockets, then threads.
@@ -104,7 +110,7 @@ Result<void> set_memory(Options& o, std::string_view value) {
     // A bare number is in MiB, as in QEMU.
     if (!size.empty() && size.find_first_not_of("0123456789") == std::string::npos) size += 'M';
     TANDEM_TRY_ASSIGN(o.ram_bytes, parse_size(size));
-    return p.finish("-m", "size");
+    return p.finish("size");
 }
 
 Result<void> add_drive(Options& o, std::string_view value) {
@@ -129,7 +135,6 @@ Result<void> add_device(Options& o, std::string_view value) {
     PropertyList p = parse_properties(value, true);
     if (p.head.empty()) p.head = p.take("driver");
     if (p.head.empty()) return invalid("names no device (see -device help)");
-    const auto is_query = [](const auto& item) { return asks_help(item.first) && item.second == "on"; };
     if (std::ranges::any_of(p.items, is_query)) {
         o.action = Action::ListDevices;
         o.device_query = p.head;
@@ -139,14 +144,10 @@ Result<void> add_device(Options& o, std::string_view value) {
     return {};
 }
 
-Result<void> set_display(Options&, std::string_view value) {
+// What the machine does not have, and may be told so.
+Result<void> only_none(Options&, std::string_view value) {
     if (value == "none") return {};
-    return invalid(fmt::format("display '{}' is not supported (known: none)", value));
-}
-
-Result<void> set_vnc(Options&, std::string_view value) {
-    if (value == "none") return {};
-    return invalid(fmt::format("VNC display '{}' is not supported (known: none)", value));
+    return invalid(fmt::format("'{}' is not supported (known: none)", value));
 }
 
 Result<void> set_categories(Options& o, std::string_view value) {
@@ -192,11 +193,15 @@ Result<void> set_action(Options& o, std::string_view) {
     return {};
 }
 
-template <auto Member>
+// `Kind` is the key of the first word, which may have none.
+template <auto Member, const char* Kind>
 Result<void> add_properties(Options& o, std::string_view value) {
-    (o.*Member).push_back(parse_properties(value, true));
+    PropertyList p = parse_properties(value, true);
+    if (p.head.empty()) p.head = p.take(Kind);
+    (o.*Member).push_back(std::move(p));
     return {};
 }
+constexpr char kBackend[] = "backend", kType[] = "type";
 
 Result<void> set_net(Options&, std::string_view value) {
     if (value == "none") return {};
@@ -220,7 +225,9 @@ Result<void> read_config(Options&, std::string_view) { return invalid("needs a f
 Result<void> set_name(Options& o, std::string_view value) {
     PropertyList p = parse_properties(value, true);
     o.name = p.take("guest", p.head);
-    return p.finish("-name", "guest");
+    // Threads always have names.
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const bool thread_names, p.take_bool("debug-threads", true));
+    return p.finish("guest, debug-threads");
 }
 
 Result<void> set_uuid(Options& o, std::string_view value) {
@@ -244,8 +251,9 @@ Result<void> add_global(Options& o, std::string_view value) {
              std::string(value.substr(equals + 1))};
     } else {
         PropertyList p = parse_properties(value, false);
+        if (equals == std::string_view::npos) p.items.clear();
         g = {p.take("driver"), p.take("property"), p.take("value")};
-        TANDEM_TRY(p.finish("-global", "driver, property, value"));
+        TANDEM_TRY(p.finish("driver, property, value"));
     }
     if (g.driver.empty() || g.property.empty()) return invalid(fmt::format("'{}' is not DRIVER.PROPERTY=VALUE", value));
     o.globals.push_back(std::move(g));
@@ -259,11 +267,35 @@ Result<void> set_monitor_mode(Options& o, std::string_view value) {
     if (mode != "readline") return invalid(fmt::format("mode '{}' is not supported (known: readline)", mode));
     if (chardev.empty()) return invalid("needs chardev=ID");
     o.monitors.push_back("chardev:" + chardev);
-    return p.finish("-mon", "chardev, mode");
+    return p.finish("chardev, mode");
+}
+
+// In the background there is no terminal.
+Result<void> check_daemon(const Options& o) {
+    if (!o.daemonize) return {};
+    const auto refuse = [](std::string_view where, std::string_view what) {
+        return invalid(
+            fmt::format("-daemonize: {} {} needs the terminal that is given up (file:, unix:, null)", where, what));
+    };
+    const auto is_terminal = [](std::string_view spec) { return spec == "stdio" || spec == "mon:stdio"; };
+    for (const auto& spec : o.serial) {
+        if (is_terminal(spec)) return refuse("-serial", spec);
+    }
+    for (const auto& spec : o.monitors) {
+        if (is_terminal(spec)) return refuse("-monitor", spec);
+    }
+    for (const auto& p : o.chardevs) {
+        if (is_terminal(p.head)) return refuse("-chardev", p.head);
+    }
+    if (is_terminal(o.debug_console)) return refuse("-debugcon", o.debug_console);
+    return {};
 }
 
 constexpr std::array kRows{
-    OptionRow{"machine", "TYPE[,accel=NAME][,hpet=on|off]", "Board to emulate; 'help' lists them.", set_machine},
+    OptionRow{"machine", "TYPE[,accel=NAME][,PROP=VALUE...]",
+              "Board to emulate; 'help' lists them, 'TYPE,help' the properties of one. Given again it adds properties.",
+              set_machine},
+    OptionRow{"M", "TYPE[,PROP=VALUE...]", "The same.", set_machine},
     OptionRow{"accel", "NAME[,PROP=VALUE...]",
               "Engine: kvm with handoff=on|off (the translator executes what KVM cannot), irqchip=user|split|kernel (whose "
               "interrupt "
@@ -273,13 +305,17 @@ constexpr std::array kRows{
               "llvm-threshold=N, dir=DIRECTORY, which compares the two; each with stats=on|off. A second -accel stands in "
               "where the host lacks the first.",
               set_accel},
-    OptionRow{"cpu", "MODEL[,+FEATURE][,-FEATURE]", "CPU model and single features; 'help' lists them.", set_cpu},
+    OptionRow{"enable-kvm", nullptr, "The same as -accel kvm.", enable_kvm},
+    OptionRow{"cpu", "MODEL[,+FEATURE][,-FEATURE]", "CPU model and single features; 'help' lists both.", set_cpu},
     OptionRow{"smp", "[cpus=]N[,sockets=S][,cores=C][,threads=T]",
               "Number of processors, and how they are arranged (default: the cores of one socket).", set_smp},
     OptionRow{"m", "SIZE", "Guest memory, in MiB unless suffixed with K, M, G or T (default 128M).", set_memory},
     OptionRow{"kernel", "FILE", "Kernel to boot: bzImage, multiboot, or ELF with a PVH entry.", set_text<&Options::kernel>},
-    OptionRow{"initrd", "FILE", "Initial RAM disk for the kernel; for multiboot and PVH modules: 'FILE ARGS,FILE ARGS...'.",
-              set_text<&Options::initrd>},
+    OptionRow{
+        "initrd", "FILE",
+        "Initial RAM disk for the kernel, or 'FILE,FILE...', one behind the other; for multiboot and PVH modules: 'FILE "
+        "ARGS,FILE ARGS...'.",
+        set_text<&Options::initrd>},
     OptionRow{"append", "TEXT", "Kernel command line.", set_text<&Options::append>},
     OptionRow{"bios", "FILE", "Firmware to start, by path or name; the default without -kernel is SeaBIOS's bios-256k.bin.",
               set_text<&Options::firmware>},
@@ -311,14 +347,14 @@ constexpr std::array kRows{
         "Host end of a character stream: null, stdio, pty, file,path=PATH, pipe,path=PATH, testdev ('NNNq' of a guest ends "
         "the program with status 2 * NNN + 1), socket,path=PATH or "
         "socket,host=HOST,port=PORT with server=on|off,wait=on|off.",
-        add_properties<&Options::chardevs>},
+        add_properties<&Options::chardevs, kBackend>},
     OptionRow{"netdev", "user|tap,id=ID[,PROP=VALUE...]",
               "Network for a -device virtio-net-pci,netdev=ID: user (NAT; hostfwd=tcp:[HOST]:PORT-[GUEST]:PORT, net=, "
               "restrict=on, ...) or tap,ifname=NAME[,script=PATH][,downscript=PATH].",
-              add_properties<&Options::netdevs>},
+              add_properties<&Options::netdevs, kType>},
     OptionRow{"nic", "user|tap|none[,model=virtio-net-pci][,mac=MAC][,PROP=VALUE...]",
               "The same with its card in one option. Without -nic and -netdev there is no network.",
-              add_properties<&Options::nics>},
+              add_properties<&Options::nics, kType>},
     OptionRow{"net", "none", "No network, which is the default.", set_net},
     OptionRow{"serial", "stdio|null|pty|file:PATH|pipe:PATH|unix:PATH|tcp:HOST:PORT|chardev:ID",
               "Where a serial port leads; the first is ttyS0. mon:stdio shares the terminal with a monitor (Ctrl-A c).",
@@ -328,8 +364,10 @@ constexpr std::array kRows{
         "No window: ttyS0 is the terminal, shared with a monitor. Ctrl-A x ends the machine, Ctrl-A c switches, Ctrl-A h "
         "helps.",
         set_flag<&Options::nographic>},
-    OptionRow{"display", "none", "Window to show the guest's screen in; only 'none' so far.", set_display},
-    OptionRow{"vnc", "none", "Remote display; only 'none'.", set_vnc},
+    OptionRow{"display", "none", "Window to show the guest's screen in; only 'none' so far.", only_none},
+    OptionRow{"vnc", "none", "Remote display; only 'none'.", only_none},
+    OptionRow{"vga", "none", "Graphics card; only 'none'.", only_none},
+    OptionRow{"parallel", "none", "Parallel port; only 'none'.", only_none},
     OptionRow{"nodefaults", nullptr, "No devices but those asked for: without -serial no serial port.",
               set_flag<&Options::no_defaults>},
     OptionRow{"no-reboot", nullptr, "A guest reset ends the program instead of starting over.",
@@ -415,6 +453,7 @@ Result<Options> parse_command_line(int argc, const char* const* argv) {
         auto applied = row->apply(options, value);
         if (!applied) return std::move(applied).error().context(fmt::format("-{}", row->name));
     }
+    TANDEM_TRY(check_daemon(options));
     return options;
 }
 

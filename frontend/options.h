@@ -25,8 +25,9 @@ struct PropertyList {
     Result<bool> take_bool(std::string_view key, bool fallback);
     // Removes a number with optional K, M, G suffix.
     Result<u64> take_number(std::string_view key, u64 fallback);
-    // An error that names the first property nobody took and lists `known`.
-    [[nodiscard]] Result<void> finish(std::string_view what, std::string_view known) const;
+    // An error that names the first property nobody took and lists `known`. `what` has them, where that is not the option
+    // itself, which whoever reads options names.
+    [[nodiscard]] Result<void> finish(std::string_view known, std::string_view what = {}) const;
 };
 // `implied_head`: whether a first part without '=' is the head rather than a flag.
 PropertyList parse_properties(std::string_view text, bool implied_head);
@@ -47,6 +48,7 @@ struct Options {
         Help,
         Version,
         ListMachines,
+        ListProperties,
         ListDevices,
         ListCpus,
         ListLog,

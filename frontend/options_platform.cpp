@@ -49,7 +49,7 @@ Result<void> set_rtc(Options& o, std::string_view value) {
     if (drift != "slew" && drift != "none") return invalid(fmt::format("unknown driftfix '{}' (known: none, slew)", drift));
     o.rtc.follows_host = clock != "vm";
     o.rtc.makes_up_ticks = drift == "slew";
-    return p.finish("-rtc", "base, clock, driftfix");
+    return p.finish("base, clock, driftfix");
 }
 
 Result<void> set_boot(Options& o, std::string_view value) {
@@ -57,7 +57,7 @@ Result<void> set_boot(Options& o, std::string_view value) {
     o.boot.order = p.take("order", p.head);
     TANDEM_TRY_ASSIGN(o.boot.menu, p.take_bool("menu", false));
     TANDEM_TRY_ASSIGN(o.boot.strict, p.take_bool("strict", false));
-    TANDEM_TRY(p.finish("-boot", "order, menu, strict"));
+    TANDEM_TRY(p.finish("order, menu, strict"));
     for (std::size_t i = 0; i < o.boot.order.size(); ++i) {
         const char letter = o.boot.order[i];
         if (std::strchr("acdn", letter) == nullptr || o.boot.order.find(letter, i + 1) != std::string::npos) {

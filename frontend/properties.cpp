@@ -69,9 +69,10 @@ Result<u64> PropertyList::take_number(std::string_view key, u64 fallback) {
     return *value;
 }
 
-Result<void> PropertyList::finish(std::string_view what, std::string_view known) const {
+Result<void> PropertyList::finish(std::string_view known, std::string_view what) const {
     if (items.empty()) return {};
-    return invalid(fmt::format("{}: unknown property '{}' (known: {})", what, items.front().first, known));
+    return invalid(fmt::format("{}{}unknown property '{}' (known: {})", what, what.empty() ? "" : ": ", items.front().first,
+                               known.empty() ? "none" : known));
 }
 
 Result<u64> parse_size(std::string_view text) {

@@ -64,7 +64,7 @@ std::string BoardMachine::exit_counts() const {
 
 MachineParts BoardMachine::parts() {
     const Buses b = buses();
-    return {type_, cpu_, *accelerator_, vcpus_, memory_, b.mmio, b.io, b.clock, devices_, drives_};
+    return {type_, cpu_, *accelerator_, vcpus_, memory_, b.mmio, b.io, b.clock, devices_, drives_, b.balloon};
 }
 
 // First the clock, so that no timer makes work for a device that has been told to rest.

@@ -33,6 +33,7 @@ protected:
         devices::AddressSpace& mmio;
         devices::AddressSpace& io;
         devices::RealClock& clock;
+        devices::virtio::Balloon* balloon;  // null: none
     };
     [[nodiscard]] virtual Buses buses() = 0;
     // Power-on state, and whatever the machine starts with in memory. No vCPU is in guest code.

@@ -20,23 +20,23 @@ bool parse(std::string_view text, int base, u64& value) {
 }  // namespace
 
 Result<void> DeviceProperties::check() const {
-    for (const auto& [key, value] : device_.properties) {
+    for (const auto& [key, value] : given_) {
         const auto known = [&key](const PropertyRow& row) { return key == row.name; };
-        if (key != "id" && std::ranges::none_of(rows_, known)) {
+        if (!(has_id_ && key == "id") && std::ranges::none_of(rows_, known)) {
             std::string names;
             for (const auto& row : rows_) names += (names.empty() ? "" : ", ") + std::string(row.name);
-            return invalid(fmt::format("device '{}' has no property '{}' (known: {})", device_.driver, key, names));
+            return invalid(fmt::format("{} has no property '{}' (known: {})", owner_, key, names));
         }
         const auto same = [&k = key](const auto& p) { return p.first == k; };
-        if (std::ranges::count_if(device_.properties, same) > 1) {
-            return invalid(fmt::format("device '{}': property '{}' is given twice", device_.driver, key));
+        if (std::ranges::count_if(given_, same) > 1) {
+            return invalid(fmt::format("{}: property '{}' is given twice", owner_, key));
         }
     }
     return {};
 }
 
 std::optional<std::string> DeviceProperties::text(std::string_view name) const {
-    for (const auto& [key, value] : device_.properties) {
+    for (const auto& [key, value] : given_) {
         if (key == name) return value;
     }
     return {};
@@ -47,8 +47,8 @@ Result<u64> DeviceProperties::number(std::string_view name, u64 fallback, u64 lo
     if (!given) return fallback;
     u64 value = 0;
     if (!parse(*given, 10, value) || value < lowest || value > highest) {
-        return invalid(fmt::format("device '{}': property '{}' is '{}', not a number from {} to {}", device_.driver, name,
-                                   *given, lowest, highest));
+        return invalid(
+            fmt::format("{}: property '{}' is '{}', not a number from {} to {}", owner_, name, *given, lowest, highest));
     }
     return value;
 }
@@ -58,7 +58,7 @@ Result<bool> DeviceProperties::flag(std::string_view name, bool fallback) const 
     if (!given) return fallback;
     if (*given == "on" || *given == "true" || *given == "yes") return true;
     if (*given == "off" || *given == "false" || *given == "no") return false;
-    return invalid(fmt::format("device '{}': property '{}' is '{}', neither on nor off", device_.driver, name, *given));
+    return invalid(fmt::format("{}: property '{}' is '{}', neither on nor off", owner_, name, *given));
 }
 
 Result<std::optional<DeviceProperties::PciAddress>> DeviceProperties::pci_address() const {
@@ -70,8 +70,8 @@ Result<std::optional<DeviceProperties::PciAddress>> DeviceProperties::pci_addres
     const bool good = parse(all.substr(0, dot), 16, slot) && slot < 32 &&
                       (dot == std::string_view::npos || (parse(all.substr(dot + 1), 16, function) && function < 8));
     if (!good) {
-        return invalid(fmt::format("device '{}': property 'addr' is '{}', not SLOT[.FUNCTION] in hexadecimal (1f.7 at most)",
-                                   device_.driver, *given));
+        return invalid(
+            fmt::format("{}: property 'addr' is '{}', not SLOT[.FUNCTION] in hexadecimal (1f.7 at most)", owner_, *given));
     }
     return std::optional(PciAddress{static_cast<unsigned>(slot), static_cast<unsigned>(function)});
 }

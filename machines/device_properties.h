@@ -4,6 +4,8 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "machines/machine.h"
 
@@ -16,10 +18,15 @@ struct PropertyRow {
 
 class DeviceProperties {
 public:
-    // `rows` are the properties the driver knows. Both outlive this.
-    DeviceProperties(const DeviceConfig& device, std::span<const PropertyRow> rows) : device_(device), rows_(rows) {}
+    using Given = std::vector<std::pair<std::string, std::string>>;
+    // `rows` are the properties the driver knows; every device may have an "id" beside them. Both outlive this.
+    DeviceProperties(const DeviceConfig& device, std::span<const PropertyRow> rows)
+        : owner_("device '" + device.driver + "'"), given_(device.properties), rows_(rows), has_id_(true) {}
+    // The same for what is no device; messages begin with `owner`.
+    DeviceProperties(std::string owner, const Given& given, std::span<const PropertyRow> rows)
+        : owner_(std::move(owner)), given_(given), rows_(rows) {}
 
-    // Unknown and repeated properties, named with the driver. Every device may have an "id".
+    // Unknown and repeated properties, named with their owner.
     [[nodiscard]] Result<void> check() const;
     [[nodiscard]] std::optional<std::string> text(std::string_view name) const;
     // on, off, true, false, yes or no.
@@ -35,8 +42,10 @@ public:
     [[nodiscard]] Result<std::optional<PciAddress>> pci_address() const;
 
 private:
-    const DeviceConfig& device_;
+    std::string owner_;
+    const Given& given_;
     std::span<const PropertyRow> rows_;
+    bool has_id_ = false;
 };
 
 }  // namespace tandem::machines

@@ -4,8 +4,11 @@
 
 #include <array>
 
+#include "machines/device_properties.h"
 #include "machines/pc/pc_machine.h"
+#include "machines/virt/options.h"
 #include "machines/virt/virt_machine.h"
+#include "machines/virtio_devices.h"
 
 namespace tandem::machines {
 namespace {
@@ -16,14 +19,15 @@ struct TypeRow {
     Architecture architecture;
     Result<std::unique_ptr<Machine>> (*create)(MachineConfig, std::unique_ptr<accel::Accelerator>);
     std::string (*devices)();
+    std::span<const PropertyRow> (*properties)();
 };
 
 constexpr std::array<TypeRow, 3> kTypes{{
-    {"pc", "PC with PCI Express (Q35 kind), ACPI, 1 to 240 processors", Architecture::X86_64, pc::create_pc,
-     pc::device_help},
-    {"q35", "the same, under QEMU's name", Architecture::X86_64, pc::create_pc, pc::device_help},
+    {"pc", "PC with PCI Express (Q35 kind), ACPI, 1 to 240 processors", Architecture::X86_64, pc::create_pc, pc::device_help,
+     pc::machine_properties},
+    {"q35", "the same, under QEMU's name", Architecture::X86_64, pc::create_pc, pc::device_help, pc::machine_properties},
     {"virt", "AArch64 board with GICv2 or GICv3, PCI Express, device tree, 1 to 16 processors", Architecture::Aarch64,
-     virt::create_virt, virt::device_help},
+     virt::create_virt, virt::device_help, virt::machine_properties},
 }};
 
 template <class Backend>
@@ -82,6 +86,11 @@ std::string machine_help() {
     std::string text;
     for (const auto& row : kTypes) text += fmt::format("{:<12}{}\n", row.name, row.help);
     return text;
+}
+
+std::string machine_property_help(std::string_view machine_type) {
+    const auto row = find_type(machine_type);
+    return row ? property_help((*row)->properties()) : std::string{};
 }
 
 std::string device_help(std::string_view machine_type) {

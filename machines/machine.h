@@ -16,6 +16,10 @@
 #include "devices/fabric/device.h"
 #include "devices/timer/rtc.h"
 
+namespace tandem::devices::virtio {
+class Balloon;
+}
+
 namespace tandem::machines {
 
 struct DeviceConfig {
@@ -114,6 +118,7 @@ struct MachineParts {
     devices::RealClock& clock;
     std::span<const NamedDevice> devices;  // in the order of restore
     std::span<const NamedDrive> drives;
+    devices::virtio::Balloon* balloon;  // null: the machine has none
 };
 
 class Machine {
@@ -150,8 +155,9 @@ Result<Architecture> machine_architecture(std::string_view type);
 
 // Errors name the option: unknown type, device, property; missing or foreign kernel; RAM size out of range.
 Result<std::unique_ptr<Machine>> create_machine(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator);
-// For -machine help and -device help.
+// For -machine help, -machine TYPE,help (empty: no such type) and -device help.
 std::string machine_help();
+std::string machine_property_help(std::string_view machine_type);
 std::string device_help(std::string_view machine_type);
 
 }  // namespace tandem::machines

@@ -24,6 +24,11 @@ namespace {
 
 namespace x86 = cpu::x86;
 
+constexpr std::array<PropertyRow, 3> kProperties{
+    {{"hpet", "on (default) or off"},
+     {"rt-prio", "off (default), or the SCHED_FIFO priority, 1 to 99, that a guest may ask for its processors' threads"},
+     {"hypercall-msr", "MSR by which the guest places a page of hypercall stubs (default: none)"}}};
+
 class PcMachine final : public BoardMachine {
 public:
     Result<void> create(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator) {
@@ -72,19 +77,8 @@ public:
 private:
     // What -machine says beside the type.
     Result<void> take_properties(MachineConfig& config) {
-        static constexpr std::array<PropertyRow, 3> kProperties{
-            {{"hpet", "on (default) or off"},
-             {"rt-prio",
-              "off (default), or the SCHED_FIFO priority, 1 to 99, that a guest may ask for its processors' threads"},
-             {"hypercall-msr", "MSR by which the guest places a page of hypercall stubs (default: none)"}}};
-        const DeviceConfig machine{config.type, config.properties};
-        const DeviceProperties properties(machine, kProperties);
-        for (const auto& [key, value] : config.properties) {
-            if (std::ranges::find(kProperties, key, &PropertyRow::name) == kProperties.end()) {
-                return invalid(fmt::format("-machine {}: there is no property '{}' (known: hpet, rt-prio, hypercall-msr)",
-                                           config.type, key));
-            }
-        }
+        const DeviceProperties properties("-machine " + config.type, config.properties, kProperties);
+        TANDEM_TRY(properties.check());
         TANDEM_TRY_ASSIGN(config.hpet, properties.flag("hpet", config.hpet));
         if (properties.text("rt-prio").value_or("off") != "off") {
             TANDEM_TRY_ASSIGN(const u64 priority, properties.number("rt-prio", 1, 1, 99));
@@ -183,7 +177,7 @@ private:
         setup.resize(static_cast<std::size_t>(split));
         std::vector<u8> initrd;
         if (!config.initrd.empty()) {
-            TANDEM_TRY_ASSIGN(initrd, read_file("initrd", config.initrd, low_ram(config.ram_bytes)));
+            TANDEM_TRY_ASSIGN(initrd, read_initrd(config.initrd, low_ram(config.ram_bytes)));
         }
         std::vector<u8> line(config.append.begin(), config.append.end());
         line.push_back(0);
@@ -198,7 +192,7 @@ private:
         return {};
     }
 
-    Buses buses() override { return {board_->mmio, board_->io, *board_->clock}; }
+    Buses buses() override { return {board_->mmio, board_->io, *board_->clock, board_->balloon()}; }
 
     // Power-on state, then the firmware's first instruction or the kernel's entry. No vCPU is in guest code.
     Result<void> reset() override {
@@ -328,6 +322,8 @@ private:
 };
 
 }  // namespace
+
+std::span<const PropertyRow> machine_properties() { return kProperties; }
 
 Result<std::unique_ptr<Machine>> create_pc(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator) {
     auto machine = std::make_unique<PcMachine>();

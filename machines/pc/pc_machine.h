@@ -2,8 +2,10 @@
 #pragma once
 
 #include <memory>
-#include <optional>
+#include <span>
+#include <string>
 
+#include "machines/device_properties.h"
 #include "machines/machine.h"
 
 namespace tandem::machines::pc {
@@ -12,5 +14,8 @@ Result<std::unique_ptr<Machine>> create_pc(MachineConfig config, std::unique_ptr
 
 // Devices that -device may add, one "name  properties" per line.
 std::string device_help();
+
+// What -machine may say beside the type.
+std::span<const PropertyRow> machine_properties();
 
 }  // namespace tandem::machines::pc

@@ -17,9 +17,11 @@ constexpr unsigned kGicv2Cpus = 8;
 
 }  // namespace
 
+std::span<const PropertyRow> machine_properties() { return kProperties; }
+
 Result<VirtOptions> parse_options(std::span<const std::pair<std::string, std::string>> properties, unsigned cpus) {
-    const DeviceConfig given{"-machine virt", {properties.begin(), properties.end()}};
-    const DeviceProperties p(given, kProperties);
+    const DeviceProperties::Given given(properties.begin(), properties.end());
+    const DeviceProperties p("-machine virt", given, kProperties);
     TANDEM_TRY(p.check());
     VirtOptions o;
     const std::string version = p.text("gic-version").value_or("2");

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/result.h"
+#include "machines/device_properties.h"
 #include "machines/machine.h"
 
 namespace tandem::machines::virt {
@@ -17,5 +18,6 @@ struct VirtOptions {
 };
 // Errors name the property and what it may be.
 Result<VirtOptions> parse_options(std::span<const std::pair<std::string, std::string>> properties, unsigned cpus);
+std::span<const PropertyRow> machine_properties();
 
 }  // namespace tandem::machines::virt

@@ -121,7 +121,7 @@ private:
         fw.set_number(FwCfg::kKernelSize, kernel.size(), 4);
         fw.set(FwCfg::kKernelData, std::move(kernel));
         if (!config.initrd.empty()) {
-            TANDEM_TRY_ASSIGN(auto initrd, read_file("initrd", config.initrd, config.ram_bytes));
+            TANDEM_TRY_ASSIGN(auto initrd, read_initrd(config.initrd, config.ram_bytes));
             fw.set_number(FwCfg::kInitrdSize, initrd.size(), 4);
             fw.set(FwCfg::kInitrdData, std::move(initrd));
         }
@@ -132,7 +132,7 @@ private:
         return {};
     }
 
-    Buses buses() override { return {board_->mmio, board_->io, *board_->clock}; }
+    Buses buses() override { return {board_->mmio, board_->io, *board_->clock, board_->balloon()}; }
 
     // Kernel or firmware start on the first processor at the highest exception level there is; the others wait for PSCI
     // (booting.rst, "Call the kernel image"). Firmware starts where the first chip is, and finds the device tree where RAM

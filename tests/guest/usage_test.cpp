@@ -65,7 +65,13 @@ TEST_CASE("wrong options are refused with one line that names them") {
              {{"-kernel", kernel, "-m", "1"}, "-m"},
              {{"-kernel", kernel, "-m", "1000000T"}, "-m"},
              {{"-machine", "toaster"}, "toaster"},
-             {{"-machine", "pc,colour=red"}, "colour"},
+             {{"-machine", "pc,colour=red"}, "-machine pc has no property 'colour'"},
+             {{"-M", "q35", "-machine", "hpet=maybe"}, "-machine q35: property 'hpet' is 'maybe'"},
+             {{"-machine", "virt,its=maybe"}, "-machine virt: property 'its'"},
+             {{"-machine", "pc,id=x"}, "'id'"},
+             {{"-machine", "toaster,help"}, "toaster"},
+             {{"-cpu", "max,+monitor"}, "monitor"},
+             {{"-daemonize", "-monitor", "stdio"}, "-daemonize"},
              {{"-accel", "warp"}, "warp"},
              {{"-accel", "jit,tier=ludicrous"}, "ludicrous"},
              {{"-accel", "jit,speed=high"}, "speed"},
@@ -151,6 +157,11 @@ TEST_CASE("--help has a sentence for every option, --version a version; lists ar
         CHECK(help.find(option) != std::string::npos);
     }
     CHECK(output({"-machine", "help"}).find("pc") != std::string::npos);
+    CHECK(output({"-machine", "pc,help"}).find("    hpet ") == 0);
+    CHECK(output({"-M", "virt,help"}).find("    gic-version ") == 0);
+    CHECK(output({"-machine", "virt", "-cpu", "help"}).find("cortex-a57") == 0);
+    CHECK(output({"-cpu", "help"}).find(" avx2 ") != std::string::npos);
+    CHECK(output({"-cpu", "help"}).find(" monitor ") == std::string::npos);
     CHECK(output({"-device", "help"}).find("virtio-blk-pci") != std::string::npos);
     CHECK(output({"-cpu", "help"}).find("max") != std::string::npos);
     for (const char* driver : {"virtio-blk-pci", "virtio-net", "virtio-rng-device", "virtio-serial-pci", "virtio-vsock-pci",

@@ -1,5 +1,6 @@
 // The processor models and their identification registers, which say what this implementation does (DDI 0487, D19.2).
 #include "cpu/arm64/model.h"
+#include "cpu/arm64/models/list.h"
 
 #include <fmt/format.h>
 
@@ -114,6 +115,15 @@ Result<CpuModel> CpuModel::named(std::string_view name) {
         return model;
     }
     return Error{Errc::NotFound, fmt::format("unknown processor model '{}' (known: {})", name, known)};
+}
+
+std::string model_list() {
+    std::string text;
+    for (const ModelRow& row : kModels) {
+        text += fmt::format("{:<12} {}, {} bits of physical address\n", row.name,
+                            row.features.empty() ? "everything that is implemented" : "as Arm's", row.physical_bits);
+    }
+    return text;
 }
 
 void CpuModel::set_el2(bool present) {

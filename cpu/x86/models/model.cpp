@@ -263,7 +263,19 @@ std::vector<std::string> CpuModel::beyond(const CpuModel& other) const {
 std::string CpuModel::help() {
     std::string text;
     for (const ModelRow& row : kModels) text += fmt::format("{:<12} {}\n", row.name, row.what);
-    return text + "host         what the host's processor and the engine both have\n";
+    text += "host         what the host's processor and the engine both have\n\nfeatures (+NAME, -NAME, NAME=on|off):";
+    constexpr std::size_t kWidth = 100;
+    std::size_t column = kWidth;
+    for (const Feature f : kImplementedFeatures) {
+        const std::string_view name = feature_row(f).name;
+        if (column + name.size() >= kWidth) {
+            text += "\n ";
+            column = 1;
+        }
+        text += fmt::format(" {}", name);
+        column += name.size() + 1;
+    }
+    return text + "\n";
 }
 
 }  // namespace tandem::cpu::x86

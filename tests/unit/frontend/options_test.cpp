@@ -63,6 +63,21 @@ TEST_CASE("options: groups from a file") {
     CHECK(options->drives[0].options.file == "a,b.img");
     CHECK(options->drives[0].id == "d0");
     CHECK(options->machine == "q35");
+    // QEMU's names of groups, and the key that stands for an option's first word.
+    const TextFile all(
+        "[memory]\nsize = \"64\"\n[smp-opts]\ncpus = \"3\"\n[boot-opts]\nmenu = \"on\"\n[name]\nguest = \"box\"\n"
+        "[netdev \"n\"]\ntype = \"user\"\n[chardev \"c\"]\nbackend = \"null\"\n[accel]\naccel = \"tcg\"\n"
+        "[device]\ndriver = \"virtio-net-pci\"\nnetdev = \"n\"\n");
+    auto groups = parse({"-readconfig", all.path().c_str()});
+    REQUIRE(groups.ok());
+    CHECK(groups->ram_bytes == 64ull << 20);
+    CHECK(groups->cpus == 3);
+    CHECK(groups->boot.menu);
+    CHECK(groups->name == "box");
+    CHECK(groups->netdevs.at(0).head == "user");
+    CHECK(groups->chardevs.at(0).head == "null");
+    CHECK(groups->accel.at(0).head == "tcg");
+    CHECK(groups->devices.at(0).head == "virtio-net-pci");
     const TextFile bad("file = x\n");
     CHECK(error_of({"-readconfig", bad.path().c_str()}).find("line 1") != std::string::npos);
     CHECK(!error_of({"-readconfig"}).empty());
@@ -101,8 +116,34 @@ TEST_CASE("options: processors, globals, actions, identity") {
     CHECK(parse({"-action", "reboot=shutdown,shutdown=pause"})->no_reboot);
     CHECK(!error_of({"-action", "panic=dance"}).empty());
     CHECK(parse({"-device", "virtio-blk-pci,help"})->device_query == "virtio-blk-pci");
+    CHECK(parse({"-M", "virt,help"})->action == Options::Action::ListProperties);
+    CHECK(parse({"-M", "q35"})->machine == "q35");
+    CHECK(parse({"-enable-kvm"})->accel.at(0).head == "kvm");
+    CHECK(parse({"-name", "guest=box,debug-threads=on"})->name == "box");
+    CHECK(parse({"-vga", "none", "-parallel", "none", "-display", "none", "-vnc", "none"}).ok());
+    CHECK(error_of({"-vga", "std"}) == "-vga: 'std' is not supported (known: none)");
+    // An option's name is said once.
+    CHECK(error_of({"-smp", "2,colour=red"}).starts_with("-smp: unknown property 'colour'"));
+    CHECK(error_of({"-drive", "file=x,colour=red"}).starts_with("-drive: unknown property 'colour'"));
+    CHECK(error_of({"-rtc", "colour=red"}).starts_with("-rtc: unknown property 'colour'"));
+    CHECK(error_of({"-global", "nonsense"}) == "-global: 'nonsense' is not DRIVER.PROPERTY=VALUE");
     CHECK(!error_of({"-uuid", "1234"}).empty());
     CHECK(parse({"-uuid", "12345678-1234-1234-1234-123456789abc"})->uuid.size() == 36);
+}
+
+TEST_CASE("options: a machine in the background has no terminal") {
+    for (const std::vector<const char*>& words : std::vector<std::vector<const char*>>{{"-serial", "stdio"},
+                                                                                       {"-serial", "mon:stdio"},
+                                                                                       {"-monitor", "stdio"},
+                                                                                       {"-chardev", "stdio,id=c"},
+                                                                                       {"-debugcon", "stdio"}}) {
+        auto all = words;
+        all.push_back("-daemonize");
+        CAPTURE(words[0], words[1]);
+        CHECK(error_of(all).starts_with(std::string("-daemonize: ") + words[0]));
+        CHECK(error_of(words).empty());
+    }
+    CHECK(error_of({"-daemonize", "-serial", "file:/x", "-monitor", "none"}).empty());
 }
 
 TEST_CASE("options: help as an argument lists what the option knows") {
