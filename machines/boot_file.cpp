@@ -6,7 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
+
+#include "base/bits.h"
 
 namespace tandem::machines {
 namespace {
@@ -34,6 +37,33 @@ Result<std::vector<u8>> read_file(std::string_view what, const std::string& path
     }
     if (std::ferror(f.get()) != 0) return io_error(fmt::format("cannot read {} '{}'", what, path));
     return bytes;
+}
+
+std::vector<std::string> split_list(std::string_view list) {
+    std::vector<std::string> parts(1);
+    for (std::size_t i = 0; i < list.size(); ++i) {
+        const bool comma = list[i] == ',';
+        if (comma && (i + 1 == list.size() || list[i + 1] != ',')) {
+            parts.emplace_back();
+            continue;
+        }
+        parts.back() += list[i];
+        if (comma) ++i;
+    }
+    return parts;
+}
+
+Result<std::vector<u8>> read_initrd(const std::string& list, u64 limit) {
+    std::error_code ignored;
+    if (std::filesystem::exists(list, ignored)) return read_file("initrd", list, limit);
+    std::vector<u8> all;
+    for (const auto& path : split_list(list)) {
+        if (path.empty()) return invalid(fmt::format("-initrd '{}': a list with an empty name", list));
+        all.resize(align_up(all.size(), 4));
+        TANDEM_TRY_ASSIGN(const auto bytes, read_file("initrd", path, limit - std::min<u64>(limit, all.size())));
+        all.insert(all.end(), bytes.begin(), bytes.end());
+    }
+    return all;
 }
 
 std::string_view foreign_format(std::span<const u8> bytes) {

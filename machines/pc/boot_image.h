@@ -25,7 +25,7 @@ u64 low_ram(u64 ram_bytes);
 
 struct BootSources {
     std::string kernel;  // path
-    std::string initrd;  // path, or empty; for multiboot and PVH a list of modules "PATH ARGUMENTS,PATH ..."
+    std::string initrd;  // path, or empty, or a list "PATH,PATH"; for multiboot and PVH modules "PATH ARGUMENTS,PATH ..."
     std::string append;  // command line
 };
 

@@ -17,20 +17,6 @@ constexpr layout::Range kInfo{0x9000, layout::kLowMemory.size - 0x9000};
 
 bool overlap(u64 a, u64 a_size, u64 b, u64 b_size) { return a < b + b_size && b < a + a_size; }
 
-std::vector<std::string> split_list(std::string_view list) {
-    std::vector<std::string> parts(1);
-    for (std::size_t i = 0; i < list.size(); ++i) {
-        const bool comma = list[i] == ',';
-        if (comma && (i + 1 == list.size() || list[i + 1] != ',')) {
-            parts.emplace_back();
-            continue;
-        }
-        parts.back() += list[i];
-        if (comma) ++i;
-    }
-    return parts;
-}
-
 }  // namespace
 
 Result<std::vector<BootModule>> read_modules(const std::string& list, u64 limit) {
@@ -135,6 +121,20 @@ Result<void> LoadedKernel::place(devices::GuestMemory& memory) const {
         }
     }
     return {};
+}
+
+Result<void> InformedKernel::prepare() {
+    constexpr u64 kAlignment = 16;
+    TANDEM_TRY_ASSIGN(const u64 base, kernel_.place_for_info(information(0, 0).bytes().size() + kAlignment));
+    info_address_ = align_up(base, kAlignment);
+    return {};
+}
+
+Result<void> InformedKernel::place(devices::GuestMemory& memory, u64 rsdp) const {
+    TANDEM_TRY(kernel_.place(memory));
+    const InfoBlock info = information(info_address_, rsdp);
+    if (memory.write(info_address_, info.bytes().data(), info.bytes().size())) return {};
+    return Error{Errc::Internal, "the kernel's boot information does not lie in RAM"};
 }
 
 }  // namespace tandem::machines::pc

@@ -68,4 +68,34 @@ private:
     u64 ram_bytes_ = 0;
 };
 
+// A kernel that is entered in flat protected mode and finds a block of information about itself.
+class InformedKernel : public BootImage {
+public:
+    InformedKernel(LoadedKernel kernel, u32 entry, std::string command_line, u64 ram_bytes)
+        : kernel_(std::move(kernel)), entry_(entry), command_line_(std::move(command_line)), ram_bytes_(ram_bytes) {}
+
+    // Chooses the block's place. To be called once; NotFound when there is no room.
+    Result<void> prepare();
+    Result<void> place(devices::GuestMemory& memory, u64 rsdp) const final;
+
+protected:
+    // The block, at `base`: a structure, a GDT, and what the structure points to. Its size depends on neither argument.
+    [[nodiscard]] virtual InfoBlock information(u64 base, u64 rsdp) const = 0;
+
+    LoadedKernel kernel_;
+    u32 entry_;
+    std::string command_line_;
+    u64 ram_bytes_;
+    u64 info_address_ = 0;
+};
+
+// `head` in front of what `block` has behind its first version, which had the same size.
+template <class Head>
+InfoBlock with_head(const Head& head, u64 base, const InfoBlock& block) {
+    InfoBlock complete(base);
+    complete.append_value(head);
+    complete.append(std::span(block.bytes()).subspan(sizeof(Head)));
+    return complete;
+}
+
 }  // namespace tandem::machines::pc

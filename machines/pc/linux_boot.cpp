@@ -57,7 +57,7 @@ Result<LinuxImage> LinuxImage::create(std::vector<u8> file, const Sources& sourc
     linux.image_ = std::move(file);
     TANDEM_TRY(linux.check_header(sources.kernel));
     if (!sources.initrd.empty()) {
-        TANDEM_TRY_ASSIGN(linux.initrd_, read_file("initrd", sources.initrd, low_ram(ram_bytes)));
+        TANDEM_TRY_ASSIGN(linux.initrd_, read_initrd(sources.initrd, low_ram(ram_bytes)));
     }
     TANDEM_TRY(linux.choose_addresses(sources, ram_bytes));
     return linux;

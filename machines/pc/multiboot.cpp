@@ -46,25 +46,9 @@ struct ModuleEntry {
 
 u32 address32(u64 address) { return static_cast<u32>(address); }
 
-class MultibootImage final : public BootImage {
+class MultibootImage final : public InformedKernel {
 public:
-    MultibootImage(LoadedKernel kernel, u32 entry, std::string command_line, u64 ram_bytes)
-        : kernel_(std::move(kernel)), entry_(entry), command_line_(std::move(command_line)), ram_bytes_(ram_bytes) {}
-
-    Result<void> prepare() {
-        TANDEM_TRY_ASSIGN(const u64 base, kernel_.place_for_info(information(0).bytes().size() + 16));
-        info_address_ = align_up(base, 16);
-        return {};
-    }
-
-    Result<void> place(devices::GuestMemory& memory, u64) const override {
-        TANDEM_TRY(kernel_.place(memory));
-        const InfoBlock info = information(info_address_);
-        if (!memory.write(info_address_, info.bytes().data(), info.bytes().size())) {
-            return Error{Errc::Internal, "the multiboot information does not lie in RAM"};
-        }
-        return {};
-    }
+    using InformedKernel::InformedKernel;
 
     // 3.2
     void set_entry_state(cpu::x86::State& s) const override {
@@ -74,8 +58,7 @@ public:
     }
 
 private:
-    // The structure, a GDT, and what the structure points to. Its size does not depend on `base`.
-    [[nodiscard]] InfoBlock information(u64 base) const {
+    [[nodiscard]] InfoBlock information(u64 base, u64) const override {
         InfoBlock block(base);
         Info info;
         info.mem_lower = layout::kLowMemory.size / layout::kKiB;
@@ -96,17 +79,8 @@ private:
         info.mods_addr = address32(block.here());
         info.mods_count = static_cast<u32>(modules.size());
         for (const auto& m : modules) block.append_value(m);
-        InfoBlock complete(base);
-        complete.append_value(info);
-        complete.append(std::span(block.bytes()).subspan(sizeof(Info)));
-        return complete;
+        return with_head(info, base, block);
     }
-
-    LoadedKernel kernel_;
-    u32 entry_;
-    std::string command_line_;
-    u64 ram_bytes_;
-    u64 info_address_ = 0;
 };
 
 struct Plan {

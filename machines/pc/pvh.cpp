@@ -30,25 +30,9 @@ struct ModuleEntry {
     u64 address = 0, size = 0, cmdline = 0, reserved = 0;
 };
 
-class PvhImage final : public BootImage {
+class PvhImage final : public InformedKernel {
 public:
-    PvhImage(LoadedKernel kernel, u32 entry, std::string command_line, u64 ram_bytes)
-        : kernel_(std::move(kernel)), entry_(entry), command_line_(std::move(command_line)), ram_bytes_(ram_bytes) {}
-
-    Result<void> prepare() {
-        TANDEM_TRY_ASSIGN(const u64 base, kernel_.place_for_info(information(0, 0).bytes().size() + 16));
-        info_address_ = align_up(base, 16);
-        return {};
-    }
-
-    Result<void> place(devices::GuestMemory& memory, u64 rsdp) const override {
-        TANDEM_TRY(kernel_.place(memory));
-        const InfoBlock info = information(info_address_, rsdp);
-        if (!memory.write(info_address_, info.bytes().data(), info.bytes().size())) {
-            return Error{Errc::Internal, "the PVH start information does not lie in RAM"};
-        }
-        return {};
-    }
+    using InformedKernel::InformedKernel;
 
     void set_entry_state(cpu::x86::State& s) const override {
         set_flat_protected_mode(s, entry_, info_address_ + sizeof(StartInfo));
@@ -57,8 +41,7 @@ public:
     }
 
 private:
-    // The structure, a GDT, and what the structure points to. Its size does not depend on `base`.
-    [[nodiscard]] InfoBlock information(u64 base, u64 rsdp) const {
+    [[nodiscard]] InfoBlock information(u64 base, u64 rsdp) const override {
         InfoBlock block(base);
         StartInfo info;
         info.rsdp_paddr = rsdp;
@@ -78,17 +61,8 @@ private:
         info.nr_modules = static_cast<u32>(modules.size());
         info.modlist_paddr = modules.empty() ? 0 : block.here();
         for (const auto& m : modules) block.append_value(m);
-        InfoBlock complete(base);
-        complete.append_value(info);
-        complete.append(std::span(block.bytes()).subspan(sizeof(StartInfo)));
-        return complete;
+        return with_head(info, base, block);
     }
-
-    LoadedKernel kernel_;
-    u32 entry_;
-    std::string command_line_;
-    u64 ram_bytes_;
-    u64 info_address_ = 0;
 };
 
 }  // namespace

@@ -89,7 +89,7 @@ Result<LinuxImage> LinuxImage::load(const BootSources& sources, u64 ram_base, u6
     TANDEM_TRY_ASSIGN(auto file, read_file("kernel", sources.kernel, ram_bytes));
     TANDEM_TRY_ASSIGN(auto image, parse(std::move(file), sources.kernel, ram_base, ram_bytes));
     if (!sources.initrd.empty()) {
-        TANDEM_TRY_ASSIGN(auto initrd, read_file("initrd", sources.initrd, ram_bytes));
+        TANDEM_TRY_ASSIGN(auto initrd, read_initrd(sources.initrd, ram_bytes));
         TANDEM_TRY(image.add_initrd(std::move(initrd), sources.initrd));
     }
     return image;
