@@ -10,15 +10,10 @@
 #include "frontend/monitor/registers.h"
 
 namespace tandem::frontend {
+
 namespace {
 
 constexpr unsigned kAny = ~0u;
-
-std::string_view trimmed(std::string_view text) {
-    const auto first = text.find_first_not_of(" \t\r");
-    if (first == std::string_view::npos) return {};
-    return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
-}
 
 unsigned count_words(std::string_view text) {
     unsigned n = 0;
@@ -55,13 +50,14 @@ std::span<const Monitor::Command> Monitor::commands() {
         Command{"system_reset", "", "", "Resets the machine.", &M::system_reset},
         Command{"system_powerdown", "", "", "Presses the power button.", &M::system_powerdown},
         Command{"nmi", "", "", "Sends a non-maskable interrupt to the chosen processor.", &M::nmi},
+        Command{"balloon", "", "MIB", "Asks the guest to make do with so much memory (virtio-balloon).", &M::set_balloon, 1},
         Command{"cpu", "", "N", "Chooses the processor that other commands mean.", &M::choose_cpu, 1},
         Command{"accel", "", "[NAME]", "Moves the machine to another engine (jit, kvm), or says which one it is on.",
                 &M::change_engine, 1},
         Command{"x", "", "[/FORMAT] ADDRESS", "Shows virtual memory: /COUNT, x d u o c or i, and b h w or g.", &M::examine,
                 kAny, true},
-        Command{"xp", "", "[/FORMAT] ADDRESS", "Shows physical memory, in the same formats.", &M::examine_physical, kAny,
-                true},
+        Command{"xp", "", "[/FORMAT] ADDRESS", "Shows physical memory and devices' registers, in the same formats.",
+                &M::examine_physical, kAny, true},
         Command{"print", "p", "[/FORMAT] EXPRESSION", "Shows a value: numbers, $registers and operators.", &M::print, kAny,
                 true},
         Command{"i", "", "[/FORMAT] PORT", "Reads an I/O port (/b, /h or /w).", &M::port_in, kAny, true},
@@ -85,10 +81,11 @@ std::span<const Monitor::Command> Monitor::commands() {
 std::span<const Monitor::Command> Monitor::info_commands() {
     using M = Monitor;
     static constexpr std::array kSubjects{
+        Command{"balloon", "", "", "Memory that the guest keeps, and what it says of it.", &M::info_balloon},
         Command{"block", "", "", "Drives and what a snapshot keeps of them.", &M::info_block},
         Command{"chardev", "", "", "Character streams.", &M::info_chardev},
         Command{"cpus", "", "", "Processors and what they are doing.", &M::info_cpus},
-        Command{"device", "", "NAME", "All state of a device, as it would be saved.", &M::info_device, 1},
+        Command{"device", "", "NAME", "All state of a device, as it would be saved.", &M::info_device, kAny},
         Command{"exits", "", "", "How often the engine came to the machine, by reason.", &M::info_exits},
         Command{"ioapic", "", "", "I/O APIC.", &M::info_ioapic},
         Command{"irq", "", "", "Levels and requests at all interrupt controllers.", &M::info_irq},
@@ -135,8 +132,8 @@ Monitor::Answer Monitor::run(std::string_view line) {
         // Where there is no format a slash begins a path.
         if (command.takes_format && arguments.rest.starts_with(" /")) arguments.format = arguments.word().substr(1);
         if (count_words(arguments.rest) > command.most_arguments) {
-            return invalid(
-                fmt::format("'{}' has too many arguments (usage: {} {})", command.name, command.name, command.arguments));
+            return invalid(fmt::format("'{}' has too many arguments (usage: {}{}{})", command.name, command.name,
+                                       command.arguments.empty() ? "" : " ", command.arguments));
         }
         return (this->*command.run)(arguments);
     }
@@ -213,6 +210,7 @@ Result<cpu::ArchState> Monitor::state_of(const machines::MachineParts& parts, un
 }
 
 Result<u64> Monitor::number(std::string_view expression) {
+    expression = trimmed(expression);
     if (expression.empty()) return invalid("an address or a number is missing");
     std::optional<cpu::ArchState> state;
     if (expression.find('$') != std::string_view::npos) {

@@ -21,6 +21,7 @@ struct MonitorContext {
     std::string snapshots;            // -snapshots; empty: not given
     std::vector<std::string> drives;  // one line for each
     std::vector<std::string> chardevs;
+    std::vector<std::string> networks;
     u32 log_categories = 0;
 };
 
@@ -58,6 +59,7 @@ private:
     Answer system_reset(Arguments&);
     Answer system_powerdown(Arguments&);
     Answer nmi(Arguments&);
+    Answer set_balloon(Arguments& arguments);
     Answer choose_cpu(Arguments& arguments);
     Answer change_engine(Arguments& arguments);
     Answer screendump(Arguments& arguments);
@@ -96,6 +98,7 @@ private:
     Answer info_device(Arguments& arguments);
     Answer info_network(Arguments&);
     Answer device_states(std::span<const std::string_view> prefixes);
+    Answer info_balloon(Arguments&);
     Answer info_pic(Arguments&);
     Answer info_lapic(Arguments&);
     Answer info_ioapic(Arguments&);

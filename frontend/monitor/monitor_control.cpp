@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 
 #include "base/log.h"
+#include "devices/virtio/balloon.h"
 #include "frontend/monitor/monitor_internal.h"
 #include "machines/snapshot/snapshot.h"
 
@@ -16,6 +18,15 @@ namespace fs = std::filesystem;
 namespace snapshot = machines::snapshot;
 
 constexpr std::string_view kSuffix = ".snapshot";
+constexpr u64 kMiB = 1 << 20, kBalloonPage = 4096;
+
+u64 ram_bytes(const machines::MachineParts& parts) {
+    u64 sum = 0;
+    for (const auto& range : parts.memory.ranges()) sum += range.readonly ? 0 : range.size;
+    return sum;
+}
+
+Error no_balloon() { return {Errc::NotFound, "there is no balloon (-device virtio-balloon-pci)"}; }
 
 }  // namespace
 
@@ -63,6 +74,38 @@ Monitor::Answer Monitor::nmi(Arguments&) {
     return inspect([this](const machines::MachineParts& parts) -> Answer {
         parts.vcpus[cpu_]->raise_nmi();
         return std::string{};
+    });
+}
+
+Monitor::Answer Monitor::set_balloon(Arguments& arguments) {
+    TANDEM_TRY_ASSIGN(const u64 wanted, number(arguments.expression()));
+    return inspect([wanted](const machines::MachineParts& parts) -> Answer {
+        if (parts.balloon == nullptr) return no_balloon();
+        const u64 all = ram_bytes(parts);
+        if (wanted == 0 || wanted > all / kMiB) {
+            return invalid(fmt::format("the guest can have 1 to {} MiB, not {}", all / kMiB, wanted));
+        }
+        parts.balloon->set_target(static_cast<u32>((all - wanted * kMiB) / kBalloonPage));
+        return std::string{};
+    });
+}
+
+Monitor::Answer Monitor::info_balloon(Arguments&) {
+    return inspect([](const machines::MachineParts& parts) -> Answer {
+        if (parts.balloon == nullptr) return no_balloon();
+        // The guest may say anything.
+        const u64 all = ram_bytes(parts);
+        const auto left = [all](u64 pages) { return (all - std::min(all, pages * kBalloonPage)) / kMiB; };
+        std::string text =
+            fmt::format("balloon: actual={} wanted={}\n", left(parts.balloon->actual()), left(parts.balloon->target()));
+        static constexpr std::array<std::string_view, devices::virtio::Balloon::kStatistics> kNames{
+            "swap in",      "swap out",         "major faults", "minor faults",         "free memory",
+            "total memory", "available memory", "disk caches",  "huge pages allocated", "huge pages failed"};
+        const auto said = parts.balloon->statistics();
+        for (std::size_t i = 0; i < kNames.size(); ++i) {
+            if ((said.present & 1u << i) != 0) text += fmt::format("{}: {}\n", kNames[i], said.value[i]);
+        }
+        return text;
     });
 }
 

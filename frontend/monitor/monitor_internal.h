@@ -2,6 +2,7 @@
 #pragma once
 
 #include "frontend/monitor/monitor.h"
+#include "frontend/text.h"
 
 namespace tandem::frontend {
 

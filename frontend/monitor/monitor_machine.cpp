@@ -12,6 +12,9 @@ namespace {
 using machines::MachineParts;
 using nlohmann::json;
 
+// IA32_APIC_BASE (SDM volume 3, 11.4.4 and 11.12.1).
+constexpr u64 kX2apic = 1u << 10, kApicEnabled = 1u << 11;
+
 // A device's saved state, one field a line; numbers that look like masks or addresses in hexadecimal.
 void list_fields(const json& value, const std::string& name, std::string& text) {
     if (value.is_object()) {
@@ -86,7 +89,15 @@ Monitor::Answer Monitor::info_mtree(Arguments&) {
             text += fmt::format("  {:016x}-{:016x} {}{}\n", r.gpa, r.gpa + (r.size - 1), r.name,
                                 r.readonly ? " (read-only)" : "");
         }
-        return text + list_regions("memory-mapped devices", parts.mmio) + list_regions("I/O ports", parts.io);
+        text += list_regions("memory-mapped devices", parts.mmio);
+        // Each processor has its own in front of the bus, where its APIC base says.
+        for (unsigned i = 0; i < parts.vcpus.size(); ++i) {
+            const auto state = state_of(parts, i);
+            if (!state.ok() || (state->msr.apic_base & (kApicEnabled | kX2apic)) != kApicEnabled) continue;
+            const u64 base = state->msr.apic_base & ~u64{0xfff};
+            text += fmt::format("  {:016x}-{:016x} local APIC of CPU #{}\n", base, base + 0xfff, i);
+        }
+        return text + list_regions("I/O ports", parts.io);
     });
 }
 
@@ -100,7 +111,8 @@ Monitor::Answer Monitor::info_qtree(Arguments&) {
 }
 
 Monitor::Answer Monitor::info_device(Arguments& arguments) {
-    const std::string name(arguments.word());
+    // A name may have an id with a space before it.
+    const std::string name(trimmed(arguments.rest));
     return inspect([&](const MachineParts& parts) -> Answer {
         std::string known;
         for (const auto& d : parts.devices) {
@@ -138,8 +150,11 @@ Monitor::Answer Monitor::info_lapic(Arguments&) {
     return info_device(own);
 }
 Monitor::Answer Monitor::info_network(Arguments&) {
-    constexpr std::string_view kNames[] = {"virtio-net", "e1000", "rtl8139", "ne2k"};
-    return device_states(kNames);
+    constexpr std::string_view kNames[] = {"virtio-net"};
+    std::string text;
+    for (const auto& line : context_.networks) text += line + "\n";
+    TANDEM_TRY_ASSIGN(const std::string cards, device_states(kNames));
+    return text + cards;
 }
 
 Monitor::Answer Monitor::info_irq(Arguments&) {

@@ -88,7 +88,8 @@ std::optional<u64> translate(const cpu::ArchState& state, const devices::GuestMe
 // Memory as one command sees it: virtual through the processor's tables, or physical.
 class View {
 public:
-    View(const MachineParts& parts, const cpu::ArchState* state) : memory_(parts.memory), state_(state) {}
+    View(const MachineParts& parts, const cpu::ArchState* state)
+        : memory_(parts.memory), devices_(parts.mmio), state_(state) {}
     // How many of the wanted bytes could be read.
     u64 read(u64 address, std::span<u8> out) const {
         u64 done = 0;
@@ -106,8 +107,19 @@ public:
         return done;
     }
 
+    // Whether `address` is physical and a device answered: with side effects, as for the guest.
+    bool read_device(u64 address, unsigned size, u64& value) const {
+        const auto regions = devices_.regions();
+        const bool known = std::ranges::any_of(
+            regions, [&](const auto& r) { return address >= r.base && address - r.base <= r.size - size; });
+        if (state_ != nullptr || !known) return false;
+        value = devices_.read(address, size);
+        return true;
+    }
+
 private:
     const devices::GuestMemory& memory_;
+    devices::AddressSpace& devices_;
     const cpu::ArchState* state_;
 };
 
@@ -152,8 +164,11 @@ std::string list_values(const View& view, u64 address, const Format& f) {
         if (i % per_line == 0) text += fmt::format("{}{:016x}:", i == 0 ? "" : "\n", address);
         u64 value = 0;
         std::array<u8, 8> bytes{};
-        if (view.read(address, std::span(bytes).first(f.size)) != f.size) return text + " cannot read memory\n";
-        std::memcpy(&value, bytes.data(), f.size);
+        if (view.read(address, std::span(bytes).first(f.size)) == f.size) {
+            std::memcpy(&value, bytes.data(), f.size);
+        } else if (!view.read_device(address, f.size, value)) {
+            return text + " cannot read memory\n";
+        }
         text += " " + format_value(value, f);
         address += f.size;
     }

@@ -87,9 +87,15 @@ std::string vectors(const State& s) {
         const auto& r = s.x87.reg[i];
         text += fmt::format("FPR{}={:016x} {:04x}{}", i, r.significand, r.sign_exponent, i % 2 == 1 ? "\n" : " ");
     }
+    // Whole where the guest's system has turned the upper halves on (XCR0.AVX).
+    const bool wide = (s.xcr0 & 4) != 0;
     for (unsigned i = 0; i < 16; ++i) {
         const auto& v = s.vec[i].lane;
-        text += fmt::format("XMM{:02}={:016x}{:016x}{}", i, v[1], v[0], i % 2 == 1 ? "\n" : " ");
+        if (wide) {
+            text += fmt::format("YMM{:02}={:016x} {:016x} {:016x} {:016x}\n", i, v[3], v[2], v[1], v[0]);
+        } else {
+            text += fmt::format("XMM{:02}={:016x}{:016x}{}", i, v[1], v[0], i % 2 == 1 ? "\n" : " ");
+        }
     }
     return text;
 }

@@ -42,6 +42,7 @@ public:
         config.ram_bytes = 24ull << 20;
         config.cpus = 2;
         config.start_paused = true;
+        config.devices.push_back({"virtio-balloon-pci", {{"id", "a b"}}});
         auto model = cpu::x86::CpuModel::create("max");
         REQUIRE(model.ok());
         config.cpu = *model;
@@ -53,7 +54,8 @@ public:
         REQUIRE(created.ok());
         machine = std::move(created).value();
         thread_ = std::thread([this] { machine->run(); });
-        monitor = std::make_unique<Monitor>(MonitorContext{*machine, "box", "", files_.path(""), {}, {"serial0: null"}, 0});
+        monitor = std::make_unique<Monitor>(
+            MonitorContext{*machine, "box", "", files_.path(""), {}, {"serial0: null"}, {"nic: user"}, 0});
     }
     ~Rig() {
         machine->request_quit();
@@ -121,7 +123,7 @@ TEST_CASE("monitor: commands") {
     CHECK(m.says("info status", "prelaunch"));
     CHECK(m.says("frobnicate", "Error: unknown command 'frobnicate'"));
     CHECK(m.says("info nonsense", "Error: unknown subject"));
-    CHECK(m.says("stop now", "Error: 'stop' has too many arguments"));
+    CHECK(m.says("stop now", "Error: 'stop' has too many arguments (usage: stop)"));
     CHECK(m.says("cpu 7", "Error: there is no processor 7"));
     CHECK(m("cpu 1").empty());
     CHECK(m.says("info cpus", "* CPU #1"));
@@ -132,6 +134,15 @@ TEST_CASE("monitor: commands") {
     CHECK(m.says("info registers -a", "CPU#1"));
     CHECK(m.says("info qtree", "lapic1"));
     CHECK(m.says("info mtree", "RAM"));
+    CHECK(m.says("info mtree", "00000000fee00000-00000000fee00fff local APIC of CPU #1"));
+    CHECK(m.says("info network", "nic: user"));
+    CHECK(m.says("info device virtio-balloon-pci 'a b'@01.0", "device.queues[0].size"));
+    CHECK(m.says("info device nothing here", "Error: there is no device 'nothing here'"));
+    CHECK(m.says("info balloon", "balloon: actual=24 wanted=24"));
+    CHECK(m("balloon 16").empty());
+    CHECK(m.says("info balloon", "balloon: actual=24 wanted=16"));
+    for (const char* wrong : {"balloon", "balloon 0", "balloon 25", "balloon x", "balloon 1 2"})
+        CHECK(m.says(wrong, "Error"));
     CHECK(m.says("info lapic", "lapic0"));
     CHECK(m.says("info pic", "pic"));
     CHECK(m.says("info irq", "ioapic"));
@@ -150,6 +161,8 @@ TEST_CASE("monitor: commands") {
     CHECK(m.says("x /2i 0x1000000", "nop"));
     CHECK(m.says("x/99999999x 0", "Error: format"));
     CHECK(m.says("xp/w 0xffffffffffff0000", "cannot read memory"));
+    CHECK(m.says("xp/1xw 0xfec00000", "0x00000000"));  // the I/O APIC's index
+    CHECK(m.says("x/1xw 0xfec00000", "cannot read memory"));
     CHECK(m.says("gva2gpa 0x100000", "gpa: 0x100000"));
     CHECK(m("o/b 0x3ff 0x5a").empty());
     CHECK(m.says("i 0x70", "portb[0x0070]"));
@@ -169,8 +182,8 @@ TEST_CASE("monitor: each command and subject is explained, and what is shown has
         CHECK(m("help " + name).find(name) == 0);
     }
     for (const char* subject :
-         {"block", "chardev", "cpus", "exits", "ioapic",    "irq",       "jit",    "lapic", "mem",  "mtree",
-          "name",  "network", "pic",  "qtree", "registers", "snapshots", "status", "tlb",   "uuid", "version"}) {
+         {"balloon", "block",   "chardev", "cpus",  "exits",     "ioapic",    "irq",    "jit", "lapic", "mem",    "mtree",
+          "name",    "network", "pic",     "qtree", "registers", "snapshots", "status", "tlb", "uuid",  "version"}) {
         const std::string answer = m(std::string("info ") + subject);
         INFO(subject << ": " << answer);
         CHECK(answer.find("Error") != 0);
