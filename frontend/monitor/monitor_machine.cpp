@@ -90,10 +90,11 @@ Monitor::Answer Monitor::info_mtree(Arguments&) {
                                 r.readonly ? " (read-only)" : "");
         }
         text += list_regions("memory-mapped devices", parts.mmio);
-        // Each processor has its own in front of the bus, where its APIC base says.
+        // Each x86 processor has its own in front of the bus, where its APIC base says.
         for (unsigned i = 0; i < parts.vcpus.size(); ++i) {
-            const auto state = state_of(parts, i);
-            if (!state.ok() || (state->msr.apic_base & (kApicEnabled | kX2apic)) != kApicEnabled) continue;
+            TANDEM_TRY_ASSIGN(const auto any, state_of(parts, i));
+            const auto* state = std::get_if<cpu::x86::State>(&any);
+            if (state == nullptr || (state->msr.apic_base & (kApicEnabled | kX2apic)) != kApicEnabled) continue;
             const u64 base = state->msr.apic_base & ~u64{0xfff};
             text += fmt::format("  {:016x}-{:016x} local APIC of CPU #{}\n", base, base + 0xfff, i);
         }

@@ -14,7 +14,6 @@ using namespace std::chrono_literals;
 namespace {
 
 const std::string kPrompt = "guest# ";
-const std::string kMonitor = "(tandem) ";
 
 std::vector<std::string> guest(const std::string& machine, const std::string& append, const std::vector<std::string>& more) {
     std::vector<std::string> argv{tandem_program(),
@@ -55,20 +54,6 @@ public:
 private:
     std::string path_;
 };
-
-// A command in the monitor behind Ctrl-A c, from the guest's console and back to it.
-bool command(Session& s, const std::string& line) {
-    s.type(
-        "\x01"
-        "c");
-    bool good = s.wait_for(kMonitor);
-    s.type(line + "\n");
-    good = s.wait_for("\n") && s.wait_for(kMonitor, 120s) && good;
-    s.type(
-        "\x01"
-        "c");
-    return good;
-}
 
 void power_off(Session& s) {
     s.type("poweroff -f\n");
@@ -168,15 +153,15 @@ TEST_CASE("arm64: the power key's line interrupts, the machine reboots, and a te
         ">/sys/class/gpio/gpio$b/edge; pressed() { grep gpiolib /proc/interrupts | awk '{ print \"pressed-\" $2 + $3 }'; }; "
         "pressed\n");
     CHECK(s.wait_for("pressed-0"));
-    CHECK(command(s, "system_powerdown"));
+    CHECK(s.command("system_powerdown"));
     // What the monitor shows of the processor.
-    CHECK(command(s, "info registers"));
+    CHECK(s.command("info registers"));
     CHECK(contains(s.output(), "PSTATE="));
-    CHECK(command(s, "x/2i $vbar_el1"));
+    CHECK(s.command("x/2i $vbar_el1"));
     CHECK_FALSE(contains(s.output(), "cannot read memory"));
-    CHECK(command(s, "gva2gpa $vbar_el1"));
+    CHECK(s.command("gva2gpa $vbar_el1"));
     CHECK(contains(s.output(), "gpa: 0x4"));
-    CHECK(command(s, "info irq"));
+    CHECK(s.command("info irq"));
     CHECK(contains(s.output(), "gicv" + std::string(machine == "virt" ? "2" : "3")));
     s.type("sleep 1; pressed\n");
     CHECK(s.wait_for("pressed-1"));
@@ -205,10 +190,10 @@ TEST_CASE("arm64: a machine that works is saved, and goes on in this program and
         REQUIRE(s.wait_for(kPrompt, 120s));
         s.type("(i=0; while :; do i=$((i+1)); echo tick-$i; sync; sleep 0.2; done) & seq 1 9999 >/root/kept; x=before\n");
         REQUIRE(s.wait_for("tick-3"));
-        CHECK(command(s, "savevm " + saved));
+        CHECK(s.command("savevm " + saved));
         s.type("x=after; echo $x-$((40 + 2))\n");
         REQUIRE(s.wait_for("after-42"));
-        CHECK(command(s, "loadvm " + saved));
+        CHECK(s.command("loadvm " + saved));
         s.type("echo again-$x-$((40 + 2))\n");
         CHECK(s.wait_for("again-before-42"));
         REQUIRE(s.wait_for("tick-"));

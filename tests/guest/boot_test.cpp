@@ -1,7 +1,9 @@
 // Debian's kernel on the program, as a user runs it.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -12,21 +14,6 @@ using namespace tandem::tests;
 using namespace std::chrono_literals;
 
 namespace {
-
-std::vector<std::string> boot(const std::string& append, const std::vector<std::string>& more = {}) {
-    std::vector<std::string> argv{tandem_program(),
-                                  "-nographic",
-                                  "-m",
-                                  "256",
-                                  "-kernel",
-                                  image("vmlinuz"),
-                                  "-initrd",
-                                  image("initramfs"),
-                                  "-append",
-                                  "console=ttyS0 " + append};
-    argv.insert(argv.end(), more.begin(), more.end());
-    return argv;
-}
 
 // A private copy of the test disk, removed at the end.
 class Disk {
@@ -64,7 +51,7 @@ TEST_CASE("Debian's kernel boots to an interactive shell on every tier") {
     const std::string tier = GENERATE(as<std::string>{}, "tier=baseline", "tier=auto", "tier=auto,llvm-threshold=50",
                                       "tier=llvm,llvm-threshold=50000");
     CAPTURE(tier);
-    Session s(boot("quiet", {"-accel", "jit,stats=on," + tier}));
+    Session s(debian("quiet", {"-accel", "jit,stats=on," + tier}));
     INFO(s.output());
     REQUIRE(s.wait_for(kPrompt, 120s));
     s.type("echo $((6 * 7)) from $(uname -m)\n");
@@ -82,7 +69,7 @@ TEST_CASE("Debian's kernel boots to an interactive shell on every tier") {
 TEST_CASE("an ext4 disk is the root: written, synced, powered off, and clean") {
     Disk disk;
     {
-        Session s(boot("quiet tandem.root=/dev/vda", {"-drive", disk.drive()}));
+        Session s(debian("quiet tandem.root=/dev/vda", {"-drive", disk.drive()}));
         REQUIRE(s.wait_for(kPrompt, 120s));
         s.type("mount | grep ' / '\n");
         CHECK(s.wait_for("/dev/vda on / type ext4"));
@@ -101,7 +88,7 @@ TEST_CASE("an ext4 disk is the root: written, synced, powered off, and clean") {
 TEST_CASE("what the guest synced survives kill -9 of the emulator") {
     Disk disk;
     {
-        Session s(boot("quiet tandem.root=/dev/vda", {"-drive", disk.drive()}));
+        Session s(debian("quiet tandem.root=/dev/vda", {"-drive", disk.drive()}));
         REQUIRE(s.wait_for(kPrompt, 120s));
         s.type(
             "echo precious-$((40 + 2)) > /root/kept; sync; echo synced-$((1 + 1)); while :; do echo x >> /root/lost; "
@@ -118,7 +105,7 @@ TEST_CASE("what the guest synced survives kill -9 of the emulator") {
 
 TEST_CASE("a guest's reboot starts over, and ends the program with -no-reboot") {
     SECTION("reboot") {
-        Session s(boot("quiet"));
+        Session s(debian("quiet"));
         REQUIRE(s.wait_for(kPrompt, 120s));
         s.type("reboot -f\n");
         REQUIRE(s.wait_for("user space reached", 120s));
@@ -127,15 +114,53 @@ TEST_CASE("a guest's reboot starts over, and ends the program with -no-reboot") 
         CHECK(s.wait_exit() == 0);
     }
     SECTION("-no-reboot") {
-        Session s(boot("quiet", {"-no-reboot"}));
+        Session s(debian("quiet", {"-no-reboot"}));
         REQUIRE(s.wait_for(kPrompt, 120s));
         s.type("reboot -f\n");
         CHECK(s.wait_exit() == 0);
     }
 }
 
+TEST_CASE("a list of initial RAM disks is unpacked one after the other") {
+    const auto path = std::filesystem::temp_directory_path() / ("tandem-second-" + std::to_string(getpid()));
+    // An archive in cpio's "newc" format with one file, of an odd length.
+    const auto entry = [](const std::string& name, unsigned mode, const std::string& body) {
+        char header[111];
+        std::snprintf(header, sizeof header, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", 1, mode, 0, 0, 1,
+                      0, static_cast<unsigned>(body.size()), 0, 0, 0, 0, static_cast<unsigned>(name.size() + 1), 0);
+        const auto padded = [](std::string text) {
+            text.resize((text.size() + 3) / 4 * 4);
+            return text;
+        };
+        return padded(std::string(header, 110) + name + '\0') + padded(body);
+    };
+    std::ofstream(path, std::ios::binary) << entry("second", 0100644, "from-the-second\n") + entry("TRAILER!!!", 0, "")
+                                          << '\0';
+    for (const std::string& list : {image("initramfs") + "," + path.string(), path.string() + "," + image("initramfs")}) {
+        std::vector<std::string> argv = debian("quiet");
+        *std::ranges::find(argv, image("initramfs")) = list;
+        Session s(argv);
+        REQUIRE(s.wait_for(kPrompt, 120s));
+        s.type("cat /second; poweroff -f\n");
+        CHECK(s.wait_for("from-the-second"));
+        CHECK(s.wait_exit() == 0);
+    }
+    std::filesystem::remove(path);
+}
+
+// Limits far below the kernel's defaults, and above what a busy host costs.
+TEST_CASE("four busy processors on fewer host cores: no stalls, no watchdog") {
+    Session s(debian("quiet rcupdate.rcu_cpu_stall_timeout=8 watchdog_thresh=5", {"-smp", "4"}));
+    REQUIRE(s.wait_for(kPrompt, 120s));
+    s.type("for i in 1 2 3 4; do (while :; do :; done) & done; sleep 15; kill $(jobs -p); echo done-$((40 + 2))\n");
+    REQUIRE(s.wait_for("done-42", 120s));
+    s.type("echo complaints-$(dmesg | grep -ciE 'stall|soft lockup|hung|unstable|skew'); poweroff -f\n");
+    CHECK(s.wait_for("complaints-0"));
+    CHECK(s.wait_exit() == 0);
+}
+
 TEST_CASE("the program ends cleanly on Ctrl-A x, SIGINT and SIGTERM") {
-    Session s(boot("quiet"));
+    Session s(debian("quiet"));
     REQUIRE(s.wait_for(kPrompt, 120s));
     SECTION("Ctrl-A x") {
         s.type("\x01x");

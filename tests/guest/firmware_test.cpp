@@ -105,20 +105,6 @@ std::string efi_disk(const Directory& dir, const EfiSystem& system) {
     return disk.string();
 }
 
-// A command in the monitor behind Ctrl-A c, from the guest's console and back to it.
-void command(Session& s, const std::string& line) {
-    s.type(
-        "\x01"
-        "c");
-    REQUIRE(s.wait_for("(tandem) "));
-    s.type(line + "\n");
-    REQUIRE(s.wait_for("\n"));
-    REQUIRE(s.wait_for("(tandem) ", 120s));
-    s.type(
-        "\x01"
-        "c");
-}
-
 bool have(std::initializer_list<const char*> files) {
     for (const char* f : files) {
         if (fs::exists(f)) continue;
@@ -249,7 +235,7 @@ TEST_CASE("a machine that SeaBIOS and GRUB started is saved, and goes on in anot
         REQUIRE(s.wait_for(kPrompt, 120s));
         s.type("kept=$((40 + 2))\n");
         REQUIRE(s.wait_for(kPrompt));
-        command(s, "migrate file:" + (dir.path / "moved").string());
+        REQUIRE(s.command("migrate file:" + (dir.path / "moved").string()));
         s.type(
             "\x01"
             "x");
@@ -298,9 +284,9 @@ TEST_CASE("OVMF's variables are part of a saved machine") {
         Session s(argv);
         REQUIRE(s.wait_for("Shell>", 120s));
         set(s, "Early");
-        command(s, "savevm base");
+        REQUIRE(s.command("savevm base"));
         set(s, "Later");
-        command(s, "loadvm base");
+        REQUIRE(s.command("loadvm base"));
         CHECK(s.output().find("Error") == std::string::npos);
         check(s);
         s.type("\x01x");

@@ -22,18 +22,7 @@ namespace {
 const std::string kPrompt = "guest# ";
 
 std::vector<std::string> boot(const std::vector<std::string>& more) {
-    std::vector<std::string> argv{tandem_program(),
-                                  "-nographic",
-                                  "-m",
-                                  "256",
-                                  "-kernel",
-                                  image("vmlinuz"),
-                                  "-initrd",
-                                  image("initramfs"),
-                                  "-append",
-                                  "console=ttyS0 quiet tandem.load=failover,net_failover,virtio_net,virtio-rng"};
-    argv.insert(argv.end(), more.begin(), more.end());
-    return argv;
+    return debian("quiet tandem.load=failover,net_failover,virtio_net,virtio-rng", more);
 }
 
 }  // namespace

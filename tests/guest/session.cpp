@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdlib>
@@ -63,6 +64,21 @@ std::string environment(const char* name) {
 std::string tandem_program() { return environment("TANDEM_PROGRAM"); }
 std::string image(const std::string& name) { return environment("TANDEM_IMAGES") + "/" + name; }
 
+std::vector<std::string> debian(const std::string& append, const std::vector<std::string>& more) {
+    std::vector<std::string> argv{tandem_program(),
+                                  "-nographic",
+                                  "-m",
+                                  "256",
+                                  "-kernel",
+                                  image("vmlinuz"),
+                                  "-initrd",
+                                  image("initramfs"),
+                                  "-append",
+                                  "console=ttyS0 " + append};
+    argv.insert(argv.end(), more.begin(), more.end());
+    return argv;
+}
+
 Session::Session(const std::vector<std::string>& argv) {
     pid_ = forkpty(&terminal_, nullptr, nullptr, nullptr);
     if (pid_ == 0) execute(argv);
@@ -108,6 +124,25 @@ void Session::type(const std::string& text) {
         if (n <= 0) return;
         done += static_cast<std::size_t>(n);
     }
+}
+
+bool Session::command(const std::string& line, std::string* answer) {
+    constexpr const char* kPrompt = "(tandem) ";
+    const std::string focus =
+        "\x01"
+        "c";
+    type(focus);
+    bool good = wait_for(kPrompt);
+    type(line + "\n");
+    good = wait_for("\n") && good;  // of the echo
+    const std::size_t from = consumed_;
+    good = wait_for(kPrompt, std::chrono::seconds(120)) && good;
+    if (answer != nullptr) {
+        *answer = visible(output_, from).text;
+        answer->resize(std::min(answer->size(), answer->find(kPrompt)));
+    }
+    type(focus);
+    return good;
 }
 
 void Session::signal(int number) const { kill(pid_, number); }

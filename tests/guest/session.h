@@ -19,6 +19,9 @@ public:
     // Waits until `text` appears in output that no earlier wait consumed. False at the time limit or when the program ended.
     bool wait_for(const std::string& text, std::chrono::seconds limit = std::chrono::seconds(60));
     void type(const std::string& text);
+    // A line for the monitor behind Ctrl-A c, from the guest's console and back to it. False when it did not answer; what it
+    // said goes to `answer`.
+    bool command(const std::string& line, std::string* answer = nullptr);
     void signal(int number) const;
     // Waits for the end; its exit status, 128 + signal, or -1 at the time limit (the program is killed then).
     int wait_exit(std::chrono::seconds limit = std::chrono::seconds(60));
@@ -45,5 +48,8 @@ Finished run_program(const std::vector<std::string>& argv, std::chrono::seconds 
 // The program under test and the directory of guest images, from the environment that ctest sets.
 std::string tandem_program();
 std::string image(const std::string& name);
+// The command line that most tests begin with: Debian's kernel and the test initramfs in 256 MiB, with `append` behind the
+// console's name, and further options.
+std::vector<std::string> debian(const std::string& append, const std::vector<std::string>& more = {});
 
 }  // namespace tandem::tests

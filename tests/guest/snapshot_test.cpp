@@ -45,20 +45,6 @@ private:
     std::string path_;
 };
 
-// A command in the monitor behind Ctrl-A c, from the guest's console and back to it.
-bool command(Session& s, const std::string& line) {
-    s.type(
-        "\x01"
-        "c");
-    bool good = s.wait_for(kMonitor);
-    s.type(line + "\n");
-    good = s.wait_for("\n") && s.wait_for(kMonitor, 120s) && good;
-    s.type(
-        "\x01"
-        "c");
-    return good;
-}
-
 // A process that counts and prints, and one that writes the disk.
 void start_work(Session& s) {
     s.type("(i=0; while :; do i=$((i+1)); echo tick-$i; sleep 0.2; done) &\n");
@@ -90,7 +76,7 @@ TEST_CASE("a working Debian moves to another process by way of a file, and its d
         Session s(place.run(""));
         REQUIRE(s.wait_for(kPrompt, 120s));
         start_work(s);
-        REQUIRE(command(s, "migrate file:" + file));
+        REQUIRE(s.command("migrate file:" + file));
         s.type(
             "\x01"
             "c");
@@ -131,11 +117,11 @@ TEST_CASE("four processors at work are saved, go back, and go on in another proc
         s.type(work);
         s.type(start);
         REQUIRE(s.wait_for("all-5-run"));
-        REQUIRE(command(s, "savevm base"));
+        REQUIRE(s.command("savevm base"));
         for (unsigned i = 0; i < rounds(); ++i) {
             s.type(look);
             REQUIRE(s.wait_for("all-5-go-on 4-processors", 120s));
-            REQUIRE(command(s, "loadvm base"));
+            REQUIRE(s.command("loadvm base"));
         }
         CHECK(s.output().find("Error") == std::string::npos);
         CHECK(s.output().find("wrong-") == std::string::npos);
@@ -154,11 +140,11 @@ TEST_CASE("a working Debian is saved and goes back, again and again; its snapsho
         Session s(place.run(",snapshot=on"));
         REQUIRE(s.wait_for(kPrompt, 120s));
         start_work(s);
-        REQUIRE(command(s, "savevm base"));
+        REQUIRE(s.command("savevm base"));
         for (unsigned i = 0; i < rounds(); ++i) {
             REQUIRE(s.wait_for("tick-"));
-            REQUIRE(command(s, i % 3 == 2 ? "loadvm base" : "savevm other"));
-            REQUIRE(command(s, i % 3 == 2 ? "savevm other" : "loadvm other"));
+            REQUIRE(s.command(i % 3 == 2 ? "loadvm base" : "savevm other"));
+            REQUIRE(s.command(i % 3 == 2 ? "savevm other" : "loadvm other"));
         }
         CHECK(s.output().find("Error") == std::string::npos);
         end_work(s);

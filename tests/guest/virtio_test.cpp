@@ -17,18 +17,7 @@ namespace {
 const std::string kPrompt = "guest# ";
 
 std::vector<std::string> boot(const std::string& drivers, const std::vector<std::string>& more) {
-    std::vector<std::string> argv{tandem_program(),
-                                  "-nographic",
-                                  "-m",
-                                  "256",
-                                  "-kernel",
-                                  image("vmlinuz"),
-                                  "-initrd",
-                                  image("initramfs"),
-                                  "-append",
-                                  "console=ttyS0 quiet tandem.load=" + drivers};
-    argv.insert(argv.end(), more.begin(), more.end());
-    return argv;
+    return debian("quiet tandem.load=" + drivers, more);
 }
 
 void power_off(Session& s) {
