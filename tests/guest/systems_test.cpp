@@ -12,7 +12,7 @@ TEST_CASE("Xen, a multiboot kernel, boots Debian as its first domain") {
     // Xen makes the list's first module the domain's kernel. The domain has no driver for Xen's console, only for its early
     // one.
     Session s({tandem_program(), "-nographic", "-m", "512", "-smp", processors, "-kernel", image("systems/xen"), "-append",
-               "console=com1 com1=115200,8n1 noreboot", "-initrd",
+               "console=com1 com1=115200,8n1 loglvl=all noreboot", "-initrd",
                image("vmlinuz") + " earlyprintk=xen tandem.run=/bin/true," + image("initramfs")});
     REQUIRE(s.wait_for("Xen version 4.17"));
     REQUIRE(s.wait_for("Building a PV Dom0"));
@@ -41,6 +41,7 @@ TEST_CASE("U-Boot as firmware takes commands and resets the machine") {
     REQUIRE(s.wait_for("=> "));
     s.type("md.b f0000 10\r");
     REQUIRE(s.wait_for("000f0000: "));
+    REQUIRE(s.wait_for("=> "));  // what is typed before is lost: the command asks for Ctrl-C
     s.type("reset\r");
     CHECK(s.wait_exit() == 0);
 }
