@@ -70,6 +70,15 @@ private:
 
 bool has_kvm() { return access("/dev/kvm", R_OK | W_OK) == 0; }
 
+// KVM that lets CPUID through shows its guests the host's AVX, also where it does not offer it, and the translator that
+// helps it out then refuses the instructions.
+bool kvm_offers_avx() {
+    const Finished asked = run_program({tandem_program(), "-nographic", "-accel", "kvm", "-cpu", "x86-64-v3", "-m", "16",
+                                        "-no-reboot", "-kernel", std::string(TANDEM_KERNELS) + "/mini"},
+                                       std::chrono::seconds(5));
+    return asked.output.find(" avx,") == std::string::npos;
+}
+
 bool command(Session& s, const std::string& line) {
     s.type(line + "\n");
     return s.wait_for("\n") && s.wait_for(kMonitor);
@@ -126,8 +135,13 @@ TEST_CASE("a machine on KVM is saved and restored, there and on the translator")
     {
         Session s(rig.argv({"-accel", "kvm"}));
         REQUIRE(s.wait_for(kMonitor));
-        if (!rig.goes_on() && rig.said().find("bad TSC") != std::string::npos) {
+        const bool runs = rig.goes_on();
+        if (!runs && rig.said().find("bad TSC") != std::string::npos) {
             WARN("skipped: on this host KVM's RDTSC goes backwards (no virtualization hardware)");
+            return;
+        }
+        if (!runs && rig.said().empty() && !kvm_offers_avx()) {
+            WARN("skipped: on this host KVM shows guests AVX, which it does not offer (no virtualization hardware)");
             return;
         }
         for (int i = 0; i < 10; ++i) {

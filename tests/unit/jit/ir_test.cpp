@@ -193,7 +193,7 @@ TEST_CASE_METHOD(Fixture, "the verifier rejects what breaks a rule", "[ir]") {
         rejected("unknown condition");
     }
     SECTION("unknown memory flags") {
-        b.load(Type::I8, x64, 1u << 9);
+        b.load(Type::I8, x64, 1u << 11);
         finish();
         rejected("unknown memory flags");
     }
