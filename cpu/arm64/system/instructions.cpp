@@ -200,9 +200,10 @@ LeaveReason zero_block(TranslateState* t, u32 word, u64 va) {
         std::fill_n(host, size, u8{0});
         return LeaveReason::None;
     }
-    const std::array<u8, 16> zeros{};
-    for (unsigned at = 0; at < size; at += zeros.size()) {
-        if (!jit::store_bytes(t, block + at, mmu, zeros.data(), zeros.size())) return jit::leave_status(t);
+    constexpr unsigned kStep = 16;
+    const std::array<u8, kStep> zeros{};
+    for (unsigned at = 0; at < size; at += kStep) {
+        if (!jit::store_bytes(t, block + at, mmu, zeros.data(), kStep)) return jit::leave_status(t);
     }
     return LeaveReason::None;
 }
