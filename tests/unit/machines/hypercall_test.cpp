@@ -84,11 +84,12 @@ public:
     [[nodiscard]] u8 cr8() const override { return 0; }
     void set_cr8(u8) override {}
 
-    std::unique_ptr<accel::Vcpu> vcpu;
-
 private:
     Hypercalls& calls_;
     std::unique_ptr<accel::Accelerator> engine_;
+
+public:
+    std::unique_ptr<accel::Vcpu> vcpu;  // goes before its engine
 };
 
 // Flat 32-bit or 64-bit code at CPL 0, memory mapped onto itself.
