@@ -1,21 +1,13 @@
 #include "accel/kvm/kernel.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <cstring>
 #include <memory>
-#include <string>
 
 namespace tandem::accel::kvm {
 namespace {
 
-constexpr int kApiVersion = 12;  // api.rst 4.1: the only stable one
-
-struct Needed {
-    int capability;
-    const char* name;
-};
 constexpr Needed kNeeded[] = {
     {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
     {KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
@@ -28,22 +20,6 @@ constexpr Needed kNeeded[] = {
     {KVM_CAP_X86_MSR_FILTER, "KVM_CAP_X86_MSR_FILTER"},
     {KVM_CAP_READONLY_MEM, "KVM_CAP_READONLY_MEM"},
 };
-
-Error cannot_open() {
-    switch (errno) {
-        case ENOENT:
-            return {Errc::Unsupported, "this host has no /dev/kvm: load the module kvm_intel or kvm_amd, or use -accel jit"};
-        case EACCES:
-        case EPERM:
-            return {Errc::Unsupported, "no permission for /dev/kvm: join its group (usually kvm), or use -accel jit"};
-        case ENODEV:
-        case ENXIO:
-            return {Errc::Unsupported,
-                    "/dev/kvm has no driver behind it: load kvm_intel or kvm_amd and enable virtualization in the firmware, "
-                    "or use -accel jit"};
-        default: return io_error("cannot open /dev/kvm");
-    }
-}
 
 // A list whose length the kernel states when it does not fit. `Header` counts in `member`.
 template <class Header, class Item>
@@ -68,20 +44,8 @@ Result<std::vector<Item>> fetch_list(const Fd& fd, const char* name, unsigned lo
 
 Result<System> open_system() {
     System s;
-    s.fd = Fd(::open("/dev/kvm", O_RDWR | O_CLOEXEC));
-    if (s.fd.get() < 0) return cannot_open();
-    TANDEM_TRY_ASSIGN(const int version, TANDEM_KVM(s.fd, KVM_GET_API_VERSION));
-    if (version != kApiVersion) {
-        return Error{Errc::Unsupported, fmt::format("KVM's API has version {}, {} is needed", version, kApiVersion)};
-    }
-    const auto extension = [&](int capability) { return ::ioctl(s.fd.get(), KVM_CHECK_EXTENSION, capability); };
-    std::string lacking;
-    for (const Needed& n : kNeeded) {
-        if (extension(n.capability) <= 0) lacking += fmt::format("{}{}", lacking.empty() ? "" : ", ", n.name);
-    }
-    if (!lacking.empty()) {
-        return Error{Errc::Unsupported, fmt::format("this host's KVM is too old: it lacks {}; use -accel jit", lacking)};
-    }
+    TANDEM_TRY_ASSIGN(s.fd, open_device(kNeeded));
+    const auto extension = [&](int capability) { return kvm::extension(s.fd, capability); };
     s.sync_regs = (static_cast<u32>(extension(KVM_CAP_SYNC_REGS)) & KVM_SYNC_X86_REGS) != 0;
     s.sregs2 = extension(KVM_CAP_SREGS2) > 0;
     s.exception_payload = extension(KVM_CAP_EXCEPTION_PAYLOAD) > 0;

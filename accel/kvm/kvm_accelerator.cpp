@@ -65,17 +65,7 @@ public:
 
     [[nodiscard]] const Capabilities& capabilities() const override { return capabilities_; }
 
-    Result<void> map_memory(devices::GuestMemory& memory) override {
-        u32 slot = 0;
-        for (const auto& range : memory.ranges()) {
-            kvm_userspace_memory_region region{slot++, range.readonly ? u32{KVM_MEM_READONLY} : 0u, range.gpa, range.size,
-                                               reinterpret_cast<u64>(range.host)};
-            auto set = TANDEM_KVM(shared_.vm, KVM_SET_USER_MEMORY_REGION, &region);
-            if (!set) return std::move(set).error().context(fmt::format("memory '{}' at {:#x}", range.name, range.gpa));
-            shared_.slots.push_back(region);
-        }
-        return {};
-    }
+    Result<void> map_memory(devices::GuestMemory& memory) override { return shared_.slots.map(shared_.vm, memory); }
 
     Result<std::unique_ptr<Vcpu>> create_vcpu(unsigned index, ExitHandler& handler) override {
         if (std::find(created_.begin(), created_.end(), index) != created_.end()) {

@@ -1,7 +1,4 @@
-// Breakpoints and the record of written pages (api.rst 4.87 KVM_SET_GUEST_DEBUG, 4.8 KVM_GET_DIRTY_LOG).
-#include <algorithm>
-#include <bit>
-
+// Breakpoints (api.rst 4.87 KVM_SET_GUEST_DEBUG) and the record of written pages.
 #include "accel/kvm/kvm_vcpu.h"
 
 namespace tandem::accel::kvm {
@@ -34,36 +31,6 @@ Result<void> KvmVcpu::set_debug(bool stepping) {
     return {};
 }
 
-namespace {
-
-constexpr u64 kPage = 4096;
-
-Result<void> log_slot(const Shared& shared, kvm_userspace_memory_region& slot, std::vector<u64>& pages) {
-    if ((slot.flags & KVM_MEM_READONLY) != 0) return {};
-    if ((slot.flags & KVM_MEM_LOG_DIRTY_PAGES) == 0) {
-        slot.flags |= KVM_MEM_LOG_DIRTY_PAGES;
-        TANDEM_TRY_ASSIGN([[maybe_unused]] const int set, TANDEM_KVM(shared.vm, KVM_SET_USER_MEMORY_REGION, &slot));
-        return {};
-    }
-    std::vector<u64> bits((slot.memory_size / kPage + 63) / 64);
-    kvm_dirty_log log{};
-    log.slot = slot.slot;
-    log.dirty_bitmap = bits.data();
-    TANDEM_TRY_ASSIGN([[maybe_unused]] const int got, TANDEM_KVM(shared.vm, KVM_GET_DIRTY_LOG, &log));
-    for (std::size_t i = 0; i < bits.size(); ++i) {
-        for (u64 word = bits[i]; word != 0; word &= word - 1) {
-            const u64 page = i * 64 + static_cast<u64>(std::countr_zero(word));
-            pages.push_back(slot.guest_phys_addr + page * kPage);
-        }
-    }
-    return {};
-}
-
-}  // namespace
-
-Result<void> KvmVcpu::take_written(std::vector<u64>& pages) {
-    for (kvm_userspace_memory_region& slot : shared_.slots) TANDEM_TRY(log_slot(shared_, slot, pages));
-    return {};
-}
+Result<void> KvmVcpu::take_written(std::vector<u64>& pages) { return shared_.slots.take_written(shared_.vm, pages); }
 
 }  // namespace tandem::accel::kvm

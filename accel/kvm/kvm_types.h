@@ -11,4 +11,7 @@
 
 #include "base/types.h"
 
-static_assert(sizeof(kvm_msr_list) == 4 && sizeof(kvm_msrs) == 8 && sizeof(kvm_cpuid2) == 8 && sizeof(kvm_signal_mask) == 4);
+static_assert(sizeof(kvm_signal_mask) == 4);
+#if defined(__x86_64__)
+static_assert(sizeof(kvm_msr_list) == 4 && sizeof(kvm_msrs) == 8 && sizeof(kvm_cpuid2) == 8);
+#endif

@@ -1,12 +1,7 @@
 #include "accel/kvm/kvm_vcpu.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <x86intrin.h>
-
-#include <csignal>
-#include <cstring>
 
 #include "accel/kvm/state.h"
 #include "accel/run_loop.h"
@@ -19,44 +14,9 @@ namespace {
 using cpu::x86::Activity;
 using cpu::x86::State;
 
-constexpr int kKickSignal = SIGUSR1;
 constexpr u64 kInterruptFlag = 0x200;
 
-sigset_t kick_set() {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, kKickSignal);
-    return set;
-}
-
-class KickBlocked {
-public:
-    KickBlocked() {
-        const sigset_t kick = kick_set();
-        ::pthread_sigmask(SIG_BLOCK, &kick, &outside_);
-    }
-    ~KickBlocked() { ::pthread_sigmask(SIG_SETMASK, &outside_, nullptr); }
-    KickBlocked(const KickBlocked&) = delete;
-    KickBlocked& operator=(const KickBlocked&) = delete;
-    [[nodiscard]] const sigset_t& outside() const { return outside_; }
-
-private:
-    sigset_t outside_;
-};
-
 }  // namespace
-
-RunPage::~RunPage() {
-    if (run_ != nullptr) ::munmap(run_, size_);
-}
-
-Result<void> RunPage::map(const Fd& vcpu, int size) {
-    size_ = static_cast<std::size_t>(size);
-    void* page = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.get(), 0);
-    if (page == MAP_FAILED) return io_error("cannot map the vCPU's run page");
-    run_ = static_cast<kvm_run*>(page);
-    return {};
-}
 
 KvmVcpu::KvmVcpu(unsigned index, ExitHandler& handler, Shared& shared, const cpu::x86::CpuModel& model)
     : VcpuBase(index, handler), controller_(handler.interrupt_controller(index)), shared_(shared), model_(model) {}
@@ -79,8 +39,7 @@ Exit KvmVcpu::step() { return run_guest(true); }
 
 Exit KvmVcpu::run_guest(bool stepping) {
     const KickBlocked blocked;
-    thread_id_ = static_cast<int>(::syscall(SYS_gettid));
-    if (auto set = set_signal_mask(blocked.outside()); !set) return failed(set.error());
+    if (auto begun = gate_.begin(fd_, blocked.outside()); !begun) return failed(begun.error());
     if (auto set = set_debug(stepping); !set) return failed(set.error());
     if (auto set = sync_tsc(); !set) return failed(set.error());
     return loop(stepping);
@@ -102,16 +61,13 @@ Result<std::optional<Exit>> KvmVcpu::enter(bool stepping) {
 Result<void> KvmVcpu::enter_kernel(bool stepping) {
     page_->cr8 = controller_.cr8();
     if (!stepping) TANDEM_TRY(inject());
-    thread_.store(thread_id_);
-    const bool leave = !stepping && (signals().peek() & (SignalWord::ExitRequest | SignalWord::Init)) != 0;
-    page_->immediate_exit = leave;
     known_.reset();
     failed_ = false;
-    if (!leave) ++entries_;
-    const int answer = ::ioctl(fd_.get(), KVM_RUN, 0);
-    const int error = answer < 0 ? errno : 0;
-    if (thread_.exchange(0) < 0) await_kick();
-    page_->immediate_exit = 0;
+    const int error = gate_.enter(fd_, page_, [&] {
+        const bool leave = !stepping && (signals().peek() & (SignalWord::ExitRequest | SignalWord::Init)) != 0;
+        if (!leave) ++entries_;
+        return leave;
+    });
     access_open_ = false;
     sync_cr8();
     ready_for_interrupt_ = page_->ready_for_interrupt_injection != 0;
@@ -173,33 +129,8 @@ Rest KvmVcpu::rest() const {
 
 // --- Signals between threads
 
-// The kick signal is blocked in this thread except inside KVM_RUN, which it interrupts without being delivered.
-Result<void> KvmVcpu::set_signal_mask(const sigset_t& outside) {
-    if (signal_mask_set_) return {};
-    constexpr u32 kKernelSetBytes = 8;  // shorter than the C library's
-    sigset_t inside = outside;
-    sigdelset(&inside, kKickSignal);
-    alignas(kvm_signal_mask) char raw[sizeof(kvm_signal_mask) + kKernelSetBytes];
-    auto* mask = new (raw) kvm_signal_mask{};
-    mask->len = kKernelSetBytes;
-    std::memcpy(raw + sizeof(kvm_signal_mask), &inside, kKernelSetBytes);
-    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_SIGNAL_MASK, mask));
-    signal_mask_set_ = true;
-    return {};
-}
-
-// Who turns thread_ negative sends the signal, and the vCPU then waits for it: none is lost, none arrives late.
 void KvmVcpu::prod() {
-    int thread = thread_.load();
-    if (thread <= 0 || !thread_.compare_exchange_strong(thread, -thread)) return;
-    shared_.kicks.fetch_add(1, std::memory_order_relaxed);
-    ::syscall(SYS_tgkill, ::getpid(), thread, kKickSignal);
-}
-
-void KvmVcpu::await_kick() {
-    const sigset_t kick = kick_set();
-    while (::sigwaitinfo(&kick, nullptr) < 0 && errno == EINTR) {
-    }
+    if (gate_.knock()) shared_.kicks.fetch_add(1, std::memory_order_relaxed);
 }
 
 Result<void> KvmVcpu::take_events() {

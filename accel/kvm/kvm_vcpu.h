@@ -2,7 +2,6 @@
 #pragma once
 
 #include <atomic>
-#include <csignal>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -10,30 +9,16 @@
 #include <vector>
 
 #include "accel/accelerator.h"
+#include "accel/kvm/gate.h"
 #include "accel/kvm/kernel.h"
 #include "accel/kvm/kvm_accelerator.h"
+#include "accel/kvm/slots.h"
 #include "accel/native.h"
 #include "accel/vcpu_base.h"
 #include "cpu/x86/model.h"
 #include "cpu/x86/state.h"
 
 namespace tandem::accel::kvm {
-
-// The kvm_run page that the kernel shares with the vCPU's thread.
-class RunPage {
-public:
-    RunPage() = default;
-    ~RunPage();
-    RunPage(const RunPage&) = delete;
-    RunPage& operator=(const RunPage&) = delete;
-    Result<void> map(const Fd& vcpu, int size);
-    kvm_run* operator->() const { return run_; }
-    [[nodiscard]] u8* at(u64 offset) const { return reinterpret_cast<u8*>(run_) + offset; }
-
-private:
-    kvm_run* run_ = nullptr;
-    std::size_t size_ = 0;
-};
 
 // The MSRs that move a guest's TSC: they leave to the engine, for which the machine's clock keeps the time.
 constexpr u32 kMsrTsc = 0x10, kMsrTscAdjust = 0x3b;
@@ -52,7 +37,7 @@ struct Shared {
     std::mutex tsc_lock;
     std::optional<u64> tsc_written;
     std::atomic<u64> exits{0}, kicks{0};
-    std::vector<kvm_userspace_memory_region> slots;  // by number. While no vCPU runs, or by the only one
+    Slots slots;  // while no vCPU runs, or by the only one
 };
 
 class KvmVcpu final : public VcpuBase, public NativeVcpu {
@@ -98,8 +83,6 @@ private:
     Exit take_internal_error();
     Exit take_system_event();
 
-    Result<void> set_signal_mask(const sigset_t& outside);
-    void await_kick();
     Result<void> inject();
     Result<void> inject_vector(int vector);
     Result<void> store_activity(cpu::x86::Activity activity);
@@ -131,7 +114,6 @@ private:
     RunPage page_;
 
     // vCPU thread
-    int thread_id_ = 0;  // of the current run()
     cpu::x86::Activity activity_ = cpu::x86::Activity::Running;
     bool ready_for_interrupt_ = false;  // KVM would take one now
     int untaken_vector_ = -1;           // of an acknowledged 8259, which KVM did not take yet: it has one
@@ -142,12 +124,9 @@ private:
     bool debug_known_ = true;  // the kernel has breakpoints_ and stepping_
     std::vector<u64> breakpoints_;
     std::optional<cpu::x86::State> known_;  // what the kernel has: set by fetch(), until the guest runs on
-    bool signal_mask_set_ = false;
-    u64 tsc_offset_ = 0, tsc_adjust_ = 0;  // the guest's own
-    std::optional<u64> kernel_tsc_;        // guest TSC less host TSC, as KVM has it
-
-    // Any thread
-    std::atomic<int> thread_{0};  // of the vCPU, while KVM_RUN may be entered; else 0
+    u64 tsc_offset_ = 0, tsc_adjust_ = 0;   // the guest's own
+    std::optional<u64> kernel_tsc_;         // guest TSC less host TSC, as KVM has it
+    Gate gate_;
 };
 
 }  // namespace tandem::accel::kvm

@@ -33,11 +33,8 @@ u64 KvmVcpu::exit_pc() const {
 
 Result<void> KvmVcpu::complete() {
     if (!access_open_) return {};
-    page_->immediate_exit = 1;
     known_.reset();
-    const int answer = ::ioctl(fd_.get(), KVM_RUN, 0);
-    const int error = answer < 0 ? errno : 0;
-    page_->immediate_exit = 0;
+    const int error = Gate::complete(fd_, page_);
     access_open_ = false;
     if (error == EINTR) page_->exit_reason = KVM_EXIT_INTR;
     if (error == 0 || error == EINTR) return {};

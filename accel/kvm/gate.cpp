@@ -1,0 +1,81 @@
+#include "accel/kvm/gate.h"
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include <cstring>
+#include <new>
+
+namespace tandem::accel::kvm {
+namespace {
+
+constexpr int kKickSignal = SIGUSR1;
+
+sigset_t kick_set() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, kKickSignal);
+    return set;
+}
+
+}  // namespace
+
+RunPage::~RunPage() {
+    if (run_ != nullptr) ::munmap(run_, size_);
+}
+
+Result<void> RunPage::map(const Fd& vcpu, int size) {
+    size_ = static_cast<std::size_t>(size);
+    void* page = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.get(), 0);
+    if (page == MAP_FAILED) return io_error("cannot map the vCPU's run page");
+    run_ = static_cast<kvm_run*>(page);
+    return {};
+}
+
+KickBlocked::KickBlocked() {
+    const sigset_t kick = kick_set();
+    ::pthread_sigmask(SIG_BLOCK, &kick, &outside_);
+}
+
+KickBlocked::~KickBlocked() { ::pthread_sigmask(SIG_SETMASK, &outside_, nullptr); }
+
+Result<void> Gate::begin(const Fd& vcpu, const sigset_t& outside) {
+    own_thread_ = static_cast<int>(::syscall(SYS_gettid));
+    if (mask_set_) return {};
+    constexpr u32 kKernelSetBytes = 8;  // shorter than the C library's
+    sigset_t inside = outside;
+    sigdelset(&inside, kKickSignal);
+    alignas(kvm_signal_mask) char raw[sizeof(kvm_signal_mask) + kKernelSetBytes];
+    auto* mask = new (raw) kvm_signal_mask{};
+    mask->len = kKernelSetBytes;
+    std::memcpy(raw + sizeof(kvm_signal_mask), &inside, kKernelSetBytes);
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(vcpu, KVM_SET_SIGNAL_MASK, mask));
+    mask_set_ = true;
+    return {};
+}
+
+// Who turns thread_ negative sends the signal, and the vCPU then waits for it: none is lost, none arrives late.
+void Gate::close() {
+    if (thread_.exchange(0) >= 0) return;
+    const sigset_t kick = kick_set();
+    while (::sigwaitinfo(&kick, nullptr) < 0 && errno == EINTR) {
+    }
+}
+
+bool Gate::knock() {
+    int thread = thread_.load();
+    if (thread <= 0 || !thread_.compare_exchange_strong(thread, -thread)) return false;
+    ::syscall(SYS_tgkill, ::getpid(), thread, kKickSignal);
+    return true;
+}
+
+int Gate::run(const Fd& vcpu) { return ::ioctl(vcpu.get(), KVM_RUN, 0) < 0 ? errno : 0; }
+
+int Gate::complete(const Fd& vcpu, const RunPage& page) {
+    page->immediate_exit = 1;
+    const int error = run(vcpu);
+    page->immediate_exit = 0;
+    return error;
+}
+
+}  // namespace tandem::accel::kvm
