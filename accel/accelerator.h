@@ -31,6 +31,8 @@ public:
     virtual u64 tsc(unsigned vcpu_index) = 0;
     // Arm: one of this vCPU's generic timers was programmed. Also called after a state was imported.
     virtual void timer_programmed(unsigned /*vcpu_index*/, devices::ArmTimer, const devices::TimerSetting&) {}
+    // Arm, from an engine that has the timers itself and no interrupt controller: a timer's interrupt changed.
+    virtual void timer_output(unsigned /*vcpu_index*/, devices::ArmTimer, bool /*level*/) {}
     // The vCPU's guest now reads tsc() + offset as its time-stamp counter. Also called after a state was imported.
     virtual void tsc_offset_changed(unsigned /*vcpu_index*/, u64 /*offset*/) {}
     // FERR#: an x87 exception that the guest wants by interrupt (CR0.NE = 0).

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/types.h"
 
 namespace tandem::accel {
 

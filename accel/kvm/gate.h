@@ -65,7 +65,7 @@ private:
     static int run(const Fd& vcpu);
 
     bool mask_set_ = false;
-    int own_thread_ = 0;  // of the run that began last
+    int own_thread_ = 0;          // of the run that began last
     std::atomic<int> thread_{0};  // of the vCPU, while KVM_RUN may be entered; negative: the signal is on its way; else 0
 };
 
