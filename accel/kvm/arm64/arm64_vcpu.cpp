@@ -124,7 +124,7 @@ Result<void> Arm64KvmVcpu::take_events() {
         s.pc = entry_;
         s.x[0] = context_;
     }
-    TANDEM_TRY(initialise(false));
+    TANDEM_TRY(initialise(index_ != 0));  // with the features that it had
     return store_state(s);
 }
 

@@ -141,12 +141,19 @@ end_guest psci
 .macro await_all
     mov x0, #1
     report x0                           // asks for input 40
-1:  wfi
+1:  msr daifset, #2                     // not between the look and the sleep
     cmp x22, #40
-    b.ne 1b
-    start_timer
-2:  wfi
-    cbnz x21, 2b
+    b.eq 2f
+    wfi
+    msr daifclr, #2
+    b 1b
+2:  start_timer
+3:  msr daifset, #2
+    cbz x21, 4f
+    wfi
+    msr daifclr, #2
+    b 3b
+4:
     system_off
 .endm
 .macro vectors handler
