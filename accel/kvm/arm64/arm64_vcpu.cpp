@@ -59,8 +59,10 @@ Exit Arm64KvmVcpu::run_guest(bool stepping) {
 Result<std::optional<Exit>> Arm64KvmVcpu::enter(bool stepping) {
     TANDEM_TRY(sync_lines(stepping));
     const int error = gate_.enter(fd_, page_, [&] {
-        return (!stepping && (signals().peek() & (SignalWord::ExitRequest | SignalWord::PowerOn)) != 0) ||
-               wanted_lines(stepping) != lines_;
+        const bool asked = !stepping && (signals().peek() & (SignalWord::ExitRequest | SignalWord::PowerOn)) != 0;
+        const bool leave = asked || wanted_lines(stepping) != lines_;
+        if (!leave) ++entries_;
+        return leave;
     });
     access_open_ = false;
     report_timers();

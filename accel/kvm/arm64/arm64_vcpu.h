@@ -31,6 +31,7 @@ public:
     void power_on(u64 entry, u64 context) override;
 
     // NativeVcpu
+    [[nodiscard]] u64 entries() const override { return entries_; }
     Result<void> set_breakpoints(std::span<const u64> addresses) override;
     Result<void> take_written(std::vector<u64>& pages) override { return shared_.slots.take_written(shared_.vm, pages); }
 
@@ -69,6 +70,7 @@ private:
     std::vector<StateRegister> own_;  // of those, what State has
 
     // vCPU thread
+    u64 entries_ = 0;
     u32 lines_ = 0;         // SignalWord's bits that KVM has
     u64 timer_levels_ = 0;  // outputs that the machine knows
     bool access_open_ = false;
