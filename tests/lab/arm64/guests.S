@@ -37,7 +37,7 @@ guest mmio
     str x0, [x1]
     ldrh w0, [x1, #0x10]
     str x0, [x1]
-    ldrsb x0, [x1, #0x10]
+    ldrb w0, [x1, #0x10]
     str x0, [x1]
     mov x0, #0x1234
     strb w0, [x1]
