@@ -69,6 +69,9 @@ Result<kvm_device_attr> Vgic::locate(const KernelGicRegister& which, u64& value)
     const bool shared = which.part == Part::Distributor;
     const bool there = which.cpu < config_.cpus && (shared || (which.part == Part::CpuInterface) == v2);
     if (!there) return Error{Errc::NotFound, fmt::format("KVM's GICv{} has no such part", config_.version)};
+    if (which.part != Part::System && which.at % sizeof(u32) != 0) {
+        return Error{Errc::NotFound, fmt::format("KVM's GICv{} has no register at {:#x}", config_.version, which.at)};
+    }
     const u64 owner = v2 ? which.cpu : affinity(which.cpu);
     u32 group = KVM_DEV_ARM_VGIC_GRP_DIST_REGS;
     if (which.part == Part::CpuInterface) group = KVM_DEV_ARM_VGIC_GRP_CPU_REGS;
