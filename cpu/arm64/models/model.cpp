@@ -63,16 +63,18 @@ constexpr IdField kFields[] = {
     {&R::id_aa64mmfr1_el1, 16, F::LOR, 1},       {&R::id_aa64mmfr1_el1, 20, F::PAN, 1},
     {&R::id_aa64mmfr1_el1, 20, F::PAN2, 2},      {&R::id_aa64mmfr1_el1, 28, F::XNX, 1},
     {&R::id_aa64mmfr2_el1, 0, F::TTCNP, 1},      {&R::id_aa64mmfr2_el1, 4, F::UAO, 1},
-    {&R::id_aa64mmfr2_el1, 32, F::LSE2, 1},
+    {&R::id_aa64mmfr2_el1, 32, F::LSE2, 1},      {&R::id_aa64mmfr2_el1, 60, F::E0PD, 1},
 };
 
 u64 parange(unsigned physical_bits) { return physical_bits >= 48 ? 5 : physical_bits >= 44 ? 4 : 2; }
 
 // What every model has: AArch64 only at EL0 to EL2, all three granules, six breakpoints and four watchpoints.
 IdRegisters common(const ModelRow& m) {
+    constexpr u64 kLargestZeroBlock = 9;  // DCZID_EL0.BS: 2 KiB, so that DC ZVA clears a page in two steps
     IdRegisters id;
+    if (m.features.empty()) id.dczid_el0 = kLargestZeroBlock;
     id.midr_el1 = m.midr;
-    id.ctr_el0 = 0x8444c004 | 1u << 29;  // 64-byte lines, IDC = 0, DIC = 1: no instruction cache maintenance needed
+    id.ctr_el0 = 0x8444c004 | 3u << 28;  // 64-byte lines; IDC, DIC: no cache maintenance needed for code that is written
     id.clidr_el1 = 0x0a200023;
     id.ccsidr_el1 = {0x701fe00a, 0x201fe012, 0x70ffe07a, 0, 0, 0};
     id.id_aa64pfr0_el1 = 0x11;

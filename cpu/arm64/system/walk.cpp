@@ -28,7 +28,7 @@ struct Regime {
     bool upper = false;  // the range of TTBR1
     unsigned tsz = 16;
     unsigned grain = 12;            // log2 of the granule
-    bool disabled = false;          // EPDx
+    bool disabled = false;          // EPDx, or E0PDx and the access is unprivileged
     bool hierarchical_off = false;  // HPDx
     bool top_byte_ignored = false;
     unsigned output_bits = 48;
@@ -84,7 +84,8 @@ Regime regime_of(const TranslateState& t, const WalkRequest& r) {
         g.ttbr = g.upper ? (el2 ? sys.ttbr1_el2 : sys.ttbr1_el1) : (el2 ? sys.ttbr0_el2 : sys.ttbr0_el1);
         g.tsz = static_cast<unsigned>(g.upper ? bits(g.tcr, 21, 16) : bits(g.tcr, 5, 0));
         g.grain = grain_of(g.upper ? bits(g.tcr, 31, 30) : bits(g.tcr, 15, 14), g.upper);
-        g.disabled = bit(g.tcr, g.upper ? 23 : 7);
+        const bool unprivileged_disabled = bit(g.tcr, g.upper ? 56 : 55) && t.model->has(Feature::E0PD);
+        g.disabled = bit(g.tcr, g.upper ? 23 : 7) || (unprivileged_disabled && !g.privileged);
         g.output_bits = physical_size(bits(g.tcr, 34, 32));
         g.top_byte_ignored = bit(g.tcr, g.upper ? 38 : 37) && !(fetch && bit(g.tcr, g.upper ? 52 : 51));
         g.hierarchical_off = bit(g.tcr, g.upper ? 42 : 41);

@@ -216,6 +216,26 @@ main:
     CHANGE tcr_el1, 1 << 7
     AT_CASE "AT with EPD0", s1e1r, P + 0x2008, 0x801 + (FLT_TRANS << 1)
     CHANGE tcr_el1, 0, 1 << 7
+    // E0PD: what is unprivileged finds nothing in the range.
+    USER_OK "EL0 reads through TTBR1", i_load, 0xffffff8040601008
+    CHANGE tcr_el1, 1 << 56
+    tlbi vmalle1
+    dsb sy
+    USER_FAULT "E0PD1, load", i_load, 0xffffff8040601008, EL1_LOWER, DABT_LOWER + FLT_TRANS
+    USER_FAULT "E0PD1, store", i_store, 0xffffff8040601008, EL1_LOWER, DABT_LOWER + WNR + FLT_TRANS
+    USER_FAULT "E0PD1, fetch", i_jump, 0xffffff8040601000, EL1_LOWER, IABT_LOWER + FLT_TRANS
+    OK "E0PD1, EL1 reads", i_load, 0xffffff8040601008
+    EL1_FAULT "E0PD1, LDTR", i_ldtr, 0xffffff8040601008, DABT + FLT_TRANS
+    USER_OK "E0PD1 leaves TTBR0", i_load, P + 0x1008
+    AT_CASE "AT S1E0R with E0PD1", s1e0r, 0xffffff8040601008, 0x801 + (FLT_TRANS << 1)
+    CHANGE tcr_el1, 1 << 55, 1 << 56
+    tlbi vmalle1
+    dsb sy
+    EL1_FAULT "E0PD0, STTR", i_sttr, P + 0x1008, DABT + WNR + FLT_TRANS
+    OK "E0PD0, EL1 writes", i_store, P + 0x1008
+    CHANGE tcr_el1, 0, 1 << 55
+    tlbi vmalle1
+    dsb sy
 
     // Hardware access flag and dirty state.
     CHANGE tcr_el1, 3 << 39
