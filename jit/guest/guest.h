@@ -3,6 +3,7 @@
 // immutable after construction.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 #include <string>
@@ -67,6 +68,14 @@ struct Translation {
     bool global = false;
 };
 
+// What tells one address space from another, for the MMU indexes that are private to address spaces: two that compare equal
+// have the same translations, as long as what one of them had is not invalidated.
+struct AddressSpace {
+    std::array<u64, 2> roots{};  // table bases and all that goes with them
+    u64 id = 0;                  // the identifier that maintenance names (ASID, PCID); several spaces may share one
+    bool operator==(const AddressSpace&) const = default;
+};
+
 class Guest {
 public:
     virtual ~Guest() = default;
@@ -85,6 +94,11 @@ public:
     [[nodiscard]] virtual unsigned fetch_mmu(u64 mode) const = 0;
     // Page walk. False: the fault is recorded as the pending exception. vCPU thread.
     virtual bool translate(void* state, u64 va, Access access, unsigned mmu, Translation& out) const = 0;
+    // The MMU indexes, as bits, whose translations the soft TLB keeps apart by address space, so that they outlive a switch:
+    // those of user code. The others' translations that are not global go at every switch (tlb_switch()).
+    [[nodiscard]] virtual u32 private_mmus() const { return 0; }
+    // The address space that the private indexes translate in now. vCPU thread.
+    [[nodiscard]] virtual AddressSpace address_space(const void* /*state*/) const { return {}; }
     // Before an access that crosses into another page is resolved page by page: false when the span as a whole is not
     // allowed (the exception is recorded), whatever its pages say. vCPU thread.
     virtual bool check_crossing(void*, u64 /*va*/, unsigned /*size*/) const { return true; }

@@ -48,8 +48,15 @@ void phys_store(void* state, u64 gpa, u64 value, unsigned size);
 // Atomic compare-and-swap of an aligned 4- or 8-byte table entry; true when `expected` was there. Sees self-modifying code.
 bool phys_cas(void* state, u64 gpa, u64 expected, u64 desired, unsigned size);
 
-// TLB maintenance of this vCPU.
+// TLB maintenance of this vCPU. A flush reaches all address spaces.
 void tlb_flush(void* state, bool keep_global);
 void tlb_flush_page(void* state, u64 va);
+// `pages` of kPageSize from va on; costs as much for very many as for some.
+void tlb_flush_range(void* state, u64 va, u64 pages);
+// Guest::address_space() may have changed, which by itself invalidates nothing: what was there under the same address space
+// before is used again.
+void tlb_switch(void* state);
+// Invalidates everything but global translations of the address spaces with that AddressSpace::id.
+void tlb_flush_space(void* state, u64 id);
 
 }  // namespace tandem::jit

@@ -12,74 +12,111 @@ void set_mode(ir::BlockKey& key, u64 mode) { std::atomic_ref(key.mode).store(mod
 
 }  // namespace
 
-JumpCache::JumpCache(FrameHeader& header)
-    : entries_(std::make_unique<JumpCacheEntry[]>(kEntries)), slots_(std::make_unique<Slot[]>(kEntries)) {
-    for (unsigned i = 0; i < kEntries; ++i) entries_[i].key = Slot{}.key;
-    header.jump_cache = entries_.get();
+JumpCache::JumpCache(FrameHeader& header) : header_(header) {
+    make(kShared);
+    select(kShared);
+}
+
+void JumpCache::make(unsigned bank) {
+    Bank& b = banks_[bank];
+    b.slots = std::make_unique<Slot[]>(kEntries);
+    b.entries = std::make_unique<JumpCacheEntry[]>(kEntries);
+    for (unsigned i = 0; i < kEntries; ++i) b.entries[i].key = Slot{}.key;
+}
+
+bool JumpCache::select(unsigned bank) {
+    if (banks_[bank].entries == nullptr) return false;
+    current_ = &banks_[bank];
+    header_.jump_cache = current_->entries.get();
+    return true;
 }
 
 BlockNode* JumpCache::find(const ir::BlockKey& key) const {
-    const Slot& s = slots_[jump_cache_index(key.pc)];
+    const Slot& s = current_->slots[jump_cache_index(key.pc)];
     return s.key.pc == key.pc && s.key.base == key.base && mode_of(s.key) == key.mode ? s.block : nullptr;
 }
 
-void JumpCache::drop(unsigned i) {
-    set_mode(slots_[i].key, kNoMode);
-    set_mode(entries_[i].key, kNoMode);
+bool JumpCache::published(const BlockNode& block) const {
+    const JumpCacheEntry& e = current_->entries[jump_cache_index(block.key.pc)];
+    return mode_of(e.key) == block.key.mode && e.key.pc == block.key.pc && e.key.base == block.key.base;
+}
+
+void JumpCache::Bank::drop(unsigned i) {
+    set_mode(slots[i].key, kNoMode);
+    set_mode(entries[i].key, kNoMode);
 }
 
 void JumpCache::insert(BlockNode& block, bool global) {
+    Bank& b = *current_;
     const unsigned i = jump_cache_index(block.key.pc);
-    drop(i);
-    slots_[i].key.pc = block.key.pc;
-    slots_[i].key.base = block.key.base;
-    slots_[i].block = &block;
-    set_mode(slots_[i].key, block.key.mode);
-    std::vector<u16>& list = global ? global_ : local_;
+    b.drop(i);
+    b.slots[i].key.pc = block.key.pc;
+    b.slots[i].key.base = block.key.base;
+    b.slots[i].block = &block;
+    set_mode(b.slots[i].key, block.key.mode);
+    std::vector<u16>& list = global ? b.global : b.local;
     if (list.size() <= kEntries) list.push_back(static_cast<u16>(i));
-    pages_.set(page_hash(block.key.address()));
-    if (block.spans_pages()) pages_.set(page_hash(block.key.address() + kPageSize));
+    b.pages.set(page_hash(block.key.address()));
+    if (block.spans_pages()) b.pages.set(page_hash(block.key.address() + kPageSize));
     publish(block);
 }
 
 void JumpCache::publish(const BlockNode& block) {
+    Bank& b = *current_;
     const unsigned i = jump_cache_index(block.key.pc);
     const void* code = block.entry.load(std::memory_order_acquire);
-    if (code == nullptr || slots_[i].block != &block || mode_of(slots_[i].key) != block.key.mode) return;
-    entries_[i].key.pc = block.key.pc;
-    entries_[i].key.base = block.key.base;
-    entries_[i].code = code;
-    set_mode(entries_[i].key, block.key.mode);
+    if (code == nullptr || b.slots[i].block != &block || mode_of(b.slots[i].key) != block.key.mode) return;
+    b.entries[i].key.pc = block.key.pc;
+    b.entries[i].key.base = block.key.base;
+    b.entries[i].code = code;
+    set_mode(b.entries[i].key, block.key.mode);
 }
 
 void JumpCache::purge(const BlockNode& block) {
     const unsigned i = jump_cache_index(block.key.pc);
-    if (slots_[i].block == &block) drop(i);
+    for (Bank& b : banks_) {
+        if (b.entries != nullptr && b.slots[i].block == &block) b.drop(i);
+    }
+}
+
+void JumpCache::flush_bank(unsigned bank, bool keep_global) {
+    Bank& b = banks_[bank];
+    if (b.entries == nullptr) return;
+    if (b.local.size() > kEntries || (!keep_global && b.global.size() > kEntries)) {
+        for (unsigned i = 0; i < kEntries; ++i) b.drop(i);
+        keep_global = false;
+    } else {
+        for (const u16 i : b.local) b.drop(i);
+        if (!keep_global) {
+            for (const u16 i : b.global) b.drop(i);
+        }
+    }
+    b.local.clear();
+    if (keep_global) return;
+    b.global.clear();
+    b.pages.reset();
 }
 
 void JumpCache::flush(bool keep_global) {
-    if (local_.size() > kEntries || (!keep_global && global_.size() > kEntries)) {
-        for (unsigned i = 0; i < kEntries; ++i) drop(i);
-        keep_global = false;
-    } else {
-        for (const u16 i : local_) drop(i);
-        if (!keep_global) {
-            for (const u16 i : global_) drop(i);
-        }
-    }
-    local_.clear();
-    if (keep_global) return;
-    global_.clear();
-    pages_.reset();
+    for (unsigned bank = 0; bank < banks_.size(); ++bank) flush_bank(bank, keep_global);
 }
 
-void JumpCache::flush_page(u64 va) {
-    if (!pages_[page_hash(va)]) return;
-    const u64 page = va & kPageMask;
-    for (unsigned i = 0; i < kEntries; ++i) {
-        // A block that spans two pages is dropped with either.
-        const u64 at = (slots_[i].key.pc + slots_[i].key.base) & kPageMask;
-        if (at == page || at + kPageSize == page) drop(i);
+bool JumpCache::may_have(const Bank& bank, u64 va, u64 pages) {
+    constexpr u64 kMostLookups = 512;
+    bool found = pages > kMostLookups;
+    for (u64 n = 0; n < pages && !found; ++n) found = bank.pages[page_hash(va + n * kPageSize)];
+    return found;
+}
+
+void JumpCache::flush_range(u64 va, u64 pages) {
+    va &= kPageMask;
+    for (Bank& b : banks_) {
+        if (b.entries == nullptr || !may_have(b, va, pages)) continue;
+        for (unsigned i = 0; i < kEntries; ++i) {
+            // A block that spans two pages is dropped with either.
+            const u64 at = (b.slots[i].key.pc + b.slots[i].key.base) & kPageMask;
+            if ((at - va) >> kPageBits < pages || (at + kPageSize - va) >> kPageBits < pages) b.drop(i);
+        }
     }
 }
 

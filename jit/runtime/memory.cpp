@@ -8,7 +8,6 @@
 #include <cstring>
 
 #include "base/bits.h"
-#include "base/log.h"
 #include "jit/guest/strict.h"
 #include "jit/ir/strict.h"
 #include "jit/runtime/slow_paths.h"
@@ -289,21 +288,10 @@ bool phys_cas(void* state, u64 gpa, u64 expected, u64 desired, unsigned size) {
 
 void mark_strict(void* state) { Vcpu::of(state).mark_strict(); }
 
-void tlb_flush(void* state, bool keep_global) {
-    Vcpu& v = Vcpu::of(state);
-    v.counters().tlb_flushes.add();
-    log::trace(log::Mmu, "TLB flush{}", keep_global ? ", keeping global pages" : "");
-    v.tlb().flush(keep_global);
-    v.jump_cache().flush(keep_global);
-}
-
-void tlb_flush_page(void* state, u64 va) {
-    Vcpu& v = Vcpu::of(state);
-    if (v.tlb().flush_page(va)) {
-        v.jump_cache().flush(false);
-    } else {
-        v.jump_cache().flush_page(va);
-    }
-}
+void tlb_flush(void* state, bool keep_global) { Vcpu::of(state).tlb_flush(keep_global); }
+void tlb_flush_page(void* state, u64 va) { Vcpu::of(state).tlb_flush_page(va); }
+void tlb_flush_range(void* state, u64 va, u64 pages) { Vcpu::of(state).tlb_flush_range(va, pages); }
+void tlb_flush_space(void* state, u64 id) { Vcpu::of(state).tlb_flush_space(id); }
+void tlb_switch(void* state) { Vcpu::of(state).tlb_switch(); }
 
 }  // namespace tandem::jit

@@ -67,7 +67,7 @@ Vcpu::Vcpu(Core& core, void* owner, std::unique_ptr<std::byte[]> memory, FrameHe
       memory_(std::move(memory)),
       header_(&header),
       state_(&header + 1),
-      tlb_(header),
+      tlb_(header, core.guest().private_mmus()),
       jump_cache_(header),
       interpreter_(core.guest()) {
     header.translator = this;
@@ -83,7 +83,9 @@ Vcpu::~Vcpu() {
 
 void Vcpu::state_replaced() {
     tlb_.flush(false);
+    tlb_.unbind();
     jump_cache_.flush(false);
+    jump_cache_.select(JumpCache::kShared);
 }
 
 void Vcpu::quiesce() {
@@ -98,6 +100,20 @@ bool Vcpu::fetch(u64 va, unsigned mmu, Fetch& out) {
     if (!resolve(va, mmu, Access::Execute, place)) return false;
     out = {place.phys, place.host, (tlb_.info(mmu, va).phys_flags & SoftTlb::kGlobal) != 0};
     return true;
+}
+
+void Vcpu::enter_mode(u64 mode) {
+    unsigned bank = JumpCache::kShared;
+    if (tlb_.is_private(core_.guest().fetch_mmu(mode))) {
+        bind();
+        bank = JumpCache::bank_of(tlb_.space());
+    }
+    if (jump_cache_.select(bank)) return;
+    {
+        std::lock_guard guard(core_.lock());
+        jump_cache_.make(bank);
+    }
+    jump_cache_.select(bank);
 }
 
 BlockNode* Vcpu::find(const BlockKey& key, LeaveReason& why) {
@@ -152,6 +168,11 @@ LeaveReason Vcpu::interpret(const ir::Block& block) {
 
 LeaveReason Vcpu::execute(BlockNode& block) {
     const void* entry = block.entry.load(std::memory_order_acquire);
+    // Another vCPU, or this one in another address space, has compiled it since it came into the cache.
+    if (entry != nullptr && !jump_cache_.published(block)) {
+        std::lock_guard guard(core_.lock());
+        jump_cache_.publish(block);
+    }
     if (entry == nullptr && core_.backend() != nullptr && !block.uncompilable.load(std::memory_order_relaxed)) {
         const u32 threshold = core_.options().tier == Tier::Auto ? core_.options().baseline_threshold : 0;
         if (block.executions.load(std::memory_order_relaxed) >= threshold) {
@@ -261,6 +282,7 @@ LeaveReason Vcpu::run() {
         if (fresh) poll_interrupts();
         if (header_->instructions >= instruction_limit(*header_)) return LeaveReason::Attention;
         const BlockKey key = fresh ? guest.current_key(state_) : BlockKey{*pc, header_->base, header_->mode};
+        if (fresh) enter_mode(key.mode);
         LeaveReason why = LeaveReason::None;
         if (BlockNode* block = find(key, why)) {
             if (pending_link_ != nullptr) link_pending(*block);

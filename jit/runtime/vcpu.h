@@ -53,6 +53,14 @@ public:
         [[nodiscard]] bool code() const { return (tag & TlbEntry::kCode) != 0; }
         [[nodiscard]] bool strict() const { return (tag & kStrict) != 0; }
     };
+    // --- Address spaces and TLB maintenance (vcpu_memory.cpp). Own thread.
+
+    void tlb_flush(bool keep_global);
+    void tlb_flush_page(u64 va);
+    void tlb_flush_range(u64 va, u64 pages);
+    void tlb_flush_space(u64 id);
+    void tlb_switch();
+
     // For written_pages().
     void note_written(u64 phys) {
         if (auto* pages = written_pages(*header_)) pages->push_back(phys & kPageMask);
@@ -112,6 +120,10 @@ private:
     ir::LeaveReason interpret_one();
     ir::LeaveReason lift_one(const ir::BlockKey& key);
     void link_pending(BlockNode& target);
+    // The guest's address space is the one that private MMU indexes are looked up in.
+    void bind();
+    // Code of that mode runs next: selects the jump cache's bank.
+    void enter_mode(u64 mode);
     // From here on this vCPU holds no block that was retired before.
     void quiesce();
     void fill(u64 va, unsigned mmu, Access access, const Translation& t);

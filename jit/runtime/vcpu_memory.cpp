@@ -72,7 +72,56 @@ void Vcpu::fill(u64 va, unsigned mmu, Access access, const Translation& t) {
     if (writable && !to_bus && !strict_) publish_writable(entry, f.page, range->page(f.phys));
 }
 
+void Vcpu::bind() {
+    if (tlb_.bound()) return;
+    if (tlb_.bind(core_.guest().address_space(state_))) jump_cache_.flush_bank(JumpCache::bank_of(tlb_.space()), false);
+}
+
+void Vcpu::tlb_flush(bool keep_global) {
+    counters_.tlb_flushes.add();
+    log::trace(log::Mmu, "TLB flush{}", keep_global ? ", keeping global pages" : "");
+    tlb_.flush(keep_global);
+    jump_cache_.flush(keep_global);
+}
+
+void Vcpu::tlb_flush_page(u64 va) {
+    if (tlb_.flush_page(va)) {
+        jump_cache_.flush(false);
+    } else {
+        jump_cache_.flush_page(va);
+    }
+}
+
+void Vcpu::tlb_flush_range(u64 va, u64 pages) {
+    constexpr u64 kOneByOne = 8;
+    if (pages <= kOneByOne) {
+        for (u64 n = 0; n < pages; ++n) tlb_flush_page(va + n * kPageSize);
+    } else if (tlb_.flush_range(va, pages)) {
+        jump_cache_.flush_range(va, pages);
+    } else {
+        tlb_flush(false);
+    }
+}
+
+void Vcpu::tlb_flush_space(u64 id) {
+    counters_.tlb_flushes.add();
+    log::trace(log::Mmu, "TLB flush of address spaces {:#x}", id);
+    const u32 spaces = tlb_.flush_space(id);
+    jump_cache_.flush_bank(JumpCache::kShared, true);
+    for (unsigned n = 0; n < SoftTlb::kSpaces; ++n) {
+        if ((spaces >> n & 1) != 0) jump_cache_.flush_bank(JumpCache::bank_of(n), true);
+    }
+}
+
+// Code that was fetched through a private index goes on through the dispatcher, which selects another bank.
+void Vcpu::tlb_switch() {
+    tlb_.unbind();
+    jump_cache_.flush_bank(JumpCache::kShared, true);
+    jump_cache_.select(JumpCache::kShared);
+}
+
 bool Vcpu::resolve(u64 va, unsigned mmu, Access access, Place& out) {
+    if (tlb_.is_private(mmu)) bind();
     for (bool filled = false;; filled = true) {
         const TlbEntry& e = tlb_.entry(mmu, va);
         const u64 tag = std::atomic_ref(const_cast<TlbEntry&>(e).*tag_of(access)).load(std::memory_order_relaxed);

@@ -100,5 +100,8 @@ void tlb_flush(void* state, bool keep_global) {
     ++(keep_global ? vcpu.partial_flushes : vcpu.full_flushes);
 }
 void tlb_flush_page(void* state, u64) { ++vcpu_of(state).page_flushes; }
+void tlb_flush_range(void* state, u64, u64) { ++vcpu_of(state).page_flushes; }
+void tlb_flush_space(void* state, u64 id) { vcpu_of(state).spaces_flushed.push_back(id); }
+void tlb_switch(void* state) { ++vcpu_of(state).switches; }
 
 }  // namespace tandem::jit

@@ -32,6 +32,8 @@ public:
     unsigned full_flushes = 0;
     unsigned partial_flushes = 0;  // all but global pages
     unsigned page_flushes = 0;
+    unsigned switches = 0;
+    std::vector<u64> spaces_flushed;
 };
 
 }  // namespace tandem::test

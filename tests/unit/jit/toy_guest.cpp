@@ -21,7 +21,7 @@ State& of(void* state) { return *static_cast<State*>(state); }
 constexpr u32 reg(unsigned n) { return static_cast<u32>(offsetof(State, r) + 8 * (n & 7)); }
 constexpr u32 kPc = offsetof(State, pc);
 
-enum HelperIndex : u32 { kHelperFlush, kHelperFlushPage, kHelperAsid, kHelperInvalid };
+enum HelperIndex : u32 { kHelperFlush, kHelperFlushPage, kHelperAsid, kHelperFlushAsid, kHelperInvalid };
 
 u32 helper_flush(void* state) {
     tlb_flush(state, false);
@@ -33,7 +33,11 @@ u32 helper_flush_page(void* state, u64 va) {
 }
 u32 helper_asid(void* state, u64 asid) {
     of(state).asid = asid;
-    tlb_flush(state, true);
+    tlb_switch(state);
+    return static_cast<u32>(LeaveReason::Lookup);
+}
+u32 helper_flush_asid(void* state, u64 asid) {
+    tlb_flush_space(state, asid);
     return static_cast<u32>(LeaveReason::Lookup);
 }
 u32 helper_invalid(void* state) {
@@ -41,7 +45,7 @@ u32 helper_invalid(void* state) {
     return static_cast<u32>(LeaveReason::Exception);
 }
 
-constexpr std::array<unsigned, kInvalid> kLength{1, 6, 3, 3, 3, 3, 3, 5, 2, 3, 1, 1, 3, 2, 2, 1};
+constexpr std::array<unsigned, kInvalid> kLength{1, 6, 3, 3, 3, 3, 3, 5, 2, 3, 1, 1, 3, 2, 2, 2, 1};
 
 // One instruction; true when it ends the block.
 bool lift_one(Builder& b, const u8* i, u64 next, u32 flags) {
@@ -79,6 +83,7 @@ bool lift_one(Builder& b, const u8* i, u64 next, u32 flags) {
         case kFlush: return leave_after(kHelperFlush, {});
         case kFlushPage: return leave_after(kHelperFlushPage, {r(1)});
         case kAsid: return leave_after(kHelperAsid, {r(1)});
+        case kFlushAsid: return leave_after(kHelperFlushAsid, {r(1)});
         case kExit:
             b.set(kPc, b.konst(Type::I64, next));
             b.leave(LeaveReason::Exit);
@@ -97,7 +102,7 @@ bool lift_one(Builder& b, const u8* i, u64 next, u32 flags) {
 
 }  // namespace
 
-ToyGuest::ToyGuest() {
+ToyGuest::ToyGuest(u32 private_mmus) : private_mmus_(private_mmus) {
     static constexpr std::array<const char*, 8> kNames{"r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7"};
     for (unsigned n = 0; n < 8; ++n) slots_.push_back({reg(n), Type::I64, kNames[n]});
     slots_.push_back({kPc, Type::I64, "pc"});
@@ -106,6 +111,7 @@ ToyGuest::ToyGuest() {
     helpers_ = {{"flush", reinterpret_cast<const void*>(&helper_flush), Type::I32, 0, kFlags},
                 {"flush_page", reinterpret_cast<const void*>(&helper_flush_page), Type::I32, 1, kFlags},
                 {"asid", reinterpret_cast<const void*>(&helper_asid), Type::I32, 1, kFlags},
+                {"flush_asid", reinterpret_cast<const void*>(&helper_flush_asid), Type::I32, 1, kFlags},
                 {"invalid", reinterpret_cast<const void*>(&helper_invalid), Type::I32, 0, kFlags}};
 }
 
@@ -196,7 +202,8 @@ void ToyBus::mmio_write(void*, u64 gpa, u64 value, unsigned size) {
     log.push_back({true, gpa, value, size});
 }
 
-Machine::Machine(Options options) : ram(static_cast<u8*>(std::aligned_alloc(kPageSize, kRam)), &std::free) {
+Machine::Machine(Options options, u32 private_mmus)
+    : guest(private_mmus), ram(static_cast<u8*>(std::aligned_alloc(kPageSize, kRam)), &std::free) {
     std::memset(ram.get(), 0, kRam);
     options.verify_ir = true;
     auto made = create_translator(guest, bus, options);

@@ -29,6 +29,7 @@ enum Opcode : u8 {
     kXAdd,       // xadd rd, [rs]: rd = old, memory += old rd
     kFlushPage,  // flushpage r
     kAsid,       // asid r: switch page tables, keeping global pages
+    kFlushAsid,  // flushasid r: drop what is not global of the address spaces with that identifier
     kERet,       // return from the exception
     kInvalid,    // first opcode that is not one
 };
@@ -56,7 +57,14 @@ struct Mapping {
 
 class ToyGuest final : public Guest {
 public:
-    ToyGuest();
+    // `private_mmus`: as Guest's. The identifier of an address space is the low byte of its number.
+    explicit ToyGuest(u32 private_mmus = 0);
+
+    u32 private_mmus() const override { return private_mmus_; }
+    AddressSpace address_space(const void* state) const override {
+        const u64 asid = static_cast<const State*>(state)->asid;
+        return {{asid, 0}, asid & 0xff};
+    }
 
     const StateLayout& layout() const override { return layout_; }
     std::span<const Helper> helpers() const override { return helpers_; }
@@ -76,6 +84,7 @@ public:
     u32 memory_flags = 0;  // added to every access
 
 private:
+    u32 private_mmus_;
     std::vector<StateSlot> slots_;
     StateLayout layout_;
     std::vector<Helper> helpers_;
@@ -122,7 +131,7 @@ public:
 // RAM of 1 MiB at 0, identity-mapped in address space 0, one translator and one vCPU.
 class Machine {
 public:
-    explicit Machine(Options options);
+    explicit Machine(Options options, u32 private_mmus = 0);
     void load(u64 gpa, const std::vector<u8>& code);
     toy::State& state() { return *static_cast<toy::State*>(vcpu->state()); }
     ir::LeaveReason run_at(u64 pc) {
