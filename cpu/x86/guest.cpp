@@ -136,6 +136,15 @@ public:
         return x86::translate(t, va, access, mmu, out);
     }
 
+    u32 private_mmus() const override { return 1u << kMmuUser; }
+
+    // Without PCIDs a load of CR3 ends all that is not global (SDM volume 3, 4.10.4.1): one space does for all.
+    jit::AddressSpace address_space(const void* state) const override {
+        const State& s = static_cast<const TranslateState*>(state)->s;
+        if ((s.cr4 & cr4::PCIDE) == 0) return {};
+        return {{s.cr3, 0}, s.cr3 & kPcidMask};
+    }
+
     // The canonical address check comes before paging and sees all bytes (SDM volume 3, 3.3.7.1). An 80-bit operand is
     // accessed as its significand and then the rest.
     bool check_crossing(void* state, u64 va, unsigned size) const override {

@@ -87,10 +87,14 @@ bool write_cr3(TranslateState& t, u64 value) {
     if (pcid) value &= ~kNoFlush;
     if (long_mode(s) && (value >> t.model->physical_bits()) != 0) return fault(t, kGP);
     if (pae_without_long_mode(s.cr0, s.cr4, s.msr.efer) && !load_pdptes(t, value)) return false;
-    // The soft TLB has no PCID tags: another address space always flushes it.
-    const bool same = s.cr3 == value;
     s.cr3 = value;
-    if (!(no_flush && same)) flush(t, true, "CR3");
+    // SDM volume 3, 4.10.4.1: what is not global of the PCID that is loaded; without PCIDs, of all.
+    if (!pcid) {
+        flush(t, true, "CR3");
+    } else if (!no_flush) {
+        jit::tlb_flush_space(&t, value & kPcidMask);
+    }
+    jit::tlb_switch(&t);
     return true;
 }
 
@@ -106,6 +110,7 @@ bool write_cr4(TranslateState& t, u64 value) {
     s.cr4 = value;
     constexpr u64 kFlush = cr4::PAE | cr4::PGE | cr4::PSE | cr4::SMEP | cr4::SMAP | cr4::PCIDE | cr4::PKE | cr4::LA57;
     if ((changed & kFlush) != 0) flush(t, false, "CR4");
+    if ((changed & cr4::PCIDE) != 0) jit::tlb_switch(&t);
     return true;
 }
 

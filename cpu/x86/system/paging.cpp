@@ -254,7 +254,7 @@ LeaveReason invpcid(TranslateState* t, u64 type, u64 descriptor_va) {
     if (!require_cpl0(*t)) return failed(*t);
     u64 descriptor[2];
     if (!jit::load(t, descriptor_va, data_mmu(s), descriptor)) return failed(*t);
-    const u64 pcid = descriptor[0] & 0xfff;
+    const u64 pcid = descriptor[0] & kPcidMask;
     const bool pcide = (s.cr4 & cr4::PCIDE) != 0;
     enum : u64 { Address, Context, AllWithGlobal, AllButGlobal };
     if (type > AllButGlobal || (descriptor[0] >> 12) != 0) return raise(*t, kGP);
@@ -262,6 +262,8 @@ LeaveReason invpcid(TranslateState* t, u64 type, u64 descriptor_va) {
     if (type == Address) {
         if (!canonical(descriptor[1], t->model->linear_bits())) return raise(*t, kGP);
         jit::tlb_flush_page(t, descriptor[1]);
+    } else if (type == Context) {
+        jit::tlb_flush_space(t, pcid);
     } else {
         jit::tlb_flush(t, type != AllWithGlobal);
     }

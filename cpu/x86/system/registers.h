@@ -20,6 +20,8 @@ constexpr u64 PE = 1u << 0, MP = 1u << 1, EM = 1u << 2, TS = 1u << 3, ET = 1u <<
               AM = 1u << 18, NW = 1u << 29, CD = 1u << 30, PG = 1u << 31;
 }  // namespace cr0
 
+constexpr u64 kPcidMask = 0xfff;  // of CR3, with CR4.PCIDE
+
 namespace cr4 {
 constexpr u64 VME = 1u << 0, PVI = 1u << 1, TSD = 1u << 2, DE = 1u << 3, PSE = 1u << 4, PAE = 1u << 5, MCE = 1u << 6,
               PGE = 1u << 7, PCE = 1u << 8, OSFXSR = 1u << 9, OSXMMEXCPT = 1u << 10, UMIP = 1u << 11, FSGSBASE = 1u << 16,

@@ -165,6 +165,7 @@ bool load_task_cr3(TranslateState& t, const TssLayout& l, const Image& image) {
     if ((s.cr4 & cr4::PAE) != 0 && !load_pdptes(t, image.cr3)) return false;
     s.cr3 = image.cr3;
     jit::tlb_flush(&t, true);
+    jit::tlb_switch(&t);
     return true;
 }
 

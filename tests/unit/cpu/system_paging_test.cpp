@@ -223,8 +223,11 @@ TEST_CASE("INVPCID: types, reserved bits, privilege", "[system][pcid]") {
     CHECK(run(0) == -1);
     CHECK(cpu.vcpu.page_flushes == 1);
     CHECK(run(1) == -1);
+    CHECK(cpu.vcpu.spaces_flushed == std::vector<u64>{0});
     CHECK(run(2) == -1);
     CHECK(cpu.vcpu.full_flushes == 1);
+    CHECK(run(3) == -1);
+    CHECK(cpu.vcpu.partial_flushes == 1);
     CHECK(run(4) == 13);
     cpu.put<u64>(0x6008, u64{1} << 56);
     CHECK(run(0) == 13);
@@ -232,6 +235,7 @@ TEST_CASE("INVPCID: types, reserved bits, privilege", "[system][pcid]") {
     CHECK(run(1) == 13);  // a PCID without CR4.PCIDE
     cpu.s().cr4 |= 1 << 17;
     CHECK(run(1) == -1);
+    CHECK(cpu.vcpu.spaces_flushed == std::vector<u64>{0, 5});
     cpu.put<u64>(0x6000, 0x1000);
     CHECK(run(3) == 13);
     cpu.enter_ring(3);

@@ -85,6 +85,7 @@ TEST_CASE("CR4 and CR3: reserved bits and PCID", "[system][cr][pcid]") {
     CHECK(write_cr(cpu, 3, u64{1} << 46) == 13);
     CHECK(write_cr(cpu, 3, u64{1} << 63 | kTables) == 13);
     CHECK(write_cr(cpu, 3, kTables | 1) == -1);
+    CHECK(cpu.vcpu.partial_flushes == 1);
     cpu.s().cr4 &= ~u64{1 << 17};
     CHECK(write_cr(cpu, 4, cpu.s().cr4 | 1 << 17) == 13);  // PCIDE with a PCID in CR3
     CHECK(write_cr(cpu, 3, kTables) == -1);
@@ -92,10 +93,14 @@ TEST_CASE("CR4 and CR3: reserved bits and PCID", "[system][cr][pcid]") {
     CHECK(write_cr(cpu, 3, u64{1} << 63 | kTables | 5) == -1);
     CHECK(cpu.s().cr3 == (kTables | 5));
     const unsigned partial = cpu.vcpu.partial_flushes;
-    CHECK(write_cr(cpu, 3, u64{1} << 63 | kTables | 5) == -1);  // same context, no flush asked for
-    CHECK(cpu.vcpu.partial_flushes == partial);
+    const unsigned switches = cpu.vcpu.switches;
+    CHECK(write_cr(cpu, 3, u64{1} << 63 | kTables | 6) == -1);  // another context, no flush asked for
+    CHECK(cpu.vcpu.switches == switches + 1);
+    CHECK(cpu.vcpu.spaces_flushed.empty());
     CHECK(write_cr(cpu, 3, kTables | 5) == -1);
-    CHECK(cpu.vcpu.partial_flushes == partial + 1);
+    CHECK(cpu.vcpu.spaces_flushed == std::vector<u64>{5});
+    CHECK(cpu.vcpu.switches == switches + 2);
+    CHECK(cpu.vcpu.partial_flushes == partial);
 
     SystemCpu legacy(SystemCpu::Mode::Protected);
     CHECK(write_cr(legacy, 4, 1 << 17) == 13);  // PCIDE outside IA-32e mode
