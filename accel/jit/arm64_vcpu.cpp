@@ -1,6 +1,5 @@
 #include "accel/jit/arm64_vcpu.h"
 
-#include <sched.h>
 #include <time.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "cpu/arm64/system/pmu.h"
 #include "cpu/arm64/system/registers.h"
 #include "cpu/arm64/system/system.h"
+#include "jit/guest/spin.h"
 #include "jit/runtime/fp_control.h"
 
 namespace tandem::accel {
@@ -221,45 +221,72 @@ void Arm64JitVcpu::demand(u32 flush) {
     prod();
 }
 
-void Arm64JitVcpu::demand_page(u64 va) {
+void Arm64JitVcpu::demand_part(const TlbInvalidate& part) {
     {
-        std::lock_guard guard(pages_lock_);
-        if (page_count_ < kMostPages) pages_[page_count_] = va;
-        page_count_ = std::min(page_count_ + 1, kMostPages + 1);
+        std::lock_guard guard(parts_lock_);
+        if (part_count_ < kMostParts) parts_[part_count_] = part;
+        part_count_ = std::min(part_count_ + 1, kMostParts + 1);
     }
-    demand(kPages);
+    demand(kParts);
 }
 
 void Arm64JitVcpu::broadcast_tlb_invalidate(const TlbInvalidate& what) {
-    const u32 flush = what.keep_global ? TlbDemand::kNonGlobal : TlbDemand::kAll;
+    using Scope = TlbInvalidate::Scope;
     for (Arm64JitVcpu* other : domain_.members()) {
         if (other == this) continue;
-        if (what.all) {
-            other->demand(flush);
-        } else {
-            other->demand_page(what.va);
+        switch (what.scope) {
+            case Scope::All: other->demand(TlbDemand::kAll); break;
+            case Scope::NonGlobal: other->demand(TlbDemand::kNonGlobal); break;
+            default: other->demand_part(what); break;
         }
     }
 }
 
+void Arm64JitVcpu::answer_waiting() {
+    if (waiting_.load(std::memory_order_seq_cst) == 0) return;
+    for (Arm64JitVcpu* other : domain_.members()) {
+        if (other != this) other->sleeper_.wake();
+    }
+}
+
+// What is taken here counts as done at once: this PE executes nothing before it is.
 TlbDemand Arm64JitVcpu::take_tlb_invalidates() {
     if (demanded_.load(std::memory_order_seq_cst) == 0) return {};
     const u32 taken = demanded_.exchange(0, std::memory_order_seq_cst);
-    if ((taken & kPages) == 0) return {taken};
-    std::lock_guard guard(pages_lock_);
-    const unsigned count = std::exchange(page_count_, 0);
-    if (count > kMostPages) return {TlbDemand::kAll};
-    for (unsigned i = 0; i < count; ++i) invalidate_page(*state_, pages_[i], false);
-    return {taken & ~kPages};
+    answer_waiting();
+    if ((taken & kParts) == 0) return {taken};
+    std::lock_guard guard(parts_lock_);
+    const unsigned count = std::exchange(part_count_, 0);
+    if (count > kMostParts) return {TlbDemand::kAll};
+    for (unsigned i = 0; i < count; ++i) {
+        if (parts_[i].scope == TlbInvalidate::Scope::Asid) {
+            invalidate_asid(*state_, parts_[i].argument, false);
+        } else {
+            invalidate_pages(*state_, parts_[i].argument, parts_[i].pages, false);
+        }
+    }
+    return {taken & ~kParts};
 }
 
-// Two PEs may wait for each other here, so each keeps answering.
+// Two PEs may wait for each other here, so each keeps answering. A PE whose thread the host does not run answers late:
+// whoever waits for long sleeps, and leaves the host's processor to it.
 void Arm64JitVcpu::complete_tlb_invalidates() {
+    constexpr unsigned kSpins = 200;
+    constexpr u64 kLeftGuestCode = 100'000;  // nanoseconds; nobody tells that the other PE has done that
     for (Arm64JitVcpu* other : domain_.members()) {
         if (other == this) continue;
-        while (other->demanded_.load(std::memory_order_seq_cst) != 0 && other->translator().running()) {
+        const auto open = [&] {
+            return other->demanded_.load(std::memory_order_seq_cst) != 0 && other->translator().running();
+        };
+        for (unsigned spins = 0; open(); ++spins) {
             apply_tlb_demand(*state_, take_tlb_invalidates());
-            sched_yield();
+            if (spins < kSpins) {
+                jit::spin_wait(cpu_count());
+                continue;
+            }
+            other->waiting_.fetch_add(1, std::memory_order_seq_cst);
+            sleeper_.sleep(kLeftGuestCode, [&] { return !open() || demanded_.load(std::memory_order_seq_cst) != 0; });
+            other->waiting_.fetch_sub(1, std::memory_order_seq_cst);
         }
     }
 }

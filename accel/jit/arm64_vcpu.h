@@ -95,17 +95,19 @@ private:
     Result<void> take_events() override;
     void prod() override;
     void demand(u32 flush);
-    void demand_page(u64 va);
+    void demand_part(const cpu::arm64::TlbInvalidate& part);
+    void answer_waiting();
 
     const cpu::arm64::CpuModel& model_;
     ShareableDomain& domain_;
     cpu::arm64::TranslateState* state_ = nullptr;
-    std::atomic<u32> demanded_{0};  // flushes that other PEs wait for (TlbDemand), and kPages
-    static constexpr u32 kPages = 1u << 31;
-    static constexpr unsigned kMostPages = 64;
-    std::mutex pages_lock_;                // the next two; a leaf
-    std::array<u64, kMostPages> pages_{};  // to be dropped; more than that drop everything
-    unsigned page_count_ = 0;
+    std::atomic<u32> demanded_{0};  // flushes that other PEs wait for (TlbDemand), and kParts
+    static constexpr u32 kParts = 1u << 31;
+    static constexpr unsigned kMostParts = 64;
+    std::mutex parts_lock_;                                      // the next two; a leaf
+    std::array<cpu::arm64::TlbInvalidate, kMostParts> parts_{};  // pages and ASIDs; more than that drop everything
+    unsigned part_count_ = 0;
+    std::atomic<u32> waiting_{0};     // PEs that sleep until demanded_ is answered
     std::atomic<bool> event_{false};  // another PE has sent an event
     Sleeper sleeper_;
     std::mutex power_lock_;  // the next two; a leaf

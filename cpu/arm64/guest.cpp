@@ -12,6 +12,7 @@
 #include "cpu/arm64/helpers.h"
 #include "cpu/arm64/lift/block.h"
 #include "cpu/arm64/mode.h"
+#include "cpu/arm64/system/mmu.h"
 #include "cpu/arm64/system/system.h"
 
 namespace tandem::cpu::arm64 {
@@ -72,6 +73,12 @@ public:
     }
 
     unsigned fetch_mmu(u64 mode) const override { return ModeBits{mode}.fetch_mmu(); }
+
+    // Of the EL2&0 regime it is the same index.
+    u32 private_mmus() const override { return 1u << kMmuEl0; }
+    jit::AddressSpace address_space(const void* state) const override {
+        return arm64::address_space(*static_cast<const TranslateState*>(state));
+    }
 
     bool translate(void* state, u64 va, jit::Access access, unsigned mmu, jit::Translation& out) const override {
         return arm64::translate(state_of(state), va, access, mmu, out);

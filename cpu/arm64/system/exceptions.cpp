@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "cpu/arm64/lift/helpers.h"
 #include "cpu/arm64/mode.h"
+#include "cpu/arm64/system/mmu.h"
 #include "cpu/arm64/system/pmu.h"
 #include "cpu/arm64/system/system.h"
 
@@ -14,6 +15,12 @@ constexpr u64 kEsrIl = u64{1} << 25;
 enum VectorOffset : u64 { kSync = 0, kIrqVector = 0x80, kFiqVector = 0x100, kSErrorVector = 0x180 };
 
 u64 esr_of(Ec ec, u32 iss) { return u64{static_cast<u32>(ec)} << 26 | kEsrIl | iss; }
+
+// Between EL1&0 and EL2&0, which share the translator's MMU indexes.
+void regime_changed(TranslateState& t) {
+    jit::tlb_flush(&t, false);
+    switch_address_space(t);
+}
 
 // AArch64.TakeException.
 void enter(TranslateState& t, unsigned target, u64 vector, u64 return_address) {
@@ -42,7 +49,7 @@ void enter(TranslateState& t, unsigned target, u64 vector, u64 return_address) {
     }
     const bool host = host_mode(t);
     s.pstate = next;
-    if (host_mode(t) != host) jit::tlb_flush(&t, false);
+    if (host_mode(t) != host) regime_changed(t);
     s.pc = (target == 2 ? sys.vbar_el2 : sys.vbar_el1) + offset;
     s.activity = Activity::Running;
     import_flags(t);
@@ -330,7 +337,7 @@ LeaveReason exception_return(TranslateState* t, u32 authenticated, u64 address) 
     if (step && (spsr & pstate::kSs) != 0) next |= pstate::kSs;
     const bool host = host_mode(*t);
     s.pstate = next;
-    if (host_mode(*t) != host) jit::tlb_flush(t, false);
+    if (host_mode(*t) != host) regime_changed(*t);
     s.pc = target;
     import_flags(*t);
     s.pc = untagged_pc(*t, target);

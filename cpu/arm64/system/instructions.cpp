@@ -104,13 +104,12 @@ u64 tlbi_address(u64 argument) { return static_cast<u64>(sign_extend(argument <<
 
 // TLBI RVA*: (NUM + 1) * 2^(5 * SCALE + 1) pages of the granule TG from BaseADDR on.
 void invalidate_range(TranslateState& t, u64 argument, bool broadcast) {
-    constexpr u64 kMost = 32;  // one by one; beyond that everything goes
     constexpr unsigned kGranules[4] = {0, 12, 14, 16};
     const unsigned granule = kGranules[bits(argument, 47, 46)];
+    if (granule == 0) return invalidate_all(t, broadcast);
     const u64 pages = (bits(argument, 43, 39) + 1) << (5 * bits(argument, 45, 44) + 1);
-    if (granule == 0 || pages > kMost) return invalidate_all(t, broadcast);
     const u64 base = static_cast<u64>(sign_extend(bits(argument, 36, 0), 37)) << granule;
-    for (u64 page = 0; page < pages; ++page) invalidate_page(t, base + (page << granule), broadcast);
+    invalidate_pages(t, base, pages << (granule - jit::kPageBits), broadcast);
 }
 
 LeaveReason tlb_maintenance(TranslateState& t, u32 word, SysregName n, u64 argument) {
@@ -130,10 +129,12 @@ LeaveReason tlb_maintenance(TranslateState& t, u32 word, SysregName n, u64 argum
         invalidate_all(t, broadcast);
     } else if (range) {
         invalidate_range(t, argument, broadcast);
-    } else if (n.op1() == 0 && op2 == 2) {
+    } else if (n.op1() == 0 && op2 == 2 && !host_mode(t)) {
+        invalidate_asid(t, argument >> 48, broadcast);
+    } else if (n.op1() == 0 && op2 == 2) {  // of EL2&0 or, without TGE, of EL1&0
         invalidate_non_global(t, broadcast);
     } else if (op2 == 1 || op2 == 3 || op2 == 5 || op2 == 7) {
-        invalidate_page(t, tlbi_address(argument), broadcast);
+        invalidate_pages(t, tlbi_address(argument), 1, broadcast);
     } else {
         invalidate_all(t, broadcast);
     }

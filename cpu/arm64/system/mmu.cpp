@@ -167,6 +167,19 @@ LeaveReason branch_target(TranslateState* t, u32 word) {
 
 // --- TLB maintenance
 
+namespace {
+
+using Scope = TlbInvalidate::Scope;
+
+constexpr unsigned kAsidShift = 48, kTcrA1 = 22, kTcrAs = 36;  // of TTBRx_ELx and TCR_ELx
+
+// TCR_ELx.AS: 8 or 16 bits of ASID.
+u64 asid_mask(const TranslateState& t) {
+    return mask(bit(host_mode(t) ? t.s.sys.tcr_el2 : t.s.sys.tcr_el1, kTcrAs) ? 16 : 8);
+}
+
+}  // namespace
+
 void apply_tlb_demand(TranslateState& t, TlbDemand demand) {
     if (demand.flush != 0) forget_page(t);
     if (demand.flush != 0) jit::tlb_flush(&t, (demand.flush & TlbDemand::kAll) == 0);
@@ -176,21 +189,43 @@ void invalidate_all(TranslateState& t, bool broadcast) {
     jit::tlb_flush(&t, false);
     forget_page(t);
     t.tagged_addresses = false;
-    if (broadcast) t.platform->broadcast_tlb_invalidate({true, false, 0});
+    if (broadcast) t.platform->broadcast_tlb_invalidate({});
 }
 
 void invalidate_non_global(TranslateState& t, bool broadcast) {
     jit::tlb_flush(&t, true);
     forget_page(t);
-    if (broadcast) t.platform->broadcast_tlb_invalidate({true, true, 0});
+    if (broadcast) t.platform->broadcast_tlb_invalidate({Scope::NonGlobal, 0});
 }
 
-void invalidate_page(TranslateState& t, u64 va, bool broadcast) {
+void invalidate_pages(TranslateState& t, u64 va, u64 pages, bool broadcast) {
     // An entry of a tagged address is found under its tag only.
     if (t.tagged_addresses) return invalidate_all(t, broadcast);
-    jit::tlb_flush_page(&t, va);
+    jit::tlb_flush_range(&t, va, pages);
     forget_page(t);
-    if (broadcast) t.platform->broadcast_tlb_invalidate({false, false, va});
+    if (broadcast) t.platform->broadcast_tlb_invalidate({Scope::Pages, va, pages});
+}
+
+void invalidate_asid(TranslateState& t, u64 asid, bool broadcast) {
+    jit::tlb_flush_space(&t, asid & asid_mask(t));
+    forget_page(t);
+    if (broadcast) t.platform->broadcast_tlb_invalidate({Scope::Asid, asid});
+}
+
+// Both table bases tell address spaces apart, so that two that share an ASID, which software may not have without
+// maintenance in between, are merely slow.
+jit::AddressSpace address_space(const TranslateState& t) {
+    const Sysregs& sys = t.s.sys;
+    const bool host = host_mode(t);
+    jit::AddressSpace space;
+    space.roots = host ? std::array{sys.ttbr0_el2, sys.ttbr1_el2} : std::array{sys.ttbr0_el1, sys.ttbr1_el1};
+    space.id = space.roots[bit(host ? sys.tcr_el2 : sys.tcr_el1, kTcrA1) ? 1 : 0] >> kAsidShift & asid_mask(t);
+    return space;
+}
+
+void switch_address_space(TranslateState& t) {
+    jit::tlb_switch(&t);
+    forget_page(t);
 }
 
 }  // namespace tandem::cpu::arm64

@@ -58,6 +58,11 @@ bool current_word(TranslateState& t, u32& word);
 // TLBI's argument.
 void invalidate_all(TranslateState& t, bool broadcast);
 void invalidate_non_global(TranslateState& t, bool broadcast);
-void invalidate_page(TranslateState& t, u64 va, bool broadcast);
+void invalidate_pages(TranslateState& t, u64 va, u64 pages, bool broadcast);  // of 4 KiB
+void invalidate_asid(TranslateState& t, u64 asid, bool broadcast);
+// The address space of EL0, and with it the EL1&0 or EL2&0 regime.
+jit::AddressSpace address_space(const TranslateState& t);
+// After a change of what address_space() looks at.
+void switch_address_space(TranslateState& t);
 
 }  // namespace tandem::cpu::arm64

@@ -49,9 +49,10 @@ enum class Conduit : u8 { Hvc, Smc };
 
 // TLB maintenance for the Inner Shareable domain, for the other PEs.
 struct TlbInvalidate {
-    bool all = true;  // every entry; otherwise the page at `va`
-    bool keep_global = false;
-    u64 va = 0;
+    enum class Scope : u8 { All, NonGlobal, Pages, Asid };
+    Scope scope = Scope::All;
+    u64 argument = 0;  // Pages: an address in the first; Asid: the ASID
+    u64 pages = 1;     // of 4 KiB
 };
 
 // What other PEs' maintenance wants of this PE's TLB.

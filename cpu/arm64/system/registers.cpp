@@ -96,8 +96,7 @@ void write_sctlr_el2(T& t, const Row&, u64 v) {
     set_translation_control(t, t.s.sys.sctlr_el2, (v & writable) | res1);
 }
 
-// The soft TLB has no ASID: what is not global goes with every change of a table base or of TCR. Global entries stay, as
-// they do on hardware until a TLBI.
+// A change of TCR drops what is not global: ASIDs are read by it. Global entries stay, as they do on hardware until a TLBI.
 void write_translation(T& t, const Row& r, u64 v) {
     u64& stored = r.value(t.s.sys);
     if (stored == v) return;
@@ -107,6 +106,15 @@ void write_translation(T& t, const Row& r, u64 v) {
     } else {
         invalidate_non_global(t, false);
     }
+    switch_address_space(t);
+}
+
+void write_table_base(T& t, const Row& r, u64 v) {
+    if (r.name.op1() == 4 && !host_mode(t)) return write_translation(t, r, v);
+    u64& stored = r.value(t.s.sys);
+    if (stored == v) return;
+    stored = v;
+    switch_address_space(t);
 }
 
 void write_stage2(T& t, const Row& r, u64 v) {
@@ -128,7 +136,9 @@ void write_hcr(T& t, const Row&, u64 v) {
     constexpr u64 kTranslation = hcr::VM | hcr::DC | hcr::TGE | hcr::E2H | hcr::PTW;
     const bool changed = ((t.s.sys.hcr_el2 ^ next) & kTranslation) != 0;
     t.s.sys.hcr_el2 = next;
-    if (changed) invalidate_all(t, false);
+    if (!changed) return;
+    invalidate_all(t, false);
+    switch_address_space(t);
 }
 
 void write_cptr_el2(T& t, const Row&, u64 v) {

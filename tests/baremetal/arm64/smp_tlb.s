@@ -9,6 +9,11 @@
 .equ PAGE_A, PAGES + 0x5000
 .equ PAGE_B, PAGES + 0x6000
 .equ MOVING, PAGES + 0x4000
+.ifdef USER_READER
+.equ READABLE, AP_RW
+.else
+.equ READABLE, 0
+.endif
 
 reader:
     SET x1, SEEN
@@ -26,7 +31,13 @@ second:
     WRITE sctlr_el1, 0x30d00800
     MMU_REGISTERS
     adr x9, reader
+.ifdef USER_READER                      // EL0, which sees code at USER
+    SET x10, USER - 0x40000000
+    add x9, x9, x10
+    mov x10, #EL0T
+.else
     mov x10, #EL1H
+.endif
     msr elr_el2, x9
     msr spsr_el2, x10
     isb
@@ -35,7 +46,7 @@ second:
 // Page MOVING becomes `page`; the reader has read it twice when this ends.
 .macro MOVE page, maintenance:vararg
     SET x9, L3 + 8 * 4
-    SET x10, \page + PAGE + AF + UXN + PXN + (1 << 11)
+    SET x10, \page + PAGE + AF + UXN + PXN + (1 << 11) + READABLE
     str x10, [x9]
     dsb ishst
     \maintenance
@@ -65,8 +76,8 @@ second:
 main:
     WRITE hcr_el2, 1 << 31
     MMU_ON
-    MAP 0, PAGE + AF + UXN
-    ENTRY L3, 4, PAGE_A + PAGE + AF + UXN + PXN + (1 << 11)
+    MAP 0, PAGE + AF + UXN + READABLE
+    ENTRY L3, 4, PAGE_A + PAGE + AF + UXN + PXN + (1 << 11) + READABLE
     SET x9, PAGE_A
     mov x10, #0x55
     str x10, [x9]
