@@ -53,26 +53,58 @@ void Gic::Frame::io_write(u64 offset, u64 value, unsigned bytes) {
     gic.frame_write(part, 0, offset, value, bytes);
 }
 
+// Tells whether the interrupt became pending by it.
+Delivery Gic::set_input(unsigned cpu, u32 id, bool level) {
+    log::trace(log::Exits, "vgic_update_irq_pending: VCPU: {}, IRQ {}, level: {}", cpu, id, level);
+    std::lock_guard guard(lock_);
+    gic::Bank& b = *bank_of(cpu, id);
+    const u32 m = 1u << id % 32;
+    if (((b.line & m) != 0) == level) return Delivery::Ignored;
+    if (host_ != nullptr) {
+        b.line ^= m;
+        if (auto set = host_->set_input(cpu, id, level); !set) log::warn("interrupt {}: {}", id, set.error().message);
+        return level ? Delivery::Delivered : Delivery::Ignored;
+    }
+    const bool fresh = b.set_line(id % 32, level);
+    update_targets(cpu, id);
+    if (!level || (b.enabled & m) == 0) return Delivery::Ignored;
+    return fresh ? Delivery::Delivered : Delivery::Coalesced;
+}
+
 IrqLine Gic::spi(unsigned number) {
-    return IrqLine([this, number](bool level) {
-        log::trace(log::Exits, "vgic_update_irq_pending: VCPU: 0, IRQ {}, level: {}", number + kFirstSpi, level);
-        std::lock_guard guard(lock_);
-        return set_spi(number, level);
-    });
+    return IrqLine([this, number](bool level) { return set_input(0, kFirstSpi + number, level); });
 }
 
 IrqLine Gic::ppi(unsigned cpu, unsigned number) {
-    return IrqLine([this, cpu, number](bool level) {
-        log::trace(log::Exits, "vgic_update_irq_pending: VCPU: {}, IRQ {}, level: {}", cpu, number, level);
-        std::lock_guard guard(lock_);
-        return set_ppi(cpu, number, level);
-    });
+    return IrqLine([this, cpu, number](bool level) { return set_input(cpu, number, level); });
+}
+
+Result<void> Gic::give(HostGic& host) {
+    std::lock_guard guard(lock_);
+    TANDEM_TRY(store(host));
+    for (unsigned number = 0; number < spis_; ++number) {
+        const u32 id = kFirstSpi + number;
+        const gic::Bank& b = *bank_of(0, id);
+        // At an edge-triggered input it would be an edge.
+        if ((b.edge >> id % 32 & 1) == 0) TANDEM_TRY(host.set_input(0, id, (b.line >> id % 32 & 1) != 0));
+    }
+    host_ = &host;
+    return {};
+}
+
+Result<void> Gic::take() {
+    std::lock_guard guard(lock_);
+    if (host_ == nullptr) return {};
+    TANDEM_TRY(fetch(*host_));
+    host_ = nullptr;
+    update_all();
+    return {};
 }
 
 // Only changes reach the processor.
 void Gic::drive(unsigned cpu, const Outputs& outputs) {
     Port& port = ports_[cpu];
-    if (port.signals == nullptr) return;
+    if (port.signals == nullptr || host_ != nullptr) return;
     const std::array<bool, 4> levels{outputs.irq, outputs.fiq, outputs.virtual_irq, outputs.virtual_fiq};
     for (unsigned i = 0; i < levels.size(); ++i) {
         if (levels[i] == port.driven[i]) continue;

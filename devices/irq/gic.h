@@ -10,7 +10,9 @@
 #include "base/result.h"
 #include "devices/fabric/address_space.h"
 #include "devices/fabric/device.h"
+#include "devices/fabric/host_gic.h"
 #include "devices/fabric/interrupts.h"
+#include "devices/irq/gic_bank.h"
 
 namespace tandem::devices {
 
@@ -24,8 +26,8 @@ struct GicRegisterAccess {
 };
 enum class GicRegisterAnswer : u8 { Undefined, Done, TrapToEl2 };
 
-// Threads: inputs from any thread, registers from the vCPU's. One lock per controller, under which the processors' lines are
-// driven; it is a leaf but for those.
+// Threads: inputs from any thread, registers from the vCPU's. One lock per controller, under which the processors' lines and
+// the inputs of a controller elsewhere are driven; it is a leaf but for those.
 class Gic {
 public:
     static constexpr unsigned kFirstPpi = 16, kFirstSpi = 32;
@@ -50,6 +52,12 @@ public:
         return GicRegisterAnswer::Undefined;
     }
 
+    // A controller elsewhere takes over the model's state and gets the inputs; the model keeps their levels. While no vCPU
+    // runs and no device raises anything. Errors as the host's.
+    Result<void> give(HostGic& host);
+    // The model takes the state back; does nothing where it has it.
+    Result<void> take();
+
 protected:
     struct Outputs {
         bool irq = false, fiq = false, virtual_irq = false, virtual_fiq = false;
@@ -63,11 +71,18 @@ protected:
     // With lock_ held. Offsets lie in the frame.
     virtual u64 frame_read(unsigned part, unsigned cpu, u64 offset, unsigned size) = 0;
     virtual void frame_write(unsigned part, unsigned cpu, u64 offset, u64 value, unsigned size) = 0;
-    virtual Delivery set_spi(unsigned number, bool level) = 0;
-    virtual Delivery set_ppi(unsigned cpu, unsigned number, bool level) = 0;
-    // Lines as the state says.
+    // The 32 interrupts that `id` is of; null: there is none such. Shared ones whatever the processor.
+    virtual gic::Bank* bank_of(unsigned cpu, u32 id) = 0;
+    // Lines as the state says: of a processor, and of those that this interrupt goes to.
     virtual void update(unsigned cpu) = 0;
+    virtual void update_targets(unsigned cpu, u32 id) = 0;
     void update_all();
+    void deactivate(unsigned cpu, u32 id) {
+        if (gic::Bank* b = bank_of(cpu, id)) b->active &= ~(1u << id % 32);
+    }
+    // Exchange with a controller elsewhere.
+    virtual Result<void> store(HostGic& host) = 0;
+    virtual Result<void> fetch(HostGic& host) = 0;
 
     const unsigned cpus_, spis_;
     mutable std::mutex lock_;
@@ -87,7 +102,9 @@ private:
         std::array<bool, 4> driven{};
     };
     [[nodiscard]] const Frame* find(u64 address, unsigned size) const;
+    Delivery set_input(unsigned cpu, u32 id, bool level);
 
+    HostGic* host_ = nullptr;  // who has the state; null: the model
     std::vector<std::unique_ptr<Frame>> frames_;
     std::vector<Port> ports_;
 };

@@ -27,11 +27,12 @@ bool Bank::set_line(unsigned bit, bool level) {
     return (pending() & ~before & m) != 0;
 }
 
-Bank reset_bank(const BankRules& rules) {
-    Bank bank;
+void reset_bank(Bank& bank, const BankRules& rules) {
+    const u32 line = bank.line;
+    bank = {};
+    bank.line = line;
     bank.enabled = rules.enabled;
     bank.edge = rules.edge;
-    return bank;
 }
 
 std::optional<BankPlace> find_bank_register(u64 offset) {

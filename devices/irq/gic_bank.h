@@ -56,7 +56,8 @@ struct BankRules {
     u32 edge = 0;  // at reset
 };
 constexpr u32 kSgiMask = 0xffff;
-Bank reset_bank(const BankRules& rules);
+// Inputs keep their level: they are the devices' business.
+void reset_bank(Bank& bank, const BankRules& rules);
 
 // The registers over banks have the same offsets in GICD (both generations) and in GICR's SGI frame.
 enum class BankRegister : u8 {
@@ -97,7 +98,18 @@ struct Candidate {
     void offer(const Candidate& other) {
         if (other.priority < priority || (other.priority == priority && other.id < id)) *this = other;
     }
+    // Interrupts of a bank that begins at `first`.
+    void offer(const Bank& bank, u32 which, u32 first) {
+        for (; which != 0; which &= which - 1) {
+            const auto i = static_cast<unsigned>(std::countr_zero(which));
+            offer({first + i, bank.priority[i], static_cast<u8>(bank.group1 >> i & 1)});
+        }
+    }
 };
+// Of a bank's interrupts those that may be signalled: GICD_CTLR enables groups by bits 0 and 1.
+inline u32 candidates(const Bank& b, u32 control) {
+    return b.candidates() & (((control & 1) != 0 ? ~b.group1 : 0) | ((control & 2) != 0 ? b.group1 : 0));
+}
 
 // Priorities of one CPU interface, physical or virtual: GICC_ and GICV_, ICC_ and ICV_.
 struct Priorities {

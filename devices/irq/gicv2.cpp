@@ -32,21 +32,16 @@ Gicv2::Gicv2(const Gicv2Config& config)
     reset();
 }
 
-// Inputs keep their level: they are the devices' business.
 void Gicv2::reset() {
     std::lock_guard guard(lock_);
     control_ = 0;
     std::ranges::fill(targets_, kFirstTarget);
-    for (Bank& b : shared_) {
-        const u32 line = b.line;
-        b = reset_bank(kSharedRules);
-        b.line = line;
-    }
+    for (Bank& b : shared_) reset_bank(b, kSharedRules);
     for (Cpu& c : cpu_) {
-        const u32 line = c.local.line;
+        const Bank local = c.local;
         c = {};
-        c.local = reset_bank(kLocalRules);
-        c.local.line = line;
+        c.local = local;
+        reset_bank(c.local, kLocalRules);
     }
     update_all();
 }
@@ -58,48 +53,23 @@ Bank* Gicv2::bank(unsigned cpu, unsigned index) {
 
 Bank* Gicv2::bank_of(unsigned cpu, u32 id) { return id < kFirstSpecial ? bank(cpu, id / 32) : nullptr; }
 
-Delivery Gicv2::set_spi(unsigned number, bool level) {
-    Bank& b = shared_[number / 32];
-    const u32 m = 1u << number % 32;
-    if (((b.line & m) != 0) == level) return Delivery::Ignored;
-    const bool fresh = b.set_line(number % 32, level);
-    for (unsigned cpu = 0; cpu < cpus_; ++cpu) {
-        if ((targets_[number] >> cpu & 1) != 0) update(cpu);
+void Gicv2::update_targets(unsigned cpu, u32 id) {
+    if (id < kPrivate) return update(cpu);
+    for (unsigned i = 0; i < cpus_; ++i) {
+        if ((targets_[id - kPrivate] >> i & 1) != 0) update(i);
     }
-    if (!level || (b.enabled & m) == 0) return Delivery::Ignored;
-    return fresh ? Delivery::Delivered : Delivery::Coalesced;
-}
-
-Delivery Gicv2::set_ppi(unsigned cpu, unsigned number, bool level) {
-    Bank& b = cpu_[cpu].local;
-    const u32 m = 1u << number;
-    if (((b.line & m) != 0) == level) return Delivery::Ignored;
-    const bool fresh = b.set_line(number, level);
-    update(cpu);
-    if (!level || (b.enabled & m) == 0) return Delivery::Ignored;
-    return fresh ? Delivery::Delivered : Delivery::Coalesced;
 }
 
 Candidate Gicv2::highest(unsigned cpu) const {
     Candidate best;
-    const auto offer = [&](const Bank& b, u32 word, u32 first) {
-        for (; word != 0; word &= word - 1) {
-            const auto i = static_cast<unsigned>(std::countr_zero(word));
-            best.offer({first + i, b.priority[i], static_cast<u8>(b.group1 >> i & 1)});
-        }
-    };
-    const auto in_enabled_groups = [this](const Bank& b) {
-        return b.candidates() & ((bit(control_, 0) ? ~b.group1 : 0) | (bit(control_, 1) ? b.group1 : 0));
-    };
-    const Bank& local = cpu_[cpu].local;
-    offer(local, in_enabled_groups(local), 0);
+    best.offer(cpu_[cpu].local, candidates(cpu_[cpu].local, control_), 0);
     for (unsigned k = 0; k < shared_.size(); ++k) {
-        u32 word = in_enabled_groups(shared_[k]);
+        u32 word = candidates(shared_[k], control_);
         for (u32 rest = word; rest != 0; rest &= rest - 1) {
             const auto i = static_cast<unsigned>(std::countr_zero(rest));
             if ((targets_[k * 32 + i] >> cpu & 1) == 0) word &= ~(1u << i);
         }
-        offer(shared_[k], word, kFirstSpi + k * 32);
+        best.offer(shared_[k], word, kFirstSpi + k * 32);
     }
     return best;
 }
@@ -124,10 +94,6 @@ u32 Gicv2::acknowledge(unsigned cpu, const Candidate& best) {
     sources = static_cast<u8>(sources & ~(1u << sender));
     if (sources != 0) c.local.latched |= 1u << best.id;
     return best.id | sender << 10;
-}
-
-void Gicv2::deactivate(unsigned cpu, u32 id) {
-    if (Bank* b = bank_of(cpu, id)) b->active &= ~(1u << id % 32);
 }
 
 // --- Access ---------------------------------------------------------------------------------------------------------

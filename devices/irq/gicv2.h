@@ -85,13 +85,14 @@ private:
     void frame_write(unsigned part, unsigned cpu, u64 offset, u64 value, unsigned size) override;
     u32 read_word(unsigned part, unsigned cpu, u64 offset);
     void write_word(unsigned part, unsigned cpu, u64 offset, u32 value, u32 lanes);
-    Delivery set_spi(unsigned number, bool level) override;
-    Delivery set_ppi(unsigned cpu, unsigned number, bool level) override;
     void update(unsigned cpu) override;
+    void update_targets(unsigned cpu, u32 id) override;
+    Result<void> store(HostGic& host) override;
+    Result<void> fetch(HostGic& host) override;
     // Whether this processor is told of a pending interrupt by its own lines.
     [[nodiscard]] gic::Candidate highest(unsigned cpu) const;
     [[nodiscard]] gic::Bank* bank(unsigned cpu, unsigned index);
-    [[nodiscard]] gic::Bank* bank_of(unsigned cpu, u32 id);
+    [[nodiscard]] gic::Bank* bank_of(unsigned cpu, u32 id) override;
 
     // Distributor
     u32 read_gicd_ctlr(unsigned, u32) { return control_; }
@@ -130,7 +131,6 @@ private:
     // Answers the value of IAR: number and, for SGIs, sender.
     u32 acknowledge(unsigned cpu, const gic::Candidate& c);
     [[nodiscard]] u32 pending_id(unsigned cpu, const gic::Candidate& c) const;
-    void deactivate(unsigned cpu, u32 id);
 
     // Virtual interface control
     u32 read_hcr(unsigned cpu, u32) { return cpu_[cpu].virt.s.hcr; }

@@ -47,21 +47,16 @@ Gicv3::Gicv3(Gicv3Config config, GuestMemory& memory)
     reset();
 }
 
-// Inputs keep their level: they are the devices' business.
 void Gicv3::reset() {
     std::lock_guard guard(lock_);
     control_ = 0;
     std::ranges::fill(routes_, config_.affinities[0]);
-    for (Bank& b : shared_) {
-        const u32 line = b.line;
-        b = reset_bank(kSharedRules);
-        b.line = line;
-    }
+    for (Bank& b : shared_) reset_bank(b, kSharedRules);
     for (Cpu& c : cpu_) {
-        const u32 line = c.local.line;
+        const Bank local = c.local;
         c = {};
-        c.local = reset_bank(kLocalRules);
-        c.local.line = line;
+        c.local = local;
+        reset_bank(c.local, kLocalRules);
         c.virt.s.fiq_enabled = true;  // RES1 with system registers
     }
     update_all();
@@ -80,43 +75,21 @@ int Gicv3::target(unsigned spi) const {
     return -1;
 }
 
-Delivery Gicv3::set_spi(unsigned number, bool level) {
-    Bank& b = shared_[number / 32];
-    const u32 m = 1u << number % 32;
-    if (((b.line & m) != 0) == level) return Delivery::Ignored;
-    const bool fresh = b.set_line(number % 32, level);
-    if (const int cpu = target(number); cpu >= 0) update(static_cast<unsigned>(cpu));
-    if (!level || (b.enabled & m) == 0) return Delivery::Ignored;
-    return fresh ? Delivery::Delivered : Delivery::Coalesced;
-}
-
-Delivery Gicv3::set_ppi(unsigned cpu, unsigned number, bool level) {
-    Bank& b = cpu_[cpu].local;
-    const u32 m = 1u << number;
-    if (((b.line & m) != 0) == level) return Delivery::Ignored;
-    const bool fresh = b.set_line(number, level);
-    update(cpu);
-    if (!level || (b.enabled & m) == 0) return Delivery::Ignored;
-    return fresh ? Delivery::Delivered : Delivery::Coalesced;
+void Gicv3::update_targets(unsigned cpu, u32 id) {
+    const int to = id < kPrivate ? static_cast<int>(cpu) : target(id - kPrivate);
+    if (to >= 0) update(static_cast<unsigned>(to));
 }
 
 Candidate Gicv3::highest(unsigned cpu) const {
     Candidate best;
-    const auto in_enabled_groups = [this](const Bank& b) {
-        return b.candidates() & ((bit(control_, 0) ? ~b.group1 : 0) | (bit(control_, 1) ? b.group1 : 0));
-    };
-    const auto offer = [&best](const Bank& b, unsigned i, u32 first) {
-        best.offer({first + i, b.priority[i], static_cast<u8>(b.group1 >> i & 1)});
-    };
-    const Bank& local = cpu_[cpu].local;
-    for (u32 word = in_enabled_groups(local); word != 0; word &= word - 1) {
-        offer(local, static_cast<unsigned>(std::countr_zero(word)), 0);
-    }
+    best.offer(cpu_[cpu].local, candidates(cpu_[cpu].local, control_), 0);
     for (unsigned k = 0; k < shared_.size(); ++k) {
-        for (u32 word = in_enabled_groups(shared_[k]); word != 0; word &= word - 1) {
-            const auto i = static_cast<unsigned>(std::countr_zero(word));
-            if (target(k * 32 + i) == static_cast<int>(cpu)) offer(shared_[k], i, kFirstSpi + k * 32);
+        u32 word = candidates(shared_[k], control_);
+        for (u32 rest = word; rest != 0; rest &= rest - 1) {
+            const auto i = static_cast<unsigned>(std::countr_zero(rest));
+            if (target(k * 32 + i) != static_cast<int>(cpu)) word &= ~(1u << i);
         }
+        best.offer(shared_[k], word, kFirstSpi + k * 32);
     }
     if (bit(control_, 1)) best.offer(cpu_[cpu].best_lpi);  // LPIs are group 1
     return best;
@@ -130,10 +103,6 @@ void Gicv3::update(unsigned cpu) {
     const Candidate best = highest(cpu);
     const bool up = c.priorities.signals(best);
     drive(cpu, {up && best.group == 1, up && best.group == 0, c.virt.irq(), c.virt.fiq()});
-}
-
-void Gicv3::deactivate(unsigned cpu, u32 id) {
-    if (Bank* b = bank_of(cpu, id)) b->active &= ~(1u << id % 32);
 }
 
 // --- Frames ---------------------------------------------------------------------------------------------------------

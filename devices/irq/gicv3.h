@@ -116,13 +116,13 @@ private:
     u32 read_redistributor(unsigned cpu, u64 offset);
     void write_redistributor(unsigned cpu, u64 offset, u32 value, u32 lanes);
     void write_lpi_base(unsigned cpu, u64& base, u64 writable, bool high, u32 value, u32 lanes);
-    Delivery set_spi(unsigned number, bool level) override;
-    Delivery set_ppi(unsigned cpu, unsigned number, bool level) override;
     void update(unsigned cpu) override;
+    void update_targets(unsigned cpu, u32 id) override;
+    Result<void> store(HostGic& host) override;
+    Result<void> fetch(HostGic& host) override;
     [[nodiscard]] int target(unsigned spi) const;
     [[nodiscard]] gic::Candidate highest(unsigned cpu) const;
-    [[nodiscard]] gic::Bank* bank_of(unsigned cpu, u32 id);
-    void deactivate(unsigned cpu, u32 id);
+    [[nodiscard]] gic::Bank* bank_of(unsigned cpu, u32 id) override;
 
     void enable_lpis(unsigned cpu);
     void disable_lpis(unsigned cpu);
