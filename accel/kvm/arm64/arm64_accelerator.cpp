@@ -2,16 +2,21 @@
 
 #include <algorithm>
 
+#include "accel/arm_parts.h"
+#include "accel/kvm/arm64/arm64_kvm.h"
 #include "accel/kvm/arm64/arm64_vcpu.h"
 #include "accel/kvm/arm64/vgic.h"
+#include "base/log.h"
 
 namespace tandem::accel {
 namespace {
 
 using namespace kvm;
 
-class KvmAccelerator final : public Arm64KvmAccelerator {
+class KvmAccelerator final : public Accelerator, public ArmParts {
 public:
+    explicit KvmAccelerator(Arm64KvmOptions options) : options_(options) {}
+
     Result<void> start() {
         TANDEM_TRY_ASSIGN(shared_.system, open_arm64_system());
         TANDEM_TRY_ASSIGN(const int vm,
@@ -38,24 +43,20 @@ public:
         return std::unique_ptr<Vcpu>(std::move(vcpu));
     }
 
-    Result<void> create_gic(const KernelGicConfig& config) override {
+    Result<devices::HostGic*> create_host_gic(const devices::HostGicConfig& config) override {
+        using Irqchip = Arm64KvmOptions::Irqchip;
         if (shared_.gic) return Error{Errc::Busy, "KVM has an interrupt controller already"};
         if (!created_.empty()) return Error{Errc::Busy, "KVM's interrupt controller is made before the first vCPU"};
-        TANDEM_TRY_ASSIGN(shared_.gic, Vgic::create(shared_.vm, config));
+        if (options_.irqchip == Irqchip::User && config.version == 2) return nullptr;
+        auto made = Vgic::create(shared_.vm, config);
+        if (!made && made.error().code == Errc::Unsupported && config.version == 2) {
+            log::info("{}: the machine's model serves", made.error().message);
+            return nullptr;
+        }
+        if (!made) return std::move(made).error();
+        shared_.gic = std::move(made).value();
         capabilities_.in_kernel_irqchip = true;
-        return {};
-    }
-    Result<void> set_gic_input(unsigned cpu, unsigned number, bool level) override {
-        if (!shared_.gic) return no_gic();
-        return shared_.gic->set_input(shared_.vm, cpu, number, level);
-    }
-    Result<u64> gic_register(const KernelGicRegister& which) override {
-        if (!shared_.gic) return no_gic();
-        return shared_.gic->read(which);
-    }
-    Result<void> set_gic_register(const KernelGicRegister& which, u64 value) override {
-        if (!shared_.gic) return no_gic();
-        return shared_.gic->write(which, value);
+        return shared_.gic.get();
     }
 
     [[nodiscard]] std::string statistics() const override {
@@ -64,8 +65,6 @@ public:
     }
 
 private:
-    static Error no_gic() { return {Errc::NotFound, "KVM has no interrupt controller on this machine"}; }
-
     Result<void> enable(u32 capability) {
         kvm_enable_cap cap{};
         cap.cap = capability;
@@ -73,6 +72,7 @@ private:
         return {};
     }
 
+    const Arm64KvmOptions options_;
     Capabilities capabilities_{"kvm", true, false};
     Arm64Shared shared_;
     std::vector<unsigned> created_;
@@ -80,10 +80,10 @@ private:
 
 }  // namespace
 
-Result<std::unique_ptr<Arm64KvmAccelerator>> create_arm64_kvm_accelerator() {
-    auto accelerator = std::make_unique<KvmAccelerator>();
+Result<std::unique_ptr<Accelerator>> create_arm64_kvm_accelerator(Arm64KvmOptions options) {
+    auto accelerator = std::make_unique<KvmAccelerator>(options);
     TANDEM_TRY(accelerator->start());
-    return std::unique_ptr<Arm64KvmAccelerator>(std::move(accelerator));
+    return std::unique_ptr<Accelerator>(std::move(accelerator));
 }
 
 }  // namespace tandem::accel

@@ -61,6 +61,10 @@ Result<void> Arm64KvmVcpu::fetch_state(cpu::ArchState& out) {
     for (const StateRegister& r : own_) TANDEM_TRY(get_register(fd_, r.id, reinterpret_cast<u8*>(&s) + r.offset));
     s.sys.cntv_ctl_el0 &= kTimerEnableAndMask;
     s.sys.cntp_ctl_el0 &= kTimerEnableAndMask;
+    {
+        const std::lock_guard guard(shared_.counter.lock);
+        s.sys.cntvoff_el2 = shared_.counter.offset;
+    }
     kvm_mp_state power{};
     TANDEM_TRY_ASSIGN([[maybe_unused]] const int a, TANDEM_KVM(fd_, KVM_GET_MP_STATE, &power));
     s.activity = power.mp_state == KVM_MP_STATE_STOPPED ? Activity::PoweredOff : Activity::Running;
@@ -78,6 +82,11 @@ Result<void> Arm64KvmVcpu::store_state(const cpu::ArchState& in) {
     if (s->el() > 1) return Error{Errc::Unsupported, "a guest on KVM has no EL2 (virtualization=on needs -accel jit)"};
     TANDEM_TRY(complete());
     for (const StateRegister& r : own_) TANDEM_TRY(set_register(fd_, r.id, reinterpret_cast<const u8*>(s) + r.offset));
+    {
+        const std::lock_guard guard(shared_.counter.lock);
+        if (shared_.counter.offset != s->sys.cntvoff_el2) shared_.counter.gap.reset();
+        shared_.counter.offset = s->sys.cntvoff_el2;
+    }
     kvm_mp_state power{};
     power.mp_state = s->activity == Activity::PoweredOff ? KVM_MP_STATE_STOPPED : KVM_MP_STATE_RUNNABLE;
     TANDEM_TRY_ASSIGN([[maybe_unused]] const int a, TANDEM_KVM(fd_, KVM_SET_MP_STATE, &power));

@@ -53,6 +53,7 @@ Exit Arm64KvmVcpu::run_guest(bool stepping) {
     const KickBlocked blocked;
     if (auto begun = gate_.begin(fd_, blocked.outside()); !begun) return failed(begun.error());
     if (auto set = set_debug(stepping); !set) return failed(set.error());
+    if (auto set = sync_counter(); !set) return failed(set.error());
     return loop(stepping);
 }
 

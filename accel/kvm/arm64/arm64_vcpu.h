@@ -53,6 +53,9 @@ private:
     [[nodiscard]] u32 wanted_lines(bool stepping) const;
     Result<void> sync_lines(bool stepping);
     void report_timers();
+    // Moves the guest's count to where the machine's clock has it: that stood still, or the guest has another offset.
+    Result<void> sync_counter();
+    [[nodiscard]] u64 machine_count();
     Result<void> set_debug(bool stepping);
     // Lets KVM finish the access that the last exit belongs to (contract U5).
     Result<void> complete();

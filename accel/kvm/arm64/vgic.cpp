@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 
 namespace tandem::accel::kvm {
+
+using devices::HostGicConfig;
+using devices::HostGicRegister;
+
 namespace {
 
 constexpr unsigned kFirstPpi = 16, kFirstSpi = 32;
@@ -12,7 +16,7 @@ u64 affinity(unsigned cpu) { return cpu % 16 | cpu / 16 % 256 << 8 | cpu / 4096 
 
 }  // namespace
 
-Result<std::unique_ptr<Vgic>> Vgic::create(const Fd& vm, const KernelGicConfig& config) {
+Result<std::unique_ptr<Vgic>> Vgic::create(const Fd& vm, const HostGicConfig& config) {
     if (config.version != 2 && config.version != 3) return invalid(fmt::format("there is no GICv{}", config.version));
     if (config.spis == 0 || config.spis % 32 != 0 || config.spis > 960) {
         return invalid(fmt::format("{} shared interrupts: a multiple of 32 from 32 to 960 is wanted", config.spis));
@@ -24,7 +28,7 @@ Result<std::unique_ptr<Vgic>> Vgic::create(const Fd& vm, const KernelGicConfig& 
         if (errno != ENODEV && errno != EINVAL) return std::move(made).error();
         return Error{Errc::Unsupported, fmt::format("this host's KVM has no GICv{}", config.version)};
     }
-    std::unique_ptr<Vgic> gic(new Vgic(Fd(static_cast<int>(request.fd)), config));
+    std::unique_ptr<Vgic> gic(new Vgic(vm, Fd(static_cast<int>(request.fd)), config));
     if (config.version == 2) {
         TANDEM_TRY(gic->set(KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V2_ADDR_TYPE_DIST, config.distributor));
         TANDEM_TRY(gic->set(KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V2_ADDR_TYPE_CPU, config.cpu_interface));
@@ -47,7 +51,7 @@ Result<void> Vgic::set(u32 group, u64 attribute, u64 value) const {
 
 Result<void> Vgic::start() { return set(KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, 0); }
 
-Result<void> Vgic::set_input(const Fd& vm, unsigned cpu, unsigned number, bool level) const {
+Result<void> Vgic::set_input(unsigned cpu, unsigned number, bool level) {
     if (number < kFirstPpi || number >= kFirstSpi + config_.spis || cpu >= config_.cpus) {
         return Error{Errc::NotFound,
                      fmt::format("KVM's GICv{} has no input {} of processor {}", config_.version, number, cpu)};
@@ -58,13 +62,13 @@ Result<void> Vgic::set_input(const Fd& vm, unsigned cpu, unsigned number, bool l
     request.irq = owner / 256 << KVM_ARM_IRQ_VCPU2_SHIFT | type << KVM_ARM_IRQ_TYPE_SHIFT |
                   owner % 256 << KVM_ARM_IRQ_VCPU_SHIFT | number;
     request.level = level;
-    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(vm, KVM_IRQ_LINE, &request));
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(vm_, KVM_IRQ_LINE, &request));
     return {};
 }
 
 // GICv2 numbers its processors, GICv3 names them by affinity.
-Result<kvm_device_attr> Vgic::locate(const KernelGicRegister& which, u64& value) const {
-    using Part = KernelGicRegister::Part;
+Result<kvm_device_attr> Vgic::locate(const HostGicRegister& which, u64& value) const {
+    using Part = HostGicRegister::Part;
     const bool v2 = config_.version == 2;
     const bool shared = which.part == Part::Distributor;
     const bool there = which.cpu < config_.cpus && (shared || (which.part == Part::CpuInterface) == v2);
@@ -81,7 +85,7 @@ Result<kvm_device_attr> Vgic::locate(const KernelGicRegister& which, u64& value)
 }
 
 // All but the system registers are 32 bits, which lie low on a little-endian host.
-Result<u64> Vgic::read(const KernelGicRegister& which) const {
+Result<u64> Vgic::read(const HostGicRegister& which) {
     u64 value = 0;
     TANDEM_TRY_ASSIGN(kvm_device_attr attr, locate(which, value));
     auto got = TANDEM_KVM(device_, KVM_GET_DEVICE_ATTR, &attr);
@@ -90,7 +94,7 @@ Result<u64> Vgic::read(const KernelGicRegister& which) const {
     return Error{Errc::NotFound, fmt::format("KVM's GICv{} has no register at {:#x}", config_.version, which.at)};
 }
 
-Result<void> Vgic::write(const KernelGicRegister& which, u64 value) const {
+Result<void> Vgic::write(const HostGicRegister& which, u64 value) {
     TANDEM_TRY_ASSIGN(kvm_device_attr attr, locate(which, value));
     auto set = TANDEM_KVM(device_, KVM_SET_DEVICE_ATTR, &attr);
     if (set) return {};

@@ -1,28 +1,34 @@
 // KVM's own interrupt controller (devices/arm-vgic.rst, arm-vgic-v3.rst).
 #pragma once
 
-#include "accel/kvm/arm64/arm64_kvm.h"
+#include <memory>
+
 #include "accel/kvm/device.h"
+#include "devices/fabric/host_gic.h"
 
 namespace tandem::accel::kvm {
 
-class Vgic {
+class Vgic final : public devices::HostGic {
 public:
-    static Result<std::unique_ptr<Vgic>> create(const Fd& vm, const KernelGicConfig& config);
-    [[nodiscard]] const KernelGicConfig& config() const { return config_; }
+    // `vm` outlives it.
+    static Result<std::unique_ptr<Vgic>> create(const Fd& vm, const devices::HostGicConfig& config);
     // Once all vCPUs are there.
     Result<void> start();
-    Result<void> set_input(const Fd& vm, unsigned cpu, unsigned number, bool level) const;
-    Result<u64> read(const KernelGicRegister& which) const;
-    Result<void> write(const KernelGicRegister& which, u64 value) const;
+
+    [[nodiscard]] const devices::HostGicConfig& config() const override { return config_; }
+    Result<void> set_input(unsigned cpu, unsigned number, bool level) override;
+    Result<u64> read(const devices::HostGicRegister& which) override;
+    Result<void> write(const devices::HostGicRegister& which, u64 value) override;
 
 private:
-    Vgic(Fd device, const KernelGicConfig& config) : device_(std::move(device)), config_(config) {}
+    Vgic(const Fd& vm, Fd device, const devices::HostGicConfig& config)
+        : vm_(vm), device_(std::move(device)), config_(config) {}
     Result<void> set(u32 group, u64 attribute, u64 value) const;
-    [[nodiscard]] Result<kvm_device_attr> locate(const KernelGicRegister& which, u64& value) const;
+    [[nodiscard]] Result<kvm_device_attr> locate(const devices::HostGicRegister& which, u64& value) const;
 
+    const Fd& vm_;
     Fd device_;
-    const KernelGicConfig config_;
+    const devices::HostGicConfig config_;
 };
 
 }  // namespace tandem::accel::kvm

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "accel/arm_parts.h"
 #include "accel/kvm/arm64/arm64_kvm.h"
 #include "accel/registers.h"
 #include "cpu/arm64/state.h"
@@ -30,7 +31,11 @@ public:
     // Fails the test where the host has no usable KVM.
     explicit Board(std::span<const u8> guest, unsigned cpus = 1);
 
-    accel::Arm64KvmAccelerator& engine() { return *engine_; }
+    accel::Accelerator& engine() { return *engine_; }
+    // KVM's own controller, before start(). Errors as the engine's.
+    Result<devices::HostGic*> create_gic(const devices::HostGicConfig& config) {
+        return dynamic_cast<accel::ArmParts&>(*engine_).create_host_gic(config);
+    }
     // Before start(): the model of a GICv2 drives the processors' lines.
     void add_gicv2_model();
     // Makes the processors, the first at the guest's beginning.
@@ -58,7 +63,7 @@ private:
     const unsigned cpus_;
     devices::GuestMemory memory_;
     std::unique_ptr<devices::Gicv2> gic_;
-    std::unique_ptr<accel::Arm64KvmAccelerator> engine_;
+    std::unique_ptr<accel::Accelerator> engine_;
     std::vector<std::unique_ptr<accel::Vcpu>> vcpus_;
     std::mutex lock_;  // reports_; a leaf
     std::vector<u64> reports_;
