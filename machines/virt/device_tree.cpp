@@ -131,6 +131,7 @@ void processors(Writer& w, const BoardFacts& f) {
         ppi({layout::kSecureTimerPpi, layout::kPhysicalTimerPpi, layout::kVirtualTimerPpi, layout::kHypervisorTimerPpi,
              layout::kHypervisorVirtualTimerPpi});
     });
+    if (!f.performance_monitors) return;
     w.node("pmu", [&] {
         w.text("compatible", {"arm,armv8-pmuv3"});
         ppi({layout::kPerformanceMonitorPpi});

@@ -15,6 +15,7 @@ struct BoardFacts {
     unsigned cpus = 1;
     std::string cpu_compatible = "arm,armv8";
     u64 ram_bytes = 0;
+    bool performance_monitors = true;
     unsigned serial_ports = 1;
     unsigned virtio_mmio = 0;  // devices
     bool firmware = false;     // there is flash

@@ -49,6 +49,11 @@ void Psci::reset() {
     for (std::size_t i = 0; i < on_.size(); ++i) on_[i] = i == 0 ? 1 : 0;
 }
 
+void Psci::set_on(unsigned cpu, bool on) {
+    std::lock_guard guard(lock_);
+    on_[cpu] = on ? 1 : 0;
+}
+
 // Arguments of the 32-bit convention are 32 bits wide, and so is the result (DEN 0028C, 2.7).
 void Psci::call(unsigned cpu, Call& call) {
     if (call.conduit != conduit_) {

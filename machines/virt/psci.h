@@ -33,6 +33,8 @@ public:
     [[nodiscard]] std::string_view name() const override { return "psci"; }
     // The first processor is on.
     void reset() override;
+    // Somebody else switches processors, whose state this is. While the machine is stopped.
+    void set_on(unsigned cpu, bool on);
 
 private:
     enum Status : i64 {

@@ -5,6 +5,8 @@
 #include <optional>
 #include <random>
 
+#include "accel/arm_parts.h"
+#include "base/log.h"
 #include "cpu/arm64/state.h"
 #include "machines/board_machine.h"
 #include "machines/boot_file.h"
@@ -34,6 +36,7 @@ public:
     Result<void> create(MachineConfig config, std::unique_ptr<accel::Accelerator> accelerator) {
         TANDEM_TRY_ASSIGN(options_, parse_options(config.properties, config.cpus));
         TANDEM_TRY(check(config));
+        TANDEM_TRY(adopt_parts(dynamic_cast<accel::ArmParts*>(accelerator.get()), config));
         begin(config);
         if (!config.pflash.empty()) {
             TANDEM_TRY_ASSIGN(firmware_, Firmware::read(*config.pflash.front()));
@@ -83,6 +86,23 @@ private:
         if (config.debug_console) return invalid("-debugcon: machine 'virt' has no I/O ports");
         if (config.kernel.empty() && !(config.initrd.empty() && config.append.empty())) {
             return invalid("-initrd and -append need -kernel");
+        }
+        return {};
+    }
+
+    // An engine with parts of its own has no EL2 for the guest, no performance monitors, and no ITS in its GICv3.
+    Result<void> adopt_parts(accel::ArmParts* parts, const MachineConfig& config) {
+        if (parts == nullptr) return {};
+        if (options_.virtualization) {
+            return Error{Errc::Unsupported, "-machine virt: virtualization=on needs -accel jit: KVM's guests have no EL2"};
+        }
+        engine_psci_ = true;
+        facts_.performance_monitors = false;
+        TANDEM_TRY_ASSIGN(host_gic_, parts->create_host_gic({options_.gic_version, config.cpus, layout::kSpis,
+                                                             layout::kGicd.base, layout::kGicc.base, layout::kGicr.base}));
+        if (host_gic_ != nullptr && options_.gic_version == 3 && options_.its) {
+            log::info("KVM's GICv3 has no ITS here: PCI functions signal by their pins");
+            options_.its = false;
         }
         return {};
     }
@@ -163,6 +183,20 @@ private:
         return {};
     }
 
+    Result<void> give_controllers() override {
+        return host_gic_ != nullptr ? board_->gic->give(*host_gic_) : Result<void>{};
+    }
+    Result<void> take_controllers() override {
+        TANDEM_TRY(board_->gic->take());
+        if (!engine_psci_) return {};
+        for (const auto& vcpu : vcpus_) {
+            cpu::ArchState state;
+            TANDEM_TRY(vcpu->export_state(state));
+            psci_->set_on(vcpu->index(), std::get<arm64::State>(state).activity != arm64::Activity::PoweredOff);
+        }
+        return {};
+    }
+
     // accel::ExitHandler
     void handle(accel::Vcpu& vcpu, accel::Exit& exit) override {
         count(vcpu.index(), exit);
@@ -180,6 +214,11 @@ private:
     unsigned cpu_count() override { return static_cast<unsigned>(vcpus_.size()); }
     void timer_programmed(unsigned vcpu, devices::ArmTimer timer, const devices::TimerSetting& setting) override {
         board_->timers->program(vcpu, timer, setting);
+    }
+
+    void timer_output(unsigned vcpu, devices::ArmTimer timer, bool level) override {
+        const bool is_virtual = timer == devices::ArmTimer::Virtual;
+        board_->gic->ppi(vcpu, is_virtual ? layout::kVirtualTimerPpi : layout::kPhysicalTimerPpi).set(level);
     }
 
     // The interrupt controller answers each processor for itself.
@@ -211,6 +250,8 @@ private:
     std::optional<LinuxImage> image_;
     std::optional<Firmware> firmware_;
     BoardFacts facts_;
+    devices::HostGic* host_gic_ = nullptr;  // the engine's; null: the board's model is the controller
+    bool engine_psci_ = false;              // the engine switches processors
     std::unique_ptr<Psci> psci_;
     std::unique_ptr<Board> board_;
 };
