@@ -181,6 +181,15 @@ undefined_rows:
 .balign ROW_BYTES
 undefined_rows_end:
 
+// DACR32_EL2, IFSR32_EL2 and FPEXC32_EL2: UNDEFINED at every level, since EL1 has no AArch32.
+aarch32_rows:
+    ROW 0, 0, mrs x0, s3_4_c3_c0_0
+    ROW 0, 0, msr s3_4_c3_c0_0, x3
+    ROW 0, 0, mrs x0, s3_4_c5_c0_1
+    ROW 0, 0, mrs x0, s3_4_c5_c3_0
+.balign ROW_BYTES
+aarch32_rows_end:
+
 // UNDEFINED at EL0.
 user_rows:
     ROW 0, 0, mrs x0, sctlr_el1
@@ -303,4 +312,6 @@ main:
     EACH_UNDEFINED undefined_rows, undefined_rows_end, EL1H, EL1_SAME
     EACH_UNDEFINED undefined_rows, undefined_rows_end, EL0T, EL1_LOWER
     EACH_UNDEFINED user_rows, user_rows_end, EL0T, EL1_LOWER
+    EACH_UNDEFINED aarch32_rows, aarch32_rows_end, EL2H, EL2_SAME
+    EACH_UNDEFINED aarch32_rows, aarch32_rows_end, EL1H, EL1_SAME
     FINISH
