@@ -86,6 +86,35 @@ IdRegisters common(const ModelRow& m) {
 
 constexpr u8 kEl2Shift = 8, kGicShift = 24;
 
+#if defined(__aarch64__)
+// A register that Linux lets programs read (Documentation/arm64/cpu-feature-registers.rst).
+#define TANDEM_READ_ID(name)                     \
+    [] {                                         \
+        u64 value = 0;                           \
+        __asm__("mrs %0, " #name : "=r"(value)); \
+        return value;                            \
+    }()
+
+IdRegisters host_registers() {
+    IdRegisters id;
+    id.midr_el1 = TANDEM_READ_ID(midr_el1);
+    id.revidr_el1 = TANDEM_READ_ID(revidr_el1);
+    id.ctr_el0 = TANDEM_READ_ID(ctr_el0);
+    id.dczid_el0 = TANDEM_READ_ID(dczid_el0);
+    id.id_aa64pfr0_el1 = TANDEM_READ_ID(id_aa64pfr0_el1);
+    id.id_aa64pfr1_el1 = TANDEM_READ_ID(id_aa64pfr1_el1);
+    id.id_aa64dfr0_el1 = TANDEM_READ_ID(id_aa64dfr0_el1);
+    id.id_aa64isar0_el1 = TANDEM_READ_ID(id_aa64isar0_el1);
+    id.id_aa64isar1_el1 = TANDEM_READ_ID(id_aa64isar1_el1);
+    id.id_aa64mmfr0_el1 = TANDEM_READ_ID(id_aa64mmfr0_el1);
+    id.id_aa64mmfr1_el1 = TANDEM_READ_ID(id_aa64mmfr1_el1);
+    id.id_aa64mmfr2_el1 = TANDEM_READ_ID(id_aa64mmfr2_el1);
+    return id;
+}
+#undef TANDEM_READ_ID
+constexpr std::string_view kHost = "host";
+#endif
+
 }  // namespace
 
 std::string_view to_string(Feature feature) {
@@ -99,6 +128,21 @@ std::string_view to_string(Feature feature) {
 
 Result<CpuModel> CpuModel::named(std::string_view name) {
     std::string known;
+#if defined(__aarch64__)
+    known = kHost;
+    if (name == kHost) {
+        CpuModel model;
+        model.name_ = kHost;
+        model.id_ = host_registers();
+        model.features_.set(static_cast<std::size_t>(F::Base));
+        model.features_.set(static_cast<std::size_t>(F::AdvSimd));
+        for (const IdField& f : kFields) {
+            if (bits(model.id_.*f.reg, f.shift + 3u, f.shift) >= f.value)
+                model.features_.set(static_cast<std::size_t>(f.feature));
+        }
+        return model;
+    }
+#endif
     for (const ModelRow& row : kModels) {
         known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
         if (row.name != name) continue;
@@ -121,6 +165,9 @@ Result<CpuModel> CpuModel::named(std::string_view name) {
 
 std::string model_list() {
     std::string text;
+#if defined(__aarch64__)
+    text = fmt::format("{:<12} this host's, with -accel kvm\n", kHost);
+#endif
     for (const ModelRow& row : kModels) {
         text += fmt::format("{:<12} {}, {} bits of physical address\n", row.name,
                             row.features.empty() ? "everything that is implemented" : "as Arm's", row.physical_bits);
