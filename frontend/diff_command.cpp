@@ -27,7 +27,7 @@ constexpr std::string_view kHelp = R"(usage: tandem diff --engines A,B[,...] [op
 Runs seeded random instruction streams in random machine states on several engines and compares registers, flags, memory
 and exceptions. What differs is reduced to a minimal stream.
 
-  --engines LIST   two or more of interp, baseline, llvm, host
+  --engines LIST   two or more of interp, baseline, llvm, kvm, host
   --seed N         which streams (default 1)
   --count N        how many, of all shards together (default 100000; K, M, G)
   --shard I/N      only the I-th of N parts, I from 0

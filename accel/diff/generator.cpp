@@ -42,9 +42,11 @@ const Exclusion kExclusions[] = {
       Opcode::XSAVES, Opcode::XRSTORS}},
 };
 
-bool excluded(const Row& row, Mode mode, Rules rules) {
-    if ((row.flags & (mode == Mode::Bits64 ? kRowNo64 : kRowOnly64)) != 0) return true;
+bool excluded(const Row& row, const World& world, Rules rules) {
+    if ((row.flags & (world.is64() ? kRowNo64 : kRowOnly64)) != 0) return true;
     if (rules == Rules::Translators) return row.opcode == Opcode::RDRAND || row.opcode == Opcode::RDSEED;
+    // They would change the world that the experiment ends in.
+    if (world.cpl == 0 && (row.flags & kRowCpl0) != 0) return true;
     for (const Exclusion& e : kExclusions) {
         if (std::find(e.opcodes.begin(), e.opcodes.end(), row.opcode) != e.opcodes.end()) return true;
     }
@@ -506,10 +508,11 @@ bool host_has(Feature feature) {
     return bit(regs[b.reg], b.bit);
 }
 
-Generator::Generator(std::span<const std::string> only, unsigned world, Rules rules)
+Generator::Generator(std::span<const std::string> only, unsigned world, Rules rules,
+                     const std::function<bool(Feature)>& offers)
     : index_(static_cast<u8>(world)), world_(worlds()[world]), rules_(rules) {
     for (const Row& row : decode_rows::rows()) {
-        if (excluded(row, world_.mode, rules) || !host_has(row.feature)) continue;
+        if (excluded(row, world_, rules) || !offers(row.feature)) continue;
         if (!only.empty() && std::find(only.begin(), only.end(), opcode_name(row.opcode)) == only.end()) continue;
         rows_.push_back(&row);
     }

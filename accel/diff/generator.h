@@ -1,6 +1,7 @@
 // Seeded experiments made from the decoder's rows: every instruction that may run in user mode, with operands that matter.
 #pragma once
 
+#include <functional>
 #include <random>
 #include <span>
 #include <vector>
@@ -12,15 +13,19 @@ namespace tandem::accel::diff {
 
 using Rng = std::mt19937_64;
 
+// True when the processor that this runs on has the feature.
+bool host_has(cpu::x86::Feature feature);
+
 // Whether hardware is among the processors that are compared. It then runs as a process does, undefined results may not
 // reach a later instruction, and what a host's kernel or another processor model would answer differently is left out.
 enum class Rules : u8 { Hardware, Translators };
 
 class Generator {
 public:
-    // `world`: index into worlds(). `only`: mnemonics to take (all when empty). Rows whose CPUID feature this host lacks are
-    // left out.
-    Generator(std::span<const std::string> only, unsigned world, Rules rules);
+    // `world`: index into worlds(). `only`: mnemonics to take (all when empty).
+    // Rows whose CPUID feature `offers` denies are left out.
+    Generator(std::span<const std::string> only, unsigned world, Rules rules,
+              const std::function<bool(cpu::x86::Feature)>& offers = host_has);
 
     // Data memory to start from: integers, floating-point values and addresses.
     static void fill_memory(Rng& rng, std::span<u8> memory);
@@ -44,8 +49,5 @@ private:
 TestCase undefined_encoding(Rng& rng);
 // The same of VEX encodings, but for those of extensions that Tandem never offers.
 TestCase undefined_vex_encoding(Rng& rng);
-
-// True when the processor that this runs on has the feature.
-bool host_has(cpu::x86::Feature feature);
 
 }  // namespace tandem::accel::diff

@@ -111,6 +111,7 @@ void leave(ucontext_t& context, u32 vector, Outcome& outcome) {
     copy_fx(outcome.out.fx, fx_of(context));
     get_ymm(context, outcome.out);
     outcome.vector = vector;
+    outcome.skip = Skip::None;
     outcome.error = static_cast<u32>(gregs[REG_ERR]);
     outcome.cr2 = vector == 14 ? static_cast<u64>(gregs[REG_CR2]) : 0;
     auto* data = reinterpret_cast<u8*>(kData);
@@ -163,6 +164,7 @@ void on_alarm(int, siginfo_t*, void* raw) {
     }
     auto& context = *static_cast<ucontext_t*>(raw);
     leave(context, Outcome::kHang, child.shared->outcomes[index]);
+    child.shared->outcomes[index].skip = Skip::NoEnd;
     child.shared->index = index + 1;
     next(context);
 }

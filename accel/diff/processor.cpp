@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "accel/diff/host_cpu.h"
+#include "accel/diff/kvm_cpu.h"
 #include "accel/diff/translator_cpu.h"
 
 namespace tandem::accel::diff {
@@ -22,6 +23,7 @@ constexpr Row kRows[] = {
     {"interp", [] { return upcast(TranslatorCpu::create(jit::Tier::Interp)); }},
     {"baseline", [] { return upcast(TranslatorCpu::create(jit::Tier::Baseline)); }},
     {"llvm", [] { return upcast(TranslatorCpu::create(jit::Tier::Llvm, 1, 3)); }},
+    {"kvm", [] { return upcast(KvmCpu::create()); }},
     {"host", [] { return upcast(HostCpu::create()); }},
 };
 

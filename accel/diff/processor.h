@@ -8,6 +8,7 @@
 
 #include "accel/diff/test_case.h"
 #include "base/result.h"
+#include "cpu/x86/model.h"
 
 namespace tandem::accel::diff {
 
@@ -19,6 +20,8 @@ public:
     [[nodiscard]] virtual bool hardware() const = 0;
     // Why it does not run experiments of this world; empty when it does.
     [[nodiscard]] virtual std::string refusal(const World& world) const = 0;
+    // False: its guests do not have this, so that experiments do without.
+    [[nodiscard]] virtual bool offers(cpu::x86::Feature) const { return true; }
     // Runs experiments, each on data memory that starts as `memory` (kDataSize + kReadOnlySize bytes). Io: it is gone.
     virtual Result<void> run(std::span<const TestCase> cases, std::span<const u8> memory, std::span<Outcome> outcomes) = 0;
 };

@@ -18,6 +18,7 @@ Result<void> take(Results& results, const Json& json, bool& complete) {
         results.findings[json.value("kind", "")] = json;
     } else if (type == "checkpoint" || type == "summary") {
         results.streams = json.value("streams", u64{0});
+        results.skipped = json.value("skipped", std::map<std::string, u64>());
         complete = true;
     } else {
         return Error{Errc::Corrupt, fmt::format("a line of unknown type '{}'", type)};
@@ -39,7 +40,11 @@ std::string difference_line(const Difference& d) {
 
 std::string finding_line(const Json& finding) { return line(finding); }
 
-std::string checkpoint_line(const Results& r) { return line(Json{{"type", "checkpoint"}, {"streams", r.streams}}); }
+std::string checkpoint_line(const Results& r) {
+    Json json{{"type", "checkpoint"}, {"streams", r.streams}};
+    if (!r.skipped.empty()) json["skipped"] = r.skipped;
+    return line(json);
+}
 
 std::map<std::string, u64> Results::by_kind() const {
     std::map<std::string, u64> kinds;
@@ -57,8 +62,9 @@ std::string Results::text() const {
     for (const auto& [kind, finding] : findings) text += finding_line(finding);
     Json kinds = Json::object();
     for (const auto& [kind, times] : by_kind()) kinds[kind] = times;
-    return text +
-           line(Json{{"type", "summary"}, {"streams", streams}, {"differences", differences.size()}, {"kinds", kinds}});
+    Json json{{"type", "summary"}, {"streams", streams}, {"differences", differences.size()}, {"kinds", kinds}};
+    if (!skipped.empty()) json["skipped"] = skipped;
+    return text + line(json);
 }
 
 std::string Results::summary() const {
@@ -69,6 +75,7 @@ std::string Results::summary() const {
         for (const auto& l : finding.value("differences", Json::array())) text += "  ! " + l.get<std::string>() + "\n";
     }
     for (const auto& [kind, times] : by_kind()) text += fmt::format("{:8} {}\n", times, kind);
+    for (const auto& [why, times] : skipped) text += fmt::format("skipped: {} comparisons, {}\n", times, why);
     return text + fmt::format("{} streams, {} differ\n", streams, differences.size());
 }
 
@@ -118,6 +125,7 @@ Result<Results> merge(std::vector<Results> shards) {
         if (shard >= count || seen[shard]) return invalid(fmt::format("shard {} is there twice", shard));
         seen[shard] = true;
         all.streams += r.streams;
+        for (const auto& [why, times] : r.skipped) all.skipped[why] += times;
         for (Difference& d : r.differences) all.add(std::move(d));
         for (auto& [kind, finding] : r.findings) {
             const auto [it, fresh] = all.findings.try_emplace(kind, finding);

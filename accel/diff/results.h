@@ -25,6 +25,7 @@ struct Results {
     u64 streams = 0;                       // run so far
     std::vector<Difference> differences;   // by stream
     std::map<std::string, Json> findings;  // by kind: of its first stream
+    std::map<std::string, u64> skipped;    // comparisons that could not be made, by reason
 
     void add(Difference difference) { differences.push_back(std::move(difference)); }
     [[nodiscard]] std::map<std::string, u64> by_kind() const;

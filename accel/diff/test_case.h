@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <string_view>
 
 #include "accel/diff/world.h"
 #include "base/types.h"
@@ -97,8 +98,15 @@ struct SystemImage {
     bool operator==(const SystemImage&) const = default;
 };
 
+// Why nothing can be said about an experiment.
+enum class Skip : u8 { None, NoEnd, NotEmulated, Undeliverable };
+inline constexpr std::size_t kSkips = 4;
+std::string_view reason_of(Skip skip);
+
 struct Outcome {
     CpuImage out;
+    Skip skip = Skip::None;
+    bool memory_open = false;  // what is in memory is not known wholly
     u32 vector = 0;
     u32 error = 0;
     u64 cr2 = 0;  // after #PF, else 0
@@ -113,7 +121,7 @@ struct Outcome {
 // 32-bit and 16-bit code knows the low halves of eight registers only.
 void truncate(CpuImage& image);
 
-// What `now` changed of `before` (`size` bytes each).
+// What `now` changed of `before` (`size` bytes each, a multiple of 8).
 MemoryChange memory_change(const u8* before, const u8* now, u64 size = kDataSize);
 
 }  // namespace tandem::accel::diff

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "accel/diff/bare_vcpu.h"
+#include "accel/diff/image.h"
 #include "cpu/x86/fpu/mxcsr.h"
 #include "cpu/x86/system/registers.h"
 #include "jit/guest/counting.h"
@@ -10,49 +11,6 @@
 namespace tandem::accel::diff {
 
 using namespace cpu::x86;
-
-namespace {
-
-void load_fx(State& s, const CpuImage& image) {
-    const FxImage& fx = image.fx;
-    s.x87.fcw = fx.fcw;
-    s.x87.fsw = fx.fsw;
-    s.x87.valid = fx.ftw;
-    s.x87.fop = 0;
-    s.x87.fip = s.x87.fdp = 0;
-    s.x87.fcs = s.x87.fds = 0;
-    const unsigned top = fx.fsw >> 11 & 7;
-    for (unsigned i = 0; i < 8; ++i) {
-        X87Reg& reg = s.x87.reg[(top + i) & 7];
-        std::memcpy(&reg.significand, fx.st[i].data(), 8);
-        std::memcpy(&reg.sign_exponent, fx.st[i].data() + 8, 2);
-    }
-    for (unsigned i = 0; i < 16; ++i) {
-        s.vec[i].lane = {fx.xmm[i][0], fx.xmm[i][1], image.ymm_high[i][0], image.ymm_high[i][1]};
-    }
-    s.mxcsr = fx.mxcsr;
-}
-
-void store_fx(const State& s, CpuImage& image) {
-    FxImage& fx = image.fx;
-    fx.fcw = s.x87.fcw;
-    fx.fsw = s.x87.fsw;
-    fx.ftw = s.x87.valid;
-    const unsigned top = fx.fsw >> 11 & 7;
-    for (unsigned i = 0; i < 8; ++i) {
-        const X87Reg& reg = s.x87.reg[(top + i) & 7];
-        fx.st[i] = {};
-        std::memcpy(fx.st[i].data(), &reg.significand, 8);
-        std::memcpy(fx.st[i].data() + 8, &reg.sign_exponent, 2);
-    }
-    for (unsigned i = 0; i < 16; ++i) {
-        fx.xmm[i] = {s.vec[i].lane[0], s.vec[i].lane[1]};
-        image.ymm_high[i] = {s.vec[i].lane[2], s.vec[i].lane[3]};
-    }
-    fx.mxcsr = s.mxcsr;
-}
-
-}  // namespace
 
 struct TranslatorCpu::Impl {
     void run_one(const TestCase& test, std::span<const u8> before, Outcome& outcome);
@@ -138,10 +96,7 @@ void TranslatorCpu::Impl::run_one(const TestCase& test, std::span<const u8> befo
     State& s = state.s;
     const World& world = world_of(test);
     enter_world(world, s);
-    s.gpr = test.in.gpr;
-    s.rip = test.in.rip;
-    s.rflags = test.in.rflags;
-    load_fx(s, test.in);
+    load_image(test.in, s);
     import_flags(state);
     mxcsr_to_frame(state);
     bare->vcpu().state_replaced();
@@ -165,10 +120,7 @@ void TranslatorCpu::Impl::run_one(const TestCase& test, std::span<const u8> befo
 
     export_flags(state);
     mxcsr_from_frame(state);
-    outcome.out.gpr = s.gpr;
-    outcome.out.rip = s.rip;
-    outcome.out.rflags = s.rflags;
-    store_fx(s, outcome.out);
+    store_image(s, outcome.out);
     if (!world.is64()) truncate(outcome.out);
     if (s.pending.valid) {
         outcome.error = s.pending.has_error ? s.pending.error : 0;

@@ -145,10 +145,13 @@ void enter_world(const World& w, State& s) {
     s.rip = w.start();
 }
 
-void write_page_tables(u8* memory) {
+void write_page_tables(u8* memory, bool handlers) {
     for (const Paging paging : {Paging::Bits32, Paging::Pae, Paging::FourLevel}) {
         TableWriter writer(memory, paging);
         writer.map(kCodePage, kPresent | kUser);
+        for (u64 offset = 0; handlers && offset < kHandlerPagesSize; offset += 0x1000) {
+            writer.map(kHandlerPages + offset, kPresent | kWritable);
+        }
         for (u64 offset = 0; offset < kDataSize + kReadOnlySize; offset += 0x1000) {
             writer.map(kData + offset, kPresent | kUser | kNoExecute | (offset < kDataSize ? kWritable : 0));
         }

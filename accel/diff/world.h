@@ -21,6 +21,10 @@ constexpr u64 kReadOnly = kData + kDataSize;  // one page; what follows is not m
 constexpr u64 kReadOnlySize = 0x1000;
 // Guest-physical memory from address 0 on, for page tables.
 constexpr u64 kTablesSize = 0x20000;
+// Two pages for handlers of exceptions, supervisor's and writable, which experiments hardly come near: in the page table of
+// the code page, beyond the reach of 16-bit code.
+constexpr u64 kHandlerPages = kCodePage + 0x1d'5000;
+constexpr u64 kHandlerPagesSize = 0x2000;
 
 enum class Paging : u8 { None, Bits32, Pae, FourLevel };
 
@@ -50,8 +54,9 @@ Result<unsigned> world_by_name(std::string_view name);
 // Control, segment and descriptor-table registers of the world; everything else as after power-up.
 void enter_world(const World& world, cpu::x86::State& state);
 
-// Writes the page tables of all kinds of paging into kTablesSize bytes: no accessed or dirty bit is set.
-void write_page_tables(u8* memory);
+// Writes the page tables of all kinds of paging into kTablesSize bytes: no accessed or dirty bit is set. `handlers`: with
+// kHandlerPages.
+void write_page_tables(u8* memory, bool handlers = false);
 // Where in them the tables of a kind of paging are.
 struct TableArea {
     u64 at = 0, size = 0;
