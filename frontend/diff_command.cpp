@@ -229,6 +229,8 @@ Result<diff::Results> resume(const std::string& part, const diff::Json& campaign
 }
 
 Result<int> run_campaign(const Options& o) {
+    // Said before the campaign, not after it.
+    if (std::filesystem::is_directory(o.out)) return invalid(fmt::format("--out: '{}' is a directory", o.out));
     TANDEM_TRY_ASSIGN(const auto campaign, diff::Campaign::create(o.campaign));
     for (const std::string& line : campaign->skipped()) fmt::print(stderr, "{}\n", line);
     const std::string part = o.out.empty() ? "" : o.out + ".part";

@@ -130,7 +130,9 @@ Result<void> Campaign::choose_states() {
         generators_.emplace_back(options_.only, w, rules, offers);
         if (generators_.back().rows() == 0) return invalid("--only: no instruction has such a name");
     }
-    if (worlds_.empty()) return invalid("--states: no engine runs them all");
+    if (worlds_.empty()) {
+        return invalid(fmt::format("--states: none of them runs on all engines ({})", fmt::join(skipped_, "; ")));
+    }
     return {};
 }
 
@@ -218,7 +220,7 @@ Result<void> Campaign::run_group(const Group& group, Results& results, std::stri
     for (size_t p = 1; p < processors_.size(); ++p) {
         TANDEM_TRY(processors_[p]->run(group.cases, group.memory, actual));
         for (size_t i = 0; i < group.cases.size(); ++i) {
-            const Skip skip = std::max(expected[i].skip, actual[i].skip);
+            const Skip skip = skip_of(expected[i], actual[i]);
             if (skip != Skip::None) {
                 ++results.skipped[std::string(reason_of(skip))];
                 continue;

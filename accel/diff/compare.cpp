@@ -358,8 +358,13 @@ bool level(const TestCase& test, Outcome& host, Outcome& tandem) {
 
 }  // namespace
 
+Skip skip_of(const Outcome& first, const Outcome& second) {
+    if ((first.doubtful || second.doubtful) && first.vector != second.vector) return Skip::NotEmulated;
+    return std::max(first.skip, second.skip);
+}
+
 std::vector<std::string> differences(const TestCase& test, const Outcome& first, const Outcome& second, const Sides& sides) {
-    if (first.skip != Skip::None || second.skip != Skip::None) return {};
+    if (skip_of(first, second) != Skip::None) return {};
     Differences d(sides);
     Outcome host = first;
     Outcome tandem = second;

@@ -23,6 +23,9 @@ struct Sides {
     bool exact = false;
 };
 
+// Why two outcomes cannot be compared.
+Skip skip_of(const Outcome& first, const Outcome& second);
+
 // One line per difference, "what: first's value, second's value"; empty when they agree.
 std::vector<std::string> differences(const TestCase& test, const Outcome& first, const Outcome& second,
                                      const Sides& sides = {});

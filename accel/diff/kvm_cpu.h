@@ -14,7 +14,7 @@ namespace tandem::accel::diff {
 
 class KvmCpu final : public Processor {
 public:
-    // Unsupported: no /dev/kvm, or its processor lacks what the worlds switch on.
+    // Errors: those of /dev/kvm (accel/kvm/kvm_accelerator.h).
     static Result<std::unique_ptr<KvmCpu>> create();
     ~KvmCpu() override;
     KvmCpu(const KvmCpu&) = delete;

@@ -8,6 +8,16 @@
 namespace tandem::accel::diff {
 namespace {
 
+// What the JSON library throws where a field has another type becomes an error.
+template <class F>
+Result<void> checked(F read) {
+    try {
+        return read();
+    } catch (const Json::exception&) {
+        return Error{Errc::Corrupt, "a field has the wrong type"};
+    }
+}
+
 std::string line(const Json& json) { return json.dump() + "\n"; }
 
 Result<void> take(Results& results, const Json& json, bool& complete) {
@@ -23,6 +33,15 @@ Result<void> take(Results& results, const Json& json, bool& complete) {
     } else {
         return Error{Errc::Corrupt, fmt::format("a line of unknown type '{}'", type)};
     }
+    return {};
+}
+
+// The fields that shards are joined by.
+Result<void> take_header(Results& results, Json& json) {
+    if (json.value("type", "") != "campaign") return Error{Errc::Corrupt, "it does not describe a campaign"};
+    for (const char* field : {"count", "shard", "shards"}) (void)json.value(field, u64{0});
+    json.erase("type");
+    results.campaign = std::move(json);
     return {};
 }
 
@@ -91,15 +110,15 @@ Result<Results> parse_results(const std::string& text) {
             if (in.eof()) break;  // cut off in the middle of the line
             return Error{Errc::Corrupt, fmt::format("line {} is not a JSON object", number)};
         }
-        if (number == 1) {
-            if (json.value("type", "") != "campaign") return Error{Errc::Corrupt, "line 1 does not describe a campaign"};
-            json.erase("type");
-            results.campaign = complete.campaign = std::move(json);
-            continue;
-        }
         bool checkpoint = false;
-        if (auto taken = take(results, json, checkpoint); !taken) {
-            return std::move(taken).error().context(fmt::format("line {}", number));
+        const auto taken =
+            checked([&] { return number == 1 ? take_header(results, json) : take(results, json, checkpoint); });
+        if (!taken) {
+            return Error(taken.error()).context(fmt::format("line {}", number));
+        }
+        if (number == 1) {
+            complete.campaign = results.campaign;
+            continue;
         }
         if (checkpoint) complete = results;
         any = true;

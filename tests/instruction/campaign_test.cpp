@@ -1,6 +1,8 @@
 // Differential campaigns: their parts equal the whole, they can be interrupted, and what they find is made small.
 #include <catch2/catch.hpp>
 
+#include <cstdio>
+
 #include "accel/diff/campaign.h"
 
 namespace tandem::accel::diff {
@@ -84,6 +86,58 @@ TEST_CASE("What is not the whole of one campaign is not merged", "[diff]") {
     Results foreign = half(1);
     foreign.campaign["seed"] = 2;
     CHECK_FALSE(merge({half(0), foreign}).ok());
+}
+
+TEST_CASE("What could not be compared is counted by reason, through files and merges", "[diff]") {
+    Results a = half(0), b = half(1);
+    a.skipped["it did not end in time"] = 2;
+    b.skipped["it did not end in time"] = 3;
+    b.skipped["KVM does not execute it"] = 1;
+    auto read = parse_results(b.text());
+    REQUIRE(read.ok());
+    CHECK(read->skipped == b.skipped);
+    auto part = parse_results(header_line(a.campaign) + checkpoint_line(a));
+    REQUIRE(part.ok());
+    CHECK(part->skipped == a.skipped);
+    auto merged = merge({a, *read});
+    REQUIRE(merged.ok());
+    CHECK(merged->skipped == std::map<std::string, u64>{{"KVM does not execute it", 1}, {"it did not end in time", 5}});
+    CHECK(merged->summary().find("skipped: 5 comparisons, it did not end in time") != std::string::npos);
+}
+
+TEST_CASE("KVM and the interpreter agree on streams in every machine state that KVM runs", "[diff][kvm]") {
+    CampaignOptions o = options(3'000);
+    o.engines = {"interp", "kvm"};
+    o.seed = 41;
+    auto campaign = Campaign::create(o);
+    if (!campaign) {
+        WARN("skipped: " << campaign.error().message);
+        return;
+    }
+    for (const std::string& line : (*campaign)->skipped()) std::printf("skipped: %s\n", line.c_str());
+    const Results r = run(o);
+    INFO(r.summary());
+    CHECK(r.streams == 3'000);
+    for (const auto& [why, times] : r.skipped)
+        std::printf("skipped: %llu comparisons, %s\n", static_cast<unsigned long long>(times), why.c_str());
+    CHECK(r.differences.empty());
+}
+
+TEST_CASE("Changed memory is found by byte, and its hash tells what changed where", "[diff]") {
+    std::vector<u8> before(0x100), now(0x100);
+    CHECK(memory_change(before.data(), now.data(), now.size()).hash == 0);
+    now[3] = 1;
+    now[0xfe] = 2;
+    const MemoryChange both = memory_change(before.data(), now.data(), now.size());
+    CHECK(both.offset == 3);
+    CHECK(both.end == 0xff);
+    CHECK(both.bytes[0] == 1);
+    now[0x80] = 3;
+    CHECK(memory_change(before.data(), now.data(), now.size()).hash != both.hash);
+    std::swap(now[0x80], now[0x88]);
+    CHECK(memory_change(before.data(), now.data(), now.size()).hash != both.hash);
+    now[0x88] = 0;
+    CHECK(memory_change(before.data(), now.data(), now.size()) == both);
 }
 
 TEST_CASE("An interrupted campaign goes on where it stopped", "[diff]") {
