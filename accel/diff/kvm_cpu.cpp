@@ -29,6 +29,7 @@ namespace {
 constexpr u64 kVectors = 32, kPage = 0x1000;
 constexpr u64 kHandlers = 0x200, kGdt = 0x300, kTask = 0x400;
 constexpr u64 kRealPage = kTablesSize - kPage;
+constexpr u16 kTaskLimit = 0x67;
 constexpr u16 kCodeSelector = 8, kStackSelector = 0x10, kTaskSelector = 0x18;
 constexpr u8 kInterruptGate = 0x8e, kUserGate = 0xee;
 
@@ -55,7 +56,8 @@ void write_catcher(u8* page, u64 at, bool wide) {
     }
     put(page + kGdt + kCodeSelector, wide ? 0x00af9b000000ffff : 0x00cf9b000000ffff, 8);
     put(page + kGdt + kStackSelector, 0x00cf93000000ffff, 8);
-    constexpr u64 kRing0Stack = 4, kRing0Selector = 8, kIst1 = 0x24;
+    constexpr u64 kRing0Stack = 4, kRing0Selector = 8, kIst1 = 0x24, kIoMapBase = 0x66;
+    put(page + kTask + kIoMapBase, kTaskLimit + 1, 2);  // user mode may use no port
     put(page + kTask + kRing0Stack, at + kPage, wide ? 8 : 4);
     if (wide) put(page + kTask + kIst1, at + kPage, 8);
     if (!wide) put(page + kTask + kRing0Selector, kStackSelector, 4);
@@ -78,7 +80,7 @@ void point_at(const World& world, State& s) {
     }
     s.gdtr = {at + kGdt, kTaskSelector - 1};
     s.idtr = {at, static_cast<u16>(kVectors * (world.paging == Paging::FourLevel ? 16 : 8) - 1)};
-    s.tr = {at + kTask, 0x67, kTaskSelector, kBusyTask};
+    s.tr = {at + kTask, kTaskLimit, kTaskSelector, kBusyTask};
 }
 
 bool has_error_code(u64 vector) { return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21; }

@@ -2,15 +2,19 @@
 #include <unistd.h>
 
 #include <fmt/format.h>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <span>
+#include <thread>
 
 #include "accel/jit/x86_jit.h"
 #include "accel/kvm/kvm_accelerator.h"
+#include "accel/lockstep/compare.h"
 #include "accel/lockstep/lockstep.h"
+#include "accel/lockstep/replayer.h"
 #include "accel/lockstep/reproducer.h"
 #include "accel/run_loop.h"
 #include "base/plant.h"
@@ -65,11 +69,12 @@ public:
         vcpu->set_line(devices::CpuLine::Interrupt, false);
         return 0x40;
     }
-    [[nodiscard]] u8 cr8() const override { return 0; }
-    void set_cr8(u8) override {}
+    [[nodiscard]] u8 cr8() const override { return cr8_; }
+    void set_cr8(u8 value) override { cr8_ = value; }
 
 private:
     bool waiting_ = false;
+    u8 cr8_ = 0;
 };
 
 struct Run {
@@ -302,6 +307,135 @@ TEST_CASE("Lockstep finds every planted fault, names its instruction and saves i
         run(r, engine("first", jit::Tier::Interp), engine("second", jit::Tier::Baseline), *program);
         CHECK(std::holds_alternative<HaltExit>(r.exit));
     }
+}
+
+// 400,000 rounds of two instructions, and MOVSX of a negative byte.
+constexpr u8 kLong[] = {
+    0xfa,                                // 1000 cli
+    0x66, 0xb9, 0x80, 0x1a, 0x06, 0x00,  // 1001 mov ecx, 400000
+    0x66, 0x49,                          // 1007 dec ecx
+    0x75, 0xfc,                          // 1009 jnz 1007
+    0xb3, 0x80,                          // 100b mov bl, 0x80
+    0x66, 0x0f, 0xbe, 0xd3,              // 100d movsx edx, bl
+    0xf4,                                // 1011 hlt
+};
+
+TEST_CASE("While the first differing instruction is looked for, the machine can be stopped, looked at and ended",
+          "[lockstep][planted]") {
+    plant::select(Fault::MovsxZeroes);
+    std::atomic<bool> searching{false};
+    const auto watched = [&searching](EngineSpec spec) {
+        spec.create = [&searching, create = spec.create](u32 max_block) {
+            if (max_block != 0) searching = true;
+            return create(max_block);
+        };
+        return spec;
+    };
+    Run r;
+    REQUIRE(r.board.memory.add("ram", 0, 0x100000).ok());
+    auto made = create_lockstep_accelerator(
+        {watched(engine("first", jit::Tier::Interp)), watched(engine("second", jit::Tier::Baseline)), "max", r.directory});
+    REQUIRE(made.ok());
+    REQUIRE((*made)->map_memory(r.board.memory).ok());
+    auto vcpu = (*made)->create_vcpu(0, r.board);
+    REQUIRE(vcpu.ok());
+    r.board.memory.write(kCode, kLong, sizeof kLong);
+    REQUIRE((*vcpu)->import_state(start_state()).ok());
+    std::thread terminator([&] {
+        while (!searching) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        (*vcpu)->request_exit();
+    });
+    r.exit = (*vcpu)->run();
+    terminator.join();
+    CHECK(std::holds_alternative<RequestedExit>(r.exit));
+    cpu::ArchState seen;
+    CHECK((*vcpu)->export_state(seen).ok());
+    CHECK(std::get<cpu::x86::State>(seen).gpr[cpu::x86::RCX] == 0);
+    const auto start = std::chrono::steady_clock::now();
+    CHECK((*vcpu)->import_state(start_state()).ok());
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
+    r.exit = (*vcpu)->run();
+    plant::select(Fault::None);
+    const auto* error = std::get_if<InternalErrorExit>(&r.exit);
+    REQUIRE(error != nullptr);
+    INFO(error->why);
+    CHECK(error->why.find("was broken off") != std::string::npos);
+    CHECK_FALSE(std::filesystem::exists(r.directory));
+}
+
+// 64-bit code whose MOVSX decides what CR8 gets; the registers are alike again at the end.
+constexpr u8 kPriority[] = {
+    0xfa,                    // 1000 cli
+    0xb3, 0x8f,              // 1001 mov bl, 0x8f
+    0x0f, 0xbe, 0xc3,        // 1003 movsx eax, bl
+    0xc1, 0xe8, 0x1c,        // 1006 shr eax, 28
+    0x44, 0x0f, 0x22, 0xc0,  // 1009 mov cr8, rax
+    0x31, 0xc0,              // 100d xor eax, eax
+    0xf4,                    // 100f hlt
+};
+
+// The first 2 MiB, one page.
+void prepare_long(devices::GuestMemory& memory) {
+    constexpr u64 kPage2M = 0x83, kPresentWritable = 3, kDirectory2 = 0x12000;
+    const u64 entries[][2] = {
+        {kDirectory, kTable | kPresentWritable}, {kTable, kDirectory2 | kPresentWritable}, {kDirectory2, kPage2M}};
+    for (const auto& [at, entry] : entries) memory.write(at, &entry, sizeof entry);
+}
+
+cpu::x86::State long_state() {
+    using namespace cpu::x86;
+    constexpr u16 kCode64 = 0xa09b, kFlatData = 0xc093;
+    State state = start_state();
+    for (Segment& s : state.seg) s = {0, 0xffffffff, 0x10, kFlatData};
+    state.seg[CS] = {0, 0xffffffff, 8, kCode64};
+    state.cr3 = kDirectory;
+    state.cr0 |= cr0::PE | cr0::PG;
+    state.cr4 |= cr4::PAE;
+    state.msr.efer |= efer::LME | efer::LMA;
+    return state;
+}
+
+TEST_CASE("A CR8 that differs is found, and what made it differ", "[lockstep][planted][kvm][I7]") {
+    const bool native = GENERATE(false, true);
+    if (native && !have_kvm()) return;
+    const EngineSpec first = native ? kvm() : engine("first", jit::Tier::Interp);
+    for (const Fault fault : {Fault::MovsxZeroes, Fault::None}) {
+        plant::select(fault);
+        Run r;
+        run(r, first, engine("second", jit::Tier::Baseline), Program{kPriority, long_state(), prepare_long});
+        plant::select(Fault::None);
+        const auto* error = std::get_if<InternalErrorExit>(&r.exit);
+        INFO((error == nullptr ? "no error" : error->why));
+        if (fault == Fault::None) {
+            CHECK(std::holds_alternative<HaltExit>(r.exit));
+            CHECK(r.board.cr8() == 15);
+        } else {
+            REQUIRE(error != nullptr);
+            CHECK(error->why.find("differ at 0x1003") != std::string::npos);
+        }
+        std::filesystem::remove_all(r.directory);
+    }
+}
+
+TEST_CASE("Another value in CR8 is reported with both", "[lockstep][I7]") {
+    devices::GuestMemory memory;
+    Replayer replayer;
+    Event written;
+    written.kind = Event::Kind::WriteCr8;
+    written.value = 3;
+    const Journal journal{written};
+    replayer.begin(journal, memory);
+    replayer.set_cr8(5);
+    CHECK(replayer.complaint() == "write of 0x5 to CR8: the other engine writes 0x3");
+    replayer.begin(journal, memory);
+    replayer.set_cr8(3);
+    CHECK(replayer.complaint().empty());
+    CHECK(replayer.exhausted());
+    std::vector<std::string> lines;
+    compare_cr8(3, 3, {"kvm", "interp"}, lines);
+    CHECK(lines.empty());
+    compare_cr8(3, 5, {"kvm", "interp"}, lines);
+    CHECK(lines == std::vector<std::string>{"cr8: kvm 0x3, interp 0x5"});
 }
 
 TEST_CASE("KVM and the translator in lockstep take the same interrupts, answers and device writes", "[lockstep][kvm]") {
