@@ -119,9 +119,10 @@ Result<Options> parse(std::span<const char* const> arguments) {
 
 Result<std::string> read_file(const std::string& path) {
     std::ifstream in(path, std::ios::binary);
-    std::ostringstream text;
-    if (!in || !(text << in.rdbuf())) return io_error(fmt::format("cannot read '{}'", path));
-    return text.str();
+    std::string text;
+    if (in) text.assign(std::istreambuf_iterator<char>(in), {});
+    if (!in || in.bad()) return io_error(fmt::format("cannot read '{}'", path));
+    return text;
 }
 
 // A file, or standard output; whole lines, flushed.
@@ -219,12 +220,13 @@ Result<diff::Results> resume(const std::string& part, const diff::Json& campaign
     results.campaign = campaign;
     if (part.empty() || !std::filesystem::exists(part)) return results;
     TANDEM_TRY_ASSIGN(const std::string text, read_file(part));
+    if (text.empty()) return results;
     auto earlier = diff::parse_results(text);
     if (!earlier) return std::move(earlier).error().context(fmt::format("'{}'", part));
     if (earlier->campaign != campaign) {
         return invalid(fmt::format("'{}' is of another campaign; remove it, or name another --out", part));
     }
-    log::info("going on after {} streams of '{}'", earlier->streams, part);
+    fmt::print(stderr, "going on after {} streams of '{}'\n", earlier->streams, part);
     return earlier;
 }
 
@@ -242,8 +244,13 @@ Result<int> run_campaign(const Options& o) {
         std::string text = diff::header_line(results.campaign);
         for (const auto& d : results.differences) text += diff::difference_line(d);
         for (const auto& [kind, finding] : results.findings) text += diff::finding_line(finding);
-        TANDEM_TRY_ASSIGN(Output out, Output::open(part, "w"));
+        // What an earlier run has done stays until this file has it too.
+        const std::string fresh = part + ".new";
+        TANDEM_TRY_ASSIGN(Output out, Output::open(fresh, "w"));
         TANDEM_TRY(out.write(text + diff::checkpoint_line(results)));
+        std::error_code failed;
+        std::filesystem::rename(fresh, part, failed);
+        if (failed) return Error{Errc::Io, fmt::format("cannot write '{}': {}", part, failed.message())};
         journal.emplace(std::move(out));
     }
     ProgressBar bar;

@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "accel/diff/compare.h"
@@ -85,6 +87,17 @@ void point_at(const World& world, State& s) {
 
 bool has_error_code(u64 vector) { return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21; }
 
+// Without virtualization hardware a guest does not see its own selectors, and an access across the end of the canonical
+// addresses is interpreted by its first byte.
+constexpr u64 kLastUserPage = 0x7fff'ffff'f;
+bool reads_selector(const TestCase& test) {
+    const auto list = instructions(test);
+    return std::any_of(list.begin(), list.end(), [](const Instruction& insn) {
+        return std::any_of(std::begin(insn.op), std::end(insn.op),
+                           [](const Operand& op) { return op.kind == OperandKind::Seg; });
+    });
+}
+
 // What an exception pushes: error code, RIP, CS, RFLAGS, and with a new stack RSP and SS (SDM volume 3, figures 6-4 and
 // 6-9).
 struct Frame {
@@ -130,8 +143,8 @@ struct KvmCpu::Impl final : ExitHandler, devices::CpuInterruptController {
     std::unique_ptr<Vcpu> vcpu;
     u8 *tables = nullptr, *code = nullptr, *data = nullptr, *catchers = nullptr;
     std::vector<u8> fresh_tables;
-    std::vector<std::string> refusals;  // by world
-    bool interprets = false;            // some code, for lack of hardware
+    std::vector<std::optional<std::string>> refusals;  // by world; where it has been tried
+    bool interprets = false;                           // some code, for lack of hardware
 
     // Ends experiments that do not end.
     std::atomic<u64> experiments{0};  // odd: one is running
@@ -171,7 +184,9 @@ Result<void> KvmCpu::Impl::create() {
     TANDEM_TRY(accelerator->map_memory(memory));
     TANDEM_TRY_ASSIGN(vcpu, accelerator->create_vcpu(0, *this));
     watchdog = std::thread([this] { watch(); });
-    for (unsigned i = 0; i < worlds().size(); ++i) refusals.push_back(try_world(i));
+    refusals.resize(worlds().size());
+    TANDEM_TRY_ASSIGN(const unsigned supervisor, world_by_name("kernel64"));
+    refusals[supervisor] = try_world(supervisor);
     return {};
 }
 
@@ -259,6 +274,7 @@ Result<void> KvmCpu::Impl::run_one(const TestCase& test, std::span<const u8> bef
     } else {
         outcome.skip = Skip::NotEmulated;
     }
+    if (interprets && reads_selector(test)) outcome.skip = Skip::NotEmulated;
     outcome.memory = memory_change(before.data(), data, before.size());
     if (outcome.memory.hash != 0) std::memcpy(data, before.data(), before.size());
     if (world.paging == Paging::None) std::memcpy(tables, fresh_tables.data(), fresh_tables.size());
@@ -288,9 +304,9 @@ void KvmCpu::Impl::caught(const TestCase& test, std::span<const u8> before, cons
         return value;
     };
     outcome.vector = static_cast<u32>(vector);
-    outcome.doubtful = interprets && vector == 6;
     if (frame.error) std::memcpy(&outcome.error, at, sizeof outcome.error);
     outcome.cr2 = vector == 14 ? s.cr2 : 0;
+    outcome.doubtful = interprets && (vector == 6 || (vector == 14 && s.cr2 >> 12 == kLastUserPage));
     outcome.out.rip = word(0);
     constexpr u64 kResume = 0x10000;
     const u64 upper = frame.word == 2 ? s.rflags & ~mask(16) : 0;
@@ -316,7 +332,10 @@ Result<std::unique_ptr<KvmCpu>> KvmCpu::create() {
 }
 
 std::string KvmCpu::refusal(const World& world) const {
-    return impl_->refusals[static_cast<size_t>(&world - worlds().data())];
+    const auto index = static_cast<unsigned>(&world - worlds().data());
+    std::optional<std::string>& known = impl_->refusals[index];
+    if (!known) known = impl_->try_world(index);
+    return *known;
 }
 
 bool KvmCpu::offers(Feature feature) const { return feature == kNoFeature || impl_->model->has(feature); }

@@ -107,7 +107,7 @@ struct Outcome {
     CpuImage out;
     Skip skip = Skip::None;
     bool memory_open = false;  // what is in memory is not known wholly
-    bool doubtful = false;     // an invalid opcode that may be one for KVM's emulator only
+    bool doubtful = false;     // an exception that may be one of KVM's emulator only
     u32 vector = 0;
     u32 error = 0;
     u64 cr2 = 0;  // after #PF, else 0

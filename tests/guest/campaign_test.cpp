@@ -80,7 +80,7 @@ TEST_CASE("What is wrong with a campaign is said in one line", "[bad]") {
         {{"--engines", "interp,baseline", "--seed", "x"}, "--seed: 'x'"},
         {{"--engines", "interp,baseline", "--states", "user65"}, "'user65'"},
         {{"--engines", "interp,baseline", "--only", "FROB"}, "--only"},
-        {{"--engines", "interp,baseline", "--count", "1G", "--out", "/nonexistent/x"}, "/nonexistent/x.part"},
+        {{"--engines", "interp,baseline", "--count", "1G", "--out", "/nonexistent/x"}, "/nonexistent/x.part.new"},
         {{"--engines", "interp,baseline", "--count", "1G", "--out", "/tmp"}, "'/tmp' is a directory"},
         {{"--frob", "1"}, "'--frob'"},
         {{"frob"}, "'frob'"},
@@ -101,7 +101,6 @@ TEST_CASE("A damaged file of a campaign is named, one that was cut off is gone o
         const char* says;
     };
     const Row kRows[] = {
-        {"", "it is empty"},
         {"nonsense\n", "line 1 is not a JSON object"},
         {"{\"type\":\"checkpoint\",\"streams\":256}\n", "line 1"},
         {header + "{\"type\":\"checkpoint\",\"streams\":\"many\"}\n", "line 2: a field has the wrong type"},
@@ -112,6 +111,9 @@ TEST_CASE("A damaged file of a campaign is named, one that was cut off is gone o
         std::ofstream(out + ".part", std::ios::binary) << row.text;
         check_refused(campaign("1024", out), row.says);
     }
+    std::ofstream(out + ".part", std::ios::binary).flush();
+    CHECK(run_program(campaign("1024", out)).status == 0);
+    CHECK(contents(out) == contents(whole));
     std::ofstream(out + ".part", std::ios::binary)
         << header << "{\"type\":\"checkpoint\",\"streams\":512}\n{\"type\":\"chec";
     CHECK(run_program(campaign("1024", out)).status == 0);
