@@ -101,7 +101,8 @@ TEST_CASE("What could not be compared is counted by reason, through files and me
     CHECK(part->skipped == a.skipped);
     auto merged = merge({a, *read});
     REQUIRE(merged.ok());
-    CHECK(merged->skipped == std::map<std::string, u64>{{"KVM does not execute it as a processor does", 1}, {"it did not end in time", 5}});
+    CHECK(merged->skipped ==
+          std::map<std::string, u64>{{"KVM does not execute it as a processor does", 1}, {"it did not end in time", 5}});
     CHECK(merged->summary().find("skipped: 5 comparisons, it did not end in time") != std::string::npos);
 }
 
@@ -121,6 +122,19 @@ TEST_CASE("KVM and the interpreter agree on streams in every machine state that 
     for (const auto& [why, times] : r.skipped)
         std::printf("skipped: %llu comparisons, %s\n", static_cast<unsigned long long>(times), why.c_str());
     CHECK(r.differences.empty());
+}
+
+TEST_CASE("A near return to a non-canonical address may fault at its target on hardware", "[diff]") {
+    TestCase test;
+    test.code[test.length++] = 0xc3;
+    Outcome host, tandem;
+    host.vector = tandem.vector = 13;
+    host.out = tandem.out = test.in;
+    host.out.rip = u64{0x7ff} << 52;
+    host.out.gpr[4] += 8;
+    CHECK(differences(test, host, tandem).empty());
+    tandem.vector = 14;
+    CHECK_FALSE(differences(test, host, tandem).empty());
 }
 
 TEST_CASE("Changed memory is found by byte, and its hash tells what changed where", "[diff]") {
