@@ -6,7 +6,8 @@
 namespace tandem::accel::diff {
 
 std::string_view reason_of(Skip skip) {
-    static constexpr std::string_view kReasons[kSkips] = {"", "it did not end in time", "KVM does not execute it as a processor does",
+    static constexpr std::string_view kReasons[kSkips] = {"", "it did not end in time",
+                                                          "KVM does not execute it as a processor does",
                                                           "its exception cannot be delivered on its stack"};
     return kReasons[static_cast<std::size_t>(skip)];
 }
