@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <map>
 
+#include "base/log.h"
+
 namespace tandem::machines {
 
 void BoardMachine::begin(const MachineConfig& config) {
@@ -69,15 +71,21 @@ MachineParts BoardMachine::parts() {
 
 // First the clock, so that no timer makes work for a device that has been told to rest.
 void BoardMachine::stop_devices() {
-    buses().clock.stop();
+    const Buses b = buses();
+    b.clock.stop();
+    for (devices::AddressSpace* space : {&b.mmio, &b.io}) space->set_doorbell_host(nullptr);
     for (const auto& d : devices_) d.device->machine_stopped();
     if (auto taken = take_controllers(); !taken) fail(taken.error().message);
 }
 
 void BoardMachine::start_devices() {
     if (auto given = give_controllers(); !given) fail(given.error().message);
+    const Buses b = buses();
+    // A trace of exits has them all (contract T2).
+    devices::DoorbellHost* host = log::enabled(log::Exits) ? nullptr : accelerator_->doorbells();
+    for (devices::AddressSpace* space : {&b.mmio, &b.io}) space->set_doorbell_host(host);
     for (const auto& d : devices_) d.device->machine_continues();
-    buses().clock.start();
+    b.clock.start();
 }
 
 std::vector<NamedDevice> name_devices(std::span<devices::Device* const> devices, const devices::pci::PcieRoot& root) {

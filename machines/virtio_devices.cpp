@@ -20,11 +20,12 @@ constexpr std::array<PropertyRow, 4> kSerialPortProperties{{
     {"bus", "ID.0 of the virtio-serial device (default: the latest)"},
 }};
 
-constexpr std::array<PropertyRow, 5> kVirtioPciProperties{{
+constexpr std::array<PropertyRow, 6> kVirtioPciProperties{{
     {"addr", "PCI SLOT[.FUNCTION], hexadecimal (default: first free slot)"},
     {"bus", "pcie.0, the only one"},
     {"disable-legacy", "on; the device is always a modern one"},
     {"disable-modern", "off"},
+    {"ioeventfd", "on (default): an engine that can rings the queues' bells without leaving the guest; or off"},
     {"romfile", "empty: there is no option ROM"},
 }};
 

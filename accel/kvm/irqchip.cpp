@@ -79,7 +79,7 @@ Result<std::unique_ptr<Irqchip>> Irqchip::create(const Fd& vm, Extent extent) {
     kvm_pit_config pit{};
     pit.flags = KVM_PIT_SPEAKER_DUMMY;  // port 61H too
     if (auto done = TANDEM_KVM(vm, KVM_CREATE_PIT2, &pit); !done) return refused(done.error(), "interval timer");
-    TANDEM_TRY(chip->set_routes(chip_routes()));
+    TANDEM_TRY(chip->routes_.set_lines(chip_routes()));
     return chip;
 }
 
@@ -88,28 +88,14 @@ void Irqchip::add(unsigned index, KvmVcpu& vcpu) {
     vcpus_[index] = &vcpu;
 }
 
-Result<void> Irqchip::set_routes(const std::vector<kvm_irq_routing_entry>& routes) {
-    std::vector<u64> raw((sizeof(kvm_irq_routing) + routes.size() * sizeof(kvm_irq_routing_entry)) / sizeof(u64) + 1);
-    auto* list = new (raw.data()) kvm_irq_routing{};
-    list->nr = static_cast<u32>(routes.size());
-    if (!routes.empty()) {
-        std::memcpy(reinterpret_cast<char*>(raw.data()) + sizeof(kvm_irq_routing), routes.data(),
-                    routes.size() * sizeof(kvm_irq_routing_entry));
-    }
-    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(vm_, KVM_SET_GSI_ROUTING, list));
-    return {};
-}
-
 // --- Interrupts
 
 Delivery Irqchip::send_message(u64 address, u32 data) {
-    kvm_msi message{};
-    message.address_lo = static_cast<u32>(address);
-    message.address_hi = static_cast<u32>(address >> 32);
-    message.data = data;
-    const auto reached = TANDEM_KVM(vm_, KVM_SIGNAL_MSI, &message);
+    const auto reached = signal_message(vm_, address, data);
     return reached && *reached > 0 ? Delivery::Delivered : Delivery::Ignored;
 }
+
+void Irqchip::post_message(u64 address, u32 data) { routes_.post(address, data); }
 
 Delivery Irqchip::set_gsi(u32 gsi, bool level) {
     kvm_irq_level line{};
@@ -144,7 +130,7 @@ void Irqchip::set_ioapic_entries(std::span<const u64> entries) {
     }
     if (wanted == routed_) return;
     routed_ = std::move(wanted);
-    if (auto set = set_routes(routes); !set) log::warn("-accel kvm: {}", set.error().message);
+    if (auto set = routes_.set_lines(std::move(routes)); !set) log::warn("-accel kvm: {}", set.error().message);
 }
 
 // --- State
@@ -186,6 +172,7 @@ Result<void> Irqchip::store_chips(const ControllerState& state) {
 }
 
 Result<void> Irqchip::fetch(ControllerState& state) {
+    TANDEM_TRY(routes_.settle());
     if (state.lapics.size() != vcpus_.size()) return Error{Errc::Internal, "local APICs and vCPUs differ in number"};
     for (std::size_t i = 0; i < vcpus_.size(); ++i) TANDEM_TRY(vcpus_[i]->fetch_apic(state.lapics[i]));
     return extent_ == Extent::All ? fetch_chips(state) : Result<void>{};

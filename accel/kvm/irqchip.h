@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "accel/kvm/kvm_vcpu.h"
+#include "accel/kvm/routes.h"
 #include "devices/fabric/pc_controllers.h"
 
 namespace tandem::accel::kvm {
@@ -20,6 +21,7 @@ public:
     // devices::HostControllers
     [[nodiscard]] Extent extent() const override { return extent_; }
     devices::Delivery send_message(u64 address, u32 data) override;
+    void post_message(u64 address, u32 data) override;
     devices::Delivery set_ioapic_pin(unsigned pin, bool level) override;
     devices::Delivery set_pic_line(unsigned irq, bool level) override;
     void set_pit_closed(bool closed) override;
@@ -28,16 +30,16 @@ public:
     Result<void> fetch(devices::ControllerState& state) override;
 
 private:
-    Irqchip(const Fd& vm, Extent extent) : vm_(vm), extent_(extent) {}
+    Irqchip(const Fd& vm, Extent extent) : vm_(vm), extent_(extent), routes_(vm) {}
     devices::Delivery set_gsi(u32 gsi, bool level);
-    Result<void> set_routes(const std::vector<kvm_irq_routing_entry>& routes);
     Result<void> store_chips(const devices::ControllerState& state);
     Result<void> fetch_chips(devices::ControllerState& state);
 
     const Fd& vm_;
     const Extent extent_;
+    Routes routes_;
     std::vector<KvmVcpu*> vcpus_;  // by index
-    std::mutex lock_;              // of what follows
+    std::mutex lock_;              // of what follows; taken before that of the routes
     std::vector<u64> routed_;      // the I/O APIC's level-triggered entries, others 0
 };
 

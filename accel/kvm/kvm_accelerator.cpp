@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "accel/kvm/cpuid.h"
+#include "accel/kvm/doorbells.h"
 #include "accel/kvm/irqchip.h"
 #include "accel/kvm/kvm_vcpu.h"
 #include "base/log.h"
@@ -40,6 +41,7 @@ public:
         }
         TANDEM_TRY_ASSIGN(const int vm, TANDEM_KVM(shared_.system.fd, KVM_CREATE_VM, 0ul));
         shared_.vm = Fd(vm);
+        doorbells_ = Doorbells::create(shared_.vm);
         if (shared_.system.tsc_fixed) log::info("KVM on this host gives guests the host's time-stamp counter as it is");
         shared_.system.tsc_offset = shared_.system.tsc_offset && options_.tsc_control;
         TANDEM_TRY(enable(KVM_CAP_X86_USER_SPACE_MSR,
@@ -89,6 +91,8 @@ public:
 
     [[nodiscard]] devices::HostControllers* host_controllers() override { return irqchip_.get(); }
 
+    [[nodiscard]] devices::DoorbellHost* doorbells() override { return doorbells_.get(); }
+
     [[nodiscard]] std::string statistics() const override {
         return fmt::format("{:<30}{}\n{:<30}{}\n", "returns from KVM_RUN", shared_.exits.load(), "signals to vCPU threads",
                            shared_.kicks.load());
@@ -126,6 +130,7 @@ private:
     const KvmOptions options_;
     Shared shared_;
     std::unique_ptr<Irqchip> irqchip_;  // none: the machine's models
+    std::unique_ptr<Doorbells> doorbells_;
     std::vector<unsigned> created_;
 };
 

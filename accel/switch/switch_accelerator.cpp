@@ -34,6 +34,8 @@ public:
 
     [[nodiscard]] devices::HostControllers* host_controllers() override { return engines_[current_]->host_controllers(); }
 
+    [[nodiscard]] devices::DoorbellHost* doorbells() override { return engines_[current_]->doorbells(); }
+
     Result<void> map_memory(devices::GuestMemory& memory) override {
         memory_ = &memory;
         for (const auto& engine : engines_) {

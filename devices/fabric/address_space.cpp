@@ -15,8 +15,43 @@ const IoRegion* AddressSpace::overlapping(const IoRegion& region) const {
 }
 
 void AddressSpace::insert(IoRegion region) {
+    attach_doorbells(region);
     const auto at = std::ranges::upper_bound(regions_, region.base, {}, &IoRegion::base);
     regions_.insert(at, std::move(region));
+}
+
+void AddressSpace::erase(Regions::iterator at) {
+    detach_doorbells(*at);
+    regions_.erase(at);
+}
+
+// A bell that the host does not take is a register like any other.
+void AddressSpace::attach_doorbells(const IoRegion& region) {
+    if (doorbell_host_ == nullptr) return;
+    for (Doorbell bell : region.handler->doorbells()) {
+        bell.address += region.base;
+        if (auto added = doorbell_host_->add_doorbell(kind_, bell); added) {
+            attached_.push_back({region.base, bell});
+        } else if (refused_.allow()) {
+            log::info("{}: doorbell of '{}' at {:#x}: {}", name_, region.name, bell.address, added.error().message);
+        }
+    }
+}
+
+void AddressSpace::detach_doorbells(const IoRegion& region) {
+    std::erase_if(attached_, [&](const Attached& a) {
+        if (a.base != region.base) return false;
+        doorbell_host_->remove_doorbell(kind_, a.bell);
+        return true;
+    });
+}
+
+void AddressSpace::set_doorbell_host(DoorbellHost* host) {
+    std::unique_lock guard(lock_);
+    if (host == doorbell_host_) return;
+    for (const IoRegion& region : regions_) detach_doorbells(region);
+    doorbell_host_ = host;
+    for (const IoRegion& region : regions_) attach_doorbells(region);
 }
 
 Result<void> AddressSpace::add(IoRegion region) {
@@ -37,7 +72,7 @@ Result<void> AddressSpace::remove(u64 base) {
     std::unique_lock guard(lock_);
     const auto at = std::ranges::find(regions_, base, &IoRegion::base);
     if (at == regions_.end()) return Error{Errc::NotFound, fmt::format("{}: no region starts at {:#x}", name_, base)};
-    regions_.erase(at);
+    erase(at);
     return {};
 }
 
@@ -46,7 +81,7 @@ Result<void> AddressSpace::move(u64 from, u64 to) {
     const auto at = std::ranges::find(regions_, from, &IoRegion::base);
     if (at == regions_.end()) return Error{Errc::NotFound, fmt::format("{}: no region starts at {:#x}", name_, from)};
     IoRegion region = std::move(*at);
-    regions_.erase(at);
+    erase(at);
     IoRegion moved = region;
     moved.base = to;
     const bool wraps = to + (moved.size - 1) < to;

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "base/types.h"
+#include "devices/fabric/doorbells.h"
 
 namespace tandem::devices {
 
@@ -19,6 +20,8 @@ public:
     virtual ~IoHandler() = default;
     virtual u64 io_read(u64 offset, unsigned size) = 0;
     virtual void io_write(u64 offset, u64 value, unsigned size) = 0;
+    // Which of the registers are doorbells, for an engine that rings them itself. Called with the address space's lock held.
+    virtual std::vector<Doorbell> doorbells() { return {}; }
 };
 
 struct IoRegion {
@@ -30,7 +33,8 @@ struct IoRegion {
 
 class AddressSpace {
 public:
-    explicit AddressSpace(std::string name) : name_(std::move(name)) {}
+    explicit AddressSpace(std::string name, DoorbellHost::Space kind = DoorbellHost::Space::Memory)
+        : name_(std::move(name)), kind_(kind) {}
 
     // InvalidArgument: empty, wrapping, or overlapping an existing region (both are named).
     Result<void> add(IoRegion region);
@@ -44,6 +48,10 @@ public:
     u64 read(u64 address, unsigned size);
     void write(u64 address, u64 value, unsigned size);
 
+    // Who rings the doorbells of all regions, present and to come, or null: writes reach their handlers. It outlives its
+    // use.
+    void set_doorbell_host(DoorbellHost* host);
+
     [[nodiscard]] std::vector<IoRegion> regions() const;
 
 private:
@@ -55,12 +63,24 @@ private:
     [[nodiscard]] Target find(u64 address) const;
     [[nodiscard]] const IoRegion* overlapping(const IoRegion& region) const;
     void insert(IoRegion region);
+    using Regions = std::vector<IoRegion>;
+    void erase(Regions::iterator at);
+    void attach_doorbells(const IoRegion& region);
+    void detach_doorbells(const IoRegion& region);
     void report_unclaimed(const char* what, u64 address, unsigned size);
 
+    struct Attached {
+        u64 base = 0;   // of its region
+        Doorbell bell;  // at its address
+    };
+
     std::string name_;
+    const DoorbellHost::Space kind_;
     mutable std::shared_mutex lock_;
-    std::vector<IoRegion> regions_;  // sorted by base
-    log::RateLimit unclaimed_;
+    Regions regions_;  // sorted by base
+    DoorbellHost* doorbell_host_ = nullptr;
+    std::vector<Attached> attached_;  // what it has
+    log::RateLimit unclaimed_, refused_;
 };
 
 }  // namespace tandem::devices

@@ -175,6 +175,8 @@ public:
 
     // A message to local APICs as its sender would write it (SDM volume 3, 10.11).
     virtual Delivery send_message(u64 address, u32 data) = 0;
+    // The same for who does not ask what became of it. It may take effect a little later, but before fetch().
+    virtual void post_message(u64 address, u32 data) { (void)send_message(address, data); }
     // Extent::All
     virtual Delivery set_ioapic_pin(unsigned pin, bool level) = 0;
     virtual Delivery set_pic_line(unsigned irq, bool level) = 0;

@@ -88,8 +88,8 @@ void ApicBus::broadcast_eoi(u8 vector) {
     for (EoiListener* l : listeners_) l->end_of_interrupt(vector);
 }
 
-Delivery ApicBus::deliver_msi(u64 address, u32 data) {
-    if (bits(address, 63, 20) != 0xfee) return Delivery::Ignored;
+std::optional<ApicMessage> ApicBus::read_msi(u64 address, u32 data) {
+    if (bits(address, 63, 20) != 0xfee) return {};
     ApicMessage m;
     m.destination = ApicMessage::widen(static_cast<u8>(bits(address, 19, 12)));
     // The destination mode counts only together with the redirection hint (SDM volume 3, 10.11.1); both then ask for the
@@ -100,12 +100,25 @@ Delivery ApicBus::deliver_msi(u64 address, u32 data) {
     if (hint && m.mode == DeliveryMode::Fixed) m.mode = DeliveryMode::LowestPriority;
     m.vector = static_cast<u8>(bits(data, 7, 0));
     m.level = bit(data, 15);
-    if (m.level && !bit(data, 14)) return Delivery::Ignored;
+    if (m.level && !bit(data, 14)) return {};
     log::trace(log::Exits, "kvm_msi_set_irq: dst {:x} vec {} ({}|{}|{}{})", bits(address, 19, 12), m.vector,
                mode_name(static_cast<DeliveryMode>(bits(data, 10, 8))), destination_name(m.logical), trigger_name(m.level),
                hint ? "|rh" : "");
+    return m;
+}
+
+Delivery ApicBus::deliver_msi(u64 address, u32 data) {
+    const auto message = read_msi(address, data);
+    if (!message) return Delivery::Ignored;
     if (HostControllers* host = this->host(); host != nullptr) return host->send_message(address, data);
-    return send(m);
+    return send(*message);
+}
+
+void ApicBus::send_msi(u64 address, u32 data, u16) {
+    const auto message = read_msi(address, data);
+    if (!message) return;
+    if (HostControllers* host = this->host(); host != nullptr) return host->post_message(address, data);
+    send(*message);
 }
 
 }  // namespace tandem::devices

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <optional>
 #include <vector>
 
 #include "devices/fabric/interrupts.h"
@@ -62,9 +63,11 @@ public:
 
     // Address and data in the x86 format (SDM volume 3, 10.11). Other addresses than FEEx_xxxxH are Ignored.
     Delivery deliver_msi(u64 address, u32 data);
-    void send_msi(u64 address, u32 data, u16 /*requester*/) override { deliver_msi(address, data); }
+    void send_msi(u64 address, u32 data, u16 requester) override;
 
 private:
+    // Nothing: no message to APICs.
+    static std::optional<ApicMessage> read_msi(u64 address, u32 data);
     Delivery send_to_lowest(const ApicMessage& message);
     static Delivery send_to_host(HostControllers& host, const ApicMessage& message);
     // The only one that a physical destination can address.

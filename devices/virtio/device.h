@@ -81,6 +81,9 @@ public:
     void enable_queue(u16 index);
     // The driver rang the queue's bell.
     void notify(u16 index);
+    // An event descriptor that a thread of the device's own waits for, which rings queue `index`'s bell too; -1: none. Valid
+    // as long as the device.
+    [[nodiscard]] virtual int own_bell(u16 /*index*/) { return -1; }
     // Rings all bells: after a restore, or when DMA becomes allowed.
     void kick();
 

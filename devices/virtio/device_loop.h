@@ -37,6 +37,8 @@ public:
 
     // Another round, soon. Any thread.
     void wake() const;
+    // Writing to it does the same.
+    [[nodiscard]] int wake_descriptor() const { return wake_.get(); }
     // Waits until one whole round has begun and ended. Any other thread.
     void drain() const;
 

@@ -119,6 +119,11 @@ void VirtioMmio::io_write(u64 offset, u64 value, unsigned size) {
     registers_.write(*this, offset, value, size);
 }
 
+// 4.2.2: what is written is the queue's index.
+std::vector<Doorbell> VirtioMmio::doorbells() {
+    return queue_doorbells(*device_, bells_, [](u16 queue) { return Doorbell{kNotify, 4, queue, -1}; });
+}
+
 void VirtioMmio::raise(u32 bit) {
     std::lock_guard guard(interrupt_lock_);
     interrupt_status_ |= bit;

@@ -8,6 +8,7 @@
 #include "devices/fabric/interrupts.h"
 #include "devices/fabric/register_bank.h"
 #include "devices/fabric/state.h"
+#include "devices/virtio/bells.h"
 #include "devices/virtio/device.h"
 
 namespace tandem::devices::virtio {
@@ -30,7 +31,10 @@ public:
 
     VirtioMmio(std::unique_ptr<VirtioDevice> device, IrqLine line);
     // The device's threads end before what they use.
-    ~VirtioMmio() override { device_.reset(); }
+    ~VirtioMmio() override {
+        bells_.reset();
+        device_.reset();
+    }
 
     [[nodiscard]] std::string_view name() const override { return device_->name(); }
     void machine_stopped() override { device_->pause(); }
@@ -41,6 +45,7 @@ public:
     // Registers take aligned 32-bit accesses only (4.2.2.2); others read as zero and are ignored.
     u64 io_read(u64 offset, unsigned size) override;
     void io_write(u64 offset, u64 value, unsigned size) override;
+    std::vector<Doorbell> doorbells() override;
 
 protected:
     [[nodiscard]] VirtioMmioState capture() const override;
@@ -72,6 +77,7 @@ private:
     u64 read_generation(const Reg&, u64);
 
     std::unique_ptr<VirtioDevice> device_;
+    std::unique_ptr<Bells> bells_;  // made when an engine first asks; under the address space's lock
     IrqLine line_;
     mutable std::mutex registers_lock_;  // guards registers_ (taken before the device's lock)
     RegisterBank<VirtioMmio> registers_;

@@ -82,6 +82,10 @@ public:
                  [this](std::span<const pollfd> fds) { round(fds); }}) {}
 
     void drain() const override { loop_.drain(); }
+    int own_bell(u16) override {
+        untold_ = (1u << queue_count()) - 1;
+        return loop_.wake_descriptor();
+    }
 
     u32 config_read(u32 offset, unsigned size) override {
         Config config{{}, kLinkUp, 1, mtu_};
@@ -140,7 +144,7 @@ private:
 
     void round(std::span<const pollfd> fds) {
         adopt_features();
-        const u32 rung = rung_.exchange(0);
+        const u32 rung = rung_.exchange(0) | untold_;
         if ((rung & 1u << kControlQueue) != 0) control();
         if ((rung & 1u << kTransmitQueue) != 0 || busy_) transmit();
         network_->serve(fds, [this](const FrameHeader& header, std::span<const u8> frame) {
@@ -287,7 +291,8 @@ private:
 
     const u16 mtu_;
     std::unique_ptr<NetBackend> network_;
-    std::atomic<u32> rung_{0};  // by queue
+    std::atomic<u32> rung_{0};    // by queue
+    std::atomic<u32> untold_{0};  // queues whose bells may ring by nothing but the loop's wake-up
 
     // The loop's own.
     std::deque<Frame> backlog_;

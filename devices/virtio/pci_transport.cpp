@@ -51,7 +51,7 @@ const std::array<Register<VirtioPci>, 21> VirtioPci::kCommon{{
     {"queue_reset", 0x3a, 2},
 }};
 
-VirtioPci::VirtioPci(std::unique_ptr<VirtioDevice> device, u32 class_code)
+VirtioPci::VirtioPci(std::unique_ptr<VirtioDevice> device, u32 class_code, bool doorbells)
     : PciFunction(device->name(), {.vendor = kVendor,
                                    .device = static_cast<u16>(kDeviceBase + device->device_id()),
                                    .revision = 1,
@@ -60,6 +60,7 @@ VirtioPci::VirtioPci(std::unique_ptr<VirtioDevice> device, u32 class_code)
                                    .subsystem = static_cast<u16>(kDeviceBase + device->device_id()),
                                    .interrupt_pin = 1}),
       device_(std::move(device)),
+      doorbells_(doorbells),
       common_(kCommon),
       vectors_(device_->queue_count(), kNoVector),
       config_vector_(kNoVector) {
@@ -188,6 +189,13 @@ void VirtioPci::Window::io_write(u64 offset, u64 value, unsigned size) {
         case kNotifyAt: owner_.device_->notify(static_cast<u16>(at / kNotifyMultiplier)); break;
         default: break;
     }
+}
+
+// A notification is a write of the queue's index to its place (4.1.5.2), whatever was written.
+std::vector<Doorbell> VirtioPci::Window::doorbells() {
+    if (!owner_.doorbells_) return {};
+    return queue_doorbells(*owner_.device_, owner_.bells_,
+                           [](u16 queue) { return Doorbell{kNotifyAt + kNotifyMultiplier * queue, 2, {}, -1}; });
 }
 
 u32 VirtioPci::device_config_read(u64 offset, unsigned size) {

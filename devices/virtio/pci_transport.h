@@ -6,6 +6,7 @@
 
 #include "devices/fabric/register_bank.h"
 #include "devices/pci/function.h"
+#include "devices/virtio/bells.h"
 #include "devices/virtio/device.h"
 
 namespace tandem::devices::virtio {
@@ -30,10 +31,13 @@ struct VirtioPciState {
 
 class VirtioPci final : public StatefulDevice<VirtioPciState>, public pci::PciFunction, private Transport {
 public:
-    // `class_code`: PCI class of this kind of device, 24 bits.
-    VirtioPci(std::unique_ptr<VirtioDevice> device, u32 class_code);
+    // `class_code`: PCI class of this kind of device, 24 bits. `doorbells`: an engine may ring the queues' bells itself.
+    VirtioPci(std::unique_ptr<VirtioDevice> device, u32 class_code, bool doorbells = true);
     // The device's threads end before what they use.
-    ~VirtioPci() override { device_.reset(); }
+    ~VirtioPci() override {
+        bells_.reset();
+        device_.reset();
+    }
 
     [[nodiscard]] std::string_view name() const override { return device_->name(); }
     void machine_stopped() override { device_->pause(); }
@@ -57,6 +61,7 @@ private:
         explicit Window(VirtioPci& owner) : owner_(owner) {}
         u64 io_read(u64 offset, unsigned size) override;
         void io_write(u64 offset, u64 value, unsigned size) override;
+        std::vector<Doorbell> doorbells() override;
 
     private:
         VirtioPci& owner_;
@@ -95,6 +100,8 @@ private:
     void reset_transport();
 
     std::unique_ptr<VirtioDevice> device_;
+    const bool doorbells_;
+    std::unique_ptr<Bells> bells_;  // made when an engine first asks; under the address space's lock
     Window window_{*this};
     u16 pci_access_ = 0;         // offset of the capability that reaches the BAR through configuration space
     std::mutex registers_lock_;  // guards common_ (taken before the device's lock)

@@ -62,6 +62,10 @@ public:
                  [this](std::span<const pollfd> fds) { round(fds); }}) {}
 
     void drain() const override { loop_.drain(); }
+    int own_bell(u16) override {
+        untold_ = 1u << kTransmitQueue;
+        return loop_.wake_descriptor();
+    }
     u32 config_read(u32 offset, unsigned size) override {
         if (offset + size > sizeof guest_cid_) return 0;
         return static_cast<u32>(guest_cid_ >> (8 * offset) & (~u64{0} >> (64 - 8 * size)));
@@ -111,7 +115,7 @@ private:
     }
 
     void round(std::span<const pollfd> fds) {
-        const u32 rung = rung_.exchange(0);
+        const u32 rung = rung_.exchange(0) | untold_;
         if (forget_.exchange(false)) {
             streams_.clear();
             answers_.clear();
@@ -420,7 +424,8 @@ private:
 
     const u64 guest_cid_;
     std::unique_ptr<VsockHost> host_;
-    std::atomic<u32> rung_{0};  // by queue
+    std::atomic<u32> rung_{0};    // by queue
+    std::atomic<u32> untold_{0};  // queues whose bells may ring by nothing but the loop's wake-up
     std::atomic<bool> forget_{false}, tell_reset_{false};
 
     // The loop's own.

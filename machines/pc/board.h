@@ -55,7 +55,7 @@ public:
                                                  const SystemRequests& requests);
 
     devices::GuestMemory& memory;
-    devices::AddressSpace io{"I/O ports"};
+    devices::AddressSpace io{"I/O ports", devices::DoorbellHost::Space::Ports};
     devices::AddressSpace mmio{"memory"};
     std::unique_ptr<devices::RealClock> clock;
 

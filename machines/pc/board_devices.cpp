@@ -109,8 +109,9 @@ Result<void> Board::add_function(std::unique_ptr<Function> function, const Devic
 VirtioDevices::Board Board::virtio_board() {
     return {memory, [this](std::unique_ptr<virtio::VirtioDevice> device) { return add_virtio_mmio(std::move(device)); },
             [this](std::unique_ptr<virtio::VirtioDevice> device, u32 pci_class, const DeviceProperties& properties,
-                   const char* boot_path) {
-                return add_function(std::make_unique<virtio::VirtioPci>(std::move(device), pci_class), properties,
+                   const char* boot_path) -> Result<void> {
+                TANDEM_TRY_ASSIGN(const bool doorbells, properties.flag("ioeventfd", true));
+                return add_function(std::make_unique<virtio::VirtioPci>(std::move(device), pci_class, doorbells), properties,
                                     boot_path);
             }};
 }

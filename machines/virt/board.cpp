@@ -166,7 +166,8 @@ Result<void> Board::add_virtio_mmio(std::unique_ptr<virtio::VirtioDevice> device
 
 Result<void> Board::add_virtio_pci(std::unique_ptr<virtio::VirtioDevice> device, u32 pci_class,
                                    const DeviceProperties& properties) {
-    return add_function(std::make_unique<virtio::VirtioPci>(std::move(device), pci_class), properties);
+    TANDEM_TRY_ASSIGN(const bool doorbells, properties.flag("ioeventfd", true));
+    return add_function(std::make_unique<virtio::VirtioPci>(std::move(device), pci_class, doorbells), properties);
 }
 
 template <class Function>

@@ -7,6 +7,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -24,8 +25,10 @@ class Handler final : public accel::ExitHandler, devices::CpuInterruptController
 public:
     std::function<void(accel::Vcpu&)> on_port;
     std::function<void(const accel::PortExit&)> on_write;
-    std::function<u64()> clock;  // none: time stands still
-    u64 tsc_offset = 0;          // as the vCPU has told
+    std::function<void(accel::Vcpu&, accel::MmioExit&)> on_mmio;
+    std::function<int()> vector;  // as an 8259 that has one; null: nothing is pending
+    std::function<u64()> clock;   // none: time stands still
+    u64 tsc_offset = 0;           // as the vCPU has told
     accel::HypercallExit hypercall;
 
     void handle(accel::Vcpu& vcpu, accel::Exit& exit) override {
@@ -33,6 +36,7 @@ public:
             call->result = call->number;
             hypercall = *call;
         }
+        if (auto* mmio = std::get_if<accel::MmioExit>(&exit); mmio != nullptr && on_mmio) on_mmio(vcpu, *mmio);
         auto* port = std::get_if<accel::PortExit>(&exit);
         if (port == nullptr) return;
         if (port->write && on_write) on_write(*port);
@@ -42,8 +46,8 @@ public:
     devices::CpuInterruptController& interrupt_controller(unsigned) override { return *this; }
     u64 tsc(unsigned) override { return clock ? clock() : 0; }
     void tsc_offset_changed(unsigned, u64 offset) override { tsc_offset = offset; }
-    [[nodiscard]] bool interrupt_pending() const override { return false; }
-    int acknowledge() override { return -1; }
+    [[nodiscard]] bool interrupt_pending() const override { return vector != nullptr; }
+    int acknowledge() override { return vector ? std::exchange(vector, nullptr)() : -1; }
     [[nodiscard]] u8 cr8() const override { return 0; }
     void set_cr8(u8) override {}
 };
@@ -81,8 +85,8 @@ struct Bench {
     std::unique_ptr<accel::Vcpu> vcpu;
 
     Bench(Engine engine, std::initializer_list<u8> code) : Bench(create_engine(engine), code) {}
-    Bench(Result<std::unique_ptr<accel::Accelerator>> made, std::initializer_list<u8> code) {
-        REQUIRE(memory.add("ram", 0, 1 << 20).ok());
+    Bench(Result<std::unique_ptr<accel::Accelerator>> made, std::initializer_list<u8> code, u64 ram = 1 << 20) {
+        REQUIRE(memory.add("ram", 0, ram).ok());
         REQUIRE(memory.write(kCode, std::data(code), code.size()));
         INFO((made ? "" : made.error().message));
         REQUIRE(made.ok());

@@ -1,6 +1,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <map>
 #include <thread>
 
 #include "devices/fabric/address_space.h"
@@ -32,6 +33,35 @@ struct Recorder : IoHandler {
     }
     u64 base = 0, last = 0, last_value = 0;
     unsigned last_size = 0, reads = 0, writes = 0;
+};
+
+// Registers with two doorbells.
+struct Rung final : Recorder {
+    std::vector<Doorbell> doorbells() override { return {{0x10, 2, {}, 5}, {0x20, 4, 1, 6}}; }
+};
+
+struct Ringer final : DoorbellHost {
+    Result<void> add_doorbell(Space space, const Doorbell& bell) override {
+        if (bell.address == refused) return Error{Errc::Io, "no"};
+        CHECK(space == expected);
+        CHECK(bells.emplace(bell.address, bell).second);
+        return {};
+    }
+    void remove_doorbell(Space, const Doorbell& bell) override {
+        REQUIRE(bells.contains(bell.address));
+        CHECK(bells.at(bell.address).event == bell.event);
+        CHECK(bells.at(bell.address).size == bell.size);
+        CHECK(bells.at(bell.address).value == bell.value);
+        bells.erase(bell.address);
+    }
+    [[nodiscard]] std::vector<u64> places() const {
+        std::vector<u64> all;
+        for (const auto& [address, bell] : bells) all.push_back(address);
+        return all;
+    }
+    Space expected = Space::Memory;
+    u64 refused = 0;
+    std::map<u64, Doorbell> bells;
 };
 
 }  // namespace
@@ -118,6 +148,42 @@ TEST_CASE("address space: moving and removing") {
     REQUIRE(s.remove(0x1800));
     CHECK(s.remove(0x1800).error().code == Errc::NotFound);
     CHECK(s.regions().size() == 1);
+}
+
+TEST_CASE("address space: doorbells go where their regions go", "[T4]") {
+    AddressSpace s("mmio");
+    Rung a, b;
+    Recorder plain;
+    Ringer host;
+    REQUIRE(s.add({"a", 0x1000, 0x100, &a}));
+    CHECK(host.bells.empty());
+    s.set_doorbell_host(&host);
+    CHECK(host.places() == std::vector<u64>{0x1010, 0x1020});
+    REQUIRE(s.add({"plain", 0x3000, 0x100, &plain}));
+    REQUIRE(s.add({"b", 0x2000, 0x100, &b}));
+    CHECK(host.places() == std::vector<u64>{0x1010, 0x1020, 0x2010, 0x2020});
+    CHECK_FALSE(s.move(0x1000, 0x2000).ok());
+    CHECK(host.places() == std::vector<u64>{0x1010, 0x1020, 0x2010, 0x2020});
+    REQUIRE(s.move(0x1000, 0x1008));  // overlaps its own old place
+    CHECK(host.places() == std::vector<u64>{0x1018, 0x1028, 0x2010, 0x2020});
+    REQUIRE(s.remove(0x2000));
+    CHECK(host.places() == std::vector<u64>{0x1018, 0x1028});
+    s.write(0x1018, 1, 2);  // what comes to the machine all the same is the handler's
+    CHECK(a.writes == 1);
+    s.set_doorbell_host(nullptr);
+    CHECK(host.bells.empty());
+    host.refused = 0x1018;
+    s.set_doorbell_host(&host);
+    CHECK(host.places() == std::vector<u64>{0x1028});
+    s.set_doorbell_host(nullptr);
+    CHECK(host.bells.empty());
+
+    AddressSpace ports("io", DoorbellHost::Space::Ports);
+    host.expected = DoorbellHost::Space::Ports;
+    ports.set_doorbell_host(&host);
+    REQUIRE(ports.add({"a", 0x100, 0x100, &a}));
+    CHECK(host.places() == std::vector<u64>{0x110, 0x120});
+    ports.set_doorbell_host(nullptr);
 }
 
 TEST_CASE("interrupt lines: void and Delivery sinks, unconnected", "[I8]") {

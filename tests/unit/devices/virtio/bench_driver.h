@@ -1,6 +1,8 @@
 // A driver for tests of any virtio device with several queues: no transport, rings in guest memory.
 #pragma once
 
+#include <unistd.h>
+
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
@@ -8,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "devices/virtio/bells.h"
 #include "devices/virtio/device.h"
 
 namespace tandem::devices::virtio::test {
@@ -42,6 +45,7 @@ struct Bench {
     GuestMemory memory;
     CountingTransport transport;
     std::unique_ptr<VirtioDevice> device;
+    std::unique_ptr<Bells> bells;  // none: the driver tells the device itself
     std::vector<Ring> rings;
 
     Bench() { REQUIRE(memory.add("ram", 0, kRam).ok()); }
@@ -97,7 +101,17 @@ struct Bench {
         }
         put<u16>(ring_at(queue) + kAvailableAt + 4 + 2u * (r.available % kSize), head);
         put<u16>(ring_at(queue) + kAvailableAt + 2, ++r.available);
-        if (ring_bell) device->notify(queue);
+        if (ring_bell) ring(queue);
+    }
+    void ring_by_events() {
+        auto made = Bells::create(*device);
+        REQUIRE(made.ok());
+        bells = std::move(*made);
+    }
+    void ring(u16 queue) {
+        if (!bells) return device->notify(queue);
+        const u64 one = 1;
+        CHECK(::write(bells->event(queue), &one, sizeof one) == sizeof one);
     }
     [[nodiscard]] u16 used_index(u16 queue) { return get<u16>(ring_at(queue) + kUsedAt + 2); }
     // The length of the next used entry.
