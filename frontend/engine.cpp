@@ -104,6 +104,17 @@ Result<Engine> create_jit(PropertyList p, const Model& model, const Options& opt
     return engine;
 }
 
+// Who executes what KVM cannot: the translator that the machine may change to or, where the guest may use more than its
+// model has, one that knows it all. The answer is its place among `choices`, of which the last one is the former.
+Result<std::size_t> add_helper(std::vector<accel::EngineChoice>& choices, const Model& model, const Options& options) {
+    TANDEM_TRY_ASSIGN(const cpu::ArchModel full, create_model(options));
+    const auto found = accel::found_under_kvm(std::get<Model>(full));
+    if (!found || found->beyond(model).empty()) return choices.size() - 1;
+    choices.push_back(jit_choice(*found, default_jit(options)));
+    choices.back().name.clear();
+    return choices.size() - 1;
+}
+
 Result<Engine> create_kvm(PropertyList p, const Model& model, const Options& options) {
     Engine engine;
     accel::SwitchOptions exchange;
@@ -112,9 +123,11 @@ Result<Engine> create_kvm(PropertyList p, const Model& model, const Options& opt
     accel::KvmOptions kvm;
     TANDEM_TRY_ASSIGN(kvm.irqchip, parse_irqchip(p.take("irqchip", "user")));
     TANDEM_TRY(p.finish(kKvmProperties, "kvm"));
-    if (hand_off) exchange.helper = 1;
-    TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_switch_accelerator(
-                                              {kvm_choice(model, kvm), jit_choice(model, default_jit(options))}, exchange));
+    std::vector<accel::EngineChoice> choices{kvm_choice(model, kvm), jit_choice(model, default_jit(options))};
+    if (hand_off) {
+        TANDEM_TRY_ASSIGN(exchange.helper, add_helper(choices, model, options));
+    }
+    TANDEM_TRY_ASSIGN(engine.accelerator, accel::create_switch_accelerator(std::move(choices), exchange));
     return engine;
 }
 

@@ -17,6 +17,7 @@ struct System {
     bool exception_payload = false;
     bool tsc_offset = false;              // KVM_VCPU_TSC_CTRL
     bool tsc_fixed = false;               // guests read the host's counter, whatever offset was set
+    bool shows_host_cpuid = false;        // guests find features by CPUID that they were not given
     bool step_blocks_interrupts = false;  // KVM_GUESTDBG_BLOCKIRQ
     bool exits_on_failure = false;        // KVM_CAP_EXIT_ON_EMULATION_FAILURE
     int xsave_size = 0;
@@ -28,8 +29,9 @@ struct System {
 constexpr unsigned long kTssArea = 0xfeffd000;
 
 // Asks a guest of its own what /dev/kvm does not tell: features that KVM lists and refuses to have switched on, which leave
-// `system`; and whether a guest's TSC moves by the offset that KVM_VCPU_TSC_CTRL sets, where an implementation without
-// virtualization hardware may take the offset and let RDTSC read the host's counter.
+// `system`; whether a guest's CPUID shows what it was given; and whether a guest's TSC moves by the offset that
+// KVM_VCPU_TSC_CTRL sets, where an implementation without virtualization hardware may take the offset and let RDTSC read the
+// host's counter.
 Result<void> probe(System& system);
 
 // Gives a vCPU its CPUID.

@@ -142,6 +142,11 @@ Result<cpu::x86::CpuModel> narrow_to_kvm(const cpu::x86::CpuModel& model) {
     return narrow(model, system->cpuid);
 }
 
+Result<cpu::x86::CpuModel> found_under_kvm(const cpu::x86::CpuModel& model) {
+    TANDEM_TRY_ASSIGN(const System system, open_system());
+    return system.shows_host_cpuid ? model : narrow(model, system.cpuid);
+}
+
 Result<bool> kvm_moves_tsc() {
     TANDEM_TRY_ASSIGN(const System system, open_system());
     return !system.tsc_fixed;

@@ -64,26 +64,49 @@ public:
         }
     }
 
+    // Whether the guest's CPUID has features that `system` does not list.
+    Result<bool> finds_more(const System& system) {
+        constexpr u8 kAsk[] = {0x66, 0xb8, 1, 0, 0, 0, 0x0f, 0xa2, 0xf4};  // mov eax, 1; cpuid; hlt
+        // Not by the processor alone: OSXSAVE, x2APIC, TSC deadline, hypervisor.
+        constexpr u32 kOthers = 1u << 27 | 1u << 21 | 1u << 24 | 1u << 31;
+        u32 given = kOthers;
+        for (const kvm_cpuid_entry2& entry : system.cpuid) {
+            if (entry.function == 1) given |= entry.ecx;
+        }
+        TANDEM_TRY_ASSIGN(const bool halted, run(kAsk));
+        if (!halted) return false;
+        kvm_regs regs{};
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int read, TANDEM_KVM(vcpu_, KVM_GET_REGS, &regs));
+        return (static_cast<u32>(regs.rcx) & ~given) != 0;
+    }
+
     // Whether the guest reads its counter with the offset that was asked for; false: as the host has it.
     Result<bool> offsets_tsc() {
         constexpr u8 kReadAndHalt[] = {0x0f, 0x31, 0xf4};  // rdtsc; hlt
-        std::memcpy(page_->bytes, kReadAndHalt, sizeof kReadAndHalt);
         u64 offset = kOffset;
         kvm_device_attr attribute{0, KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, reinterpret_cast<u64>(&offset)};
         TANDEM_TRY_ASSIGN([[maybe_unused]] const int moved, TANDEM_KVM(vcpu_, KVM_SET_DEVICE_ATTR, &attribute));
+        TANDEM_TRY_ASSIGN(const bool halted, run(kReadAndHalt));
+        if (!halted) return true;  // no answer
+        kvm_regs regs{};
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int read, TANDEM_KVM(vcpu_, KVM_GET_REGS, &regs));
+        const u64 ahead = (regs.rdx << 32 | (regs.rax & 0xffffffff)) - __rdtsc();
+        return ahead - kOffset / 2 < kOffset;
+    }
+
+private:
+    // Runs real-mode code; false: it did not come to its HLT.
+    Result<bool> run(std::span<const u8> code) {
+        std::memcpy(page_->bytes, code.data(), code.size());
         TANDEM_TRY_ASSIGN([[maybe_unused]] const int set, TANDEM_KVM(vcpu_, KVM_SET_SREGS, &special_));
         kvm_regs regs{};
         regs.rip = kCode;
         regs.rflags = 2;
         TANDEM_TRY_ASSIGN([[maybe_unused]] const int placed, TANDEM_KVM(vcpu_, KVM_SET_REGS, &regs));
         TANDEM_TRY_ASSIGN([[maybe_unused]] const int ran, TANDEM_KVM(vcpu_, KVM_RUN));
-        TANDEM_TRY_ASSIGN([[maybe_unused]] const int read, TANDEM_KVM(vcpu_, KVM_GET_REGS, &regs));
-        if (run_->exit_reason != KVM_EXIT_HLT) return true;  // no answer
-        const u64 ahead = (regs.rdx << 32 | (regs.rax & 0xffffffff)) - __rdtsc();
-        return ahead - kOffset / 2 < kOffset;
+        return run_->exit_reason == KVM_EXIT_HLT;
     }
 
-private:
     const std::unique_ptr<Page> page_ = std::make_unique<Page>();
     Fd vm_, vcpu_;
     RunPage run_;
@@ -96,6 +119,7 @@ Result<void> probe(System& system) {
     Probe guest;
     TANDEM_TRY(guest.create(system));
     guest.check_switches(system);
+    TANDEM_TRY_ASSIGN(system.shows_host_cpuid, guest.finds_more(system));
     if (!system.tsc_offset) return {};
     TANDEM_TRY_ASSIGN(const bool offsets, guest.offsets_tsc());
     system.tsc_fixed = !offsets;

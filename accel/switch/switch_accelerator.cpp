@@ -59,9 +59,11 @@ public:
 
     Result<void> change_engine(std::string_view name) override {
         const auto found = std::find_if(choices_.begin(), choices_.end(), [=](const auto& c) { return c.name == name; });
-        if (found == choices_.end()) {
+        if (found == choices_.end() || name.empty()) {
             std::string known;
-            for (const auto& c : choices_) known += (known.empty() ? "" : ", ") + c.name;
+            for (const auto& c : choices_) {
+                if (!c.name.empty()) known += (known.empty() ? "" : ", ") + c.name;
+            }
             return invalid(fmt::format("unknown accelerator '{}' (known: {})", name, known));
         }
         const auto next = static_cast<std::size_t>(found - choices_.begin());

@@ -12,8 +12,8 @@
 
 namespace tandem::accel {
 
-// An engine that a machine may run on. `create` is called when it is first needed: for the first one at once, for a helper
-// with the machine's memory, otherwise when the machine changes to it.
+// An engine that a machine may run on; one without a name only helps others. `create` is called when it is first needed: for
+// the first one at once, for a helper with the machine's memory, otherwise when the machine changes to it.
 struct EngineChoice {
     std::string name;
     std::function<Result<std::unique_ptr<Accelerator>>()> create;

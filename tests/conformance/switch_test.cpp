@@ -110,3 +110,52 @@ TEST_CASE("a guest that uses SSE in real mode runs to its end on KVM with the tr
     CHECK(static_cast<u32>(b.state().gpr[cpu::x86::RBX]) == 0x42ca0000);  // 101.0f
     std::printf("%s", b.accelerator->statistics().c_str());
 }
+
+TEST_CASE("an engine that only helps is none to change to") {
+    accel::EngineChoice helper = choice(Engine::Baseline);
+    helper.name.clear();
+    Bench b(accel::create_switch_accelerator({choice(Engine::Interp), helper}, {1}), {0xf4});
+    for (const char* name : {"", "baseline"}) {
+        const auto changed = b.accelerator->change_engine(name);
+        REQUIRE_FALSE(changed.ok());
+        CHECK(changed.error().code == Errc::InvalidArgument);
+        CHECK(changed.error().message.find("(known: interp)") != std::string::npos);
+    }
+}
+
+// A guest that asks CPUID, as the guest of a KVM may that shows the host's features, and then uses AVX.
+TEST_CASE("where a guest under KVM finds AVX, the translator's help does not refuse it", "[R3]") {
+    const auto full = cpu::x86::CpuModel::create("max");
+    REQUIRE(full.ok());
+    const auto found = accel::found_under_kvm(*full);
+    if (!found) {
+        std::printf("skipped: AVX found under KVM: %s\n", found.error().message.c_str());
+        return;
+    }
+    const accel::EngineChoice helper{"", [&] { return accel::create_jit_accelerator(*found, {}); }};
+    // 32-bit code as in a flat kernel: CPUID.1:ECX bits 26 and 28; if both are there CR4.OSXSAVE and OSFXSR, XCR0 = 7,
+    // EBX = 1.0 - 0.5 by AVX, else EBX = 0; hlt
+    Bench b(
+        accel::create_switch_accelerator({choice(Engine::Kvm), helper}, {1}),
+        {0xb8, 1,    0,    0,    0,    0x0f, 0xa2, 0x31, 0xdb,                    // mov eax, 1; cpuid; xor ebx, ebx
+         0x81, 0xe1, 0,    0,    0,    0x14, 0x81, 0xf9, 0,    0,    0,    0x14,  // and ecx, 14000000h; cmp ecx, the same
+         0x75, 0x31,                                                              // jne done
+         0x0f, 0x20, 0xe0, 0x0d, 0,    2,    4,    0,    0x0f, 0x22, 0xe0,        // cr4 |= 40200h
+         0x31, 0xc9, 0x31, 0xd2, 0xb8, 7,    0,    0,    0,    0x0f, 0x01, 0xd1,  // XCR0 = 7
+         0xb8, 0,    0,    0x80, 0x3f, 0xc5, 0xf9, 0x6e, 0xc8,                    // vmovd xmm1, 1.0
+         0xb8, 0,    0,    0,    0xbf, 0xc5, 0xf9, 0x6e, 0xd0,                    // vmovd xmm2, -0.5
+         0xc5, 0xf2, 0x58, 0xda, 0xc5, 0xf9, 0x7e, 0xdb,                          // vaddss xmm3, xmm1, xmm2; vmovd ebx, xmm3
+         0xf4});
+    cpu::x86::State s = b.state();
+    s.cr0 |= 1;
+    for (auto& segment : s.seg) segment = {0, 0xffffffff, 0x10, 0xc093};
+    s.seg[cpu::x86::CS] = {0, 0xffffffff, 8, 0xc09b};
+    REQUIRE(b.vcpu->import_state(s).ok());
+    const accel::Exit exit = b.vcpu->run();
+    if (const auto* failure = std::get_if<accel::EmulationFailureExit>(&exit)) FAIL(failure->why);
+    CHECK(std::holds_alternative<accel::HaltExit>(exit));
+    s = b.state();
+    const auto result = static_cast<u32>(s.gpr[cpu::x86::RBX]);
+    CHECK(result == ((s.xcr0 & 4) != 0 ? 0x3f000000u : 0u));
+    std::printf("%s", b.accelerator->statistics().c_str());
+}

@@ -70,8 +70,8 @@ private:
 
 bool has_kvm() { return access("/dev/kvm", R_OK | W_OK) == 0; }
 
-// KVM that lets CPUID through shows its guests the host's AVX, also where it does not offer it, and the translator that
-// helps it out then refuses the instructions.
+// KVM that lets CPUID through shows its guests the host's AVX, also where it does not offer it: this guest then uses what
+// its model does not have.
 bool kvm_offers_avx() {
     const Finished asked = run_program({tandem_program(), "-nographic", "-accel", "kvm", "-cpu", "x86-64-v3", "-m", "16",
                                         "-no-reboot", "-kernel", std::string(TANDEM_KERNELS) + "/mini"},
@@ -140,10 +140,6 @@ TEST_CASE("a machine on KVM is saved and restored, there and on the translator")
             WARN("skipped: on this host KVM's RDTSC goes backwards (no virtualization hardware)");
             return;
         }
-        if (!runs && rig.said().empty() && !kvm_offers_avx()) {
-            WARN("skipped: on this host KVM shows guests AVX, which it does not offer (no virtualization hardware)");
-            return;
-        }
         for (int i = 0; i < 10; ++i) {
             REQUIRE(command(s, "savevm a"));
             REQUIRE(command(s, "loadvm a"));
@@ -154,10 +150,15 @@ TEST_CASE("a machine on KVM is saved and restored, there and on the translator")
         s.type("quit\n");
         CHECK(s.wait_exit() == 0);
     }
-    for (const char* engine : {"kvm", "jit"}) {
-        Session s(rig.argv({"-loadvm", "a", "-accel", engine}));
+    // Both engines are named, so that the translator has the processor of the saved machine.
+    for (const auto& [first, second] : {std::pair{"kvm", "jit"}, std::pair{"jit", "kvm"}}) {
+        if (first == std::string("jit") && !kvm_offers_avx()) {
+            WARN("skipped: on the translator: the guest uses AVX, which KVM here shows without offering it");
+            return;
+        }
+        Session s(rig.argv({"-loadvm", "a", "-accel", first, "-accel", second}));
         REQUIRE(s.wait_for(kMonitor));
-        INFO(engine << ": " << rig.said());
+        INFO(first << ": " << rig.said());
         CHECK(rig.goes_on());
         s.type("quit\n");
         CHECK(s.wait_exit() == 0);
