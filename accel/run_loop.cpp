@@ -13,7 +13,7 @@ void dispatch(Vcpu& vcpu, ExitHandler& handler, Exit& exit) {
 
 Exit run_until_event(Vcpu& vcpu, ExitHandler& handler) {
     for (;;) {
-        trace_entry(vcpu.index(), vcpu.exit_pc());
+        if (log::enabled(log::Exits)) trace_entry(vcpu.index(), vcpu.exit_pc());
         Exit exit = vcpu.run();
         if (is_access(exit)) {
             dispatch(vcpu, handler, exit);

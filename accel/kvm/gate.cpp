@@ -54,12 +54,19 @@ Result<void> Gate::begin(const Fd& vcpu, const sigset_t& outside) {
     return {};
 }
 
-// Who turns thread_ negative sends the signal, and the vCPU then waits for it: none is lost, none arrives late.
-void Gate::close() {
-    if (thread_.exchange(0) >= 0) return;
+namespace {
+
+void await_kick() {
     const sigset_t kick = kick_set();
     while (::sigwaitinfo(&kick, nullptr) < 0 && errno == EINTR) {
     }
+}
+
+}  // namespace
+
+// Who turns thread_ negative sends the signal, and the vCPU then waits for it: none is lost, none arrives late.
+void Gate::close() {
+    if (thread_.exchange(0) < 0) await_kick();
 }
 
 bool Gate::knock() {
@@ -70,6 +77,14 @@ bool Gate::knock() {
 }
 
 int Gate::run(const Fd& vcpu) { return ::ioctl(vcpu.get(), KVM_RUN, 0) < 0 ? errno : 0; }
+
+int Gate::settle(const Fd& vcpu) {
+    const KickBlocked blocked;
+    ::syscall(SYS_tgkill, ::getpid(), ::syscall(SYS_gettid), kKickSignal);
+    const int error = run(vcpu);
+    await_kick();
+    return error;
+}
 
 int Gate::complete(const Fd& vcpu, const RunPage& page) {
     page->immediate_exit = 1;

@@ -56,6 +56,9 @@ public:
     }
     // KVM_RUN that does nothing but finish an access. vCPU thread, or while nobody runs it.
     static int complete(const Fd& vcpu, const RunPage& page);
+    // KVM_RUN with a signal that waits already, so that the guest executes nothing: an access is finished, and events are
+    // moved into the processor as far as it takes them. After a begin(); vCPU thread, or while nobody runs it.
+    static int settle(const Fd& vcpu);
     // Makes enter() return. True when a signal was sent. Any thread, async-signal-safe.
     bool knock();
 

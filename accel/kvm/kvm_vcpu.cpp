@@ -42,13 +42,18 @@ Exit KvmVcpu::run_guest(bool stepping) {
     if (auto begun = gate_.begin(fd_, blocked.outside()); !begun) return failed(begun.error());
     if (auto set = set_debug(stepping); !set) return failed(set.error());
     if (auto set = sync_tsc(); !set) return failed(set.error());
-    return loop(stepping);
+    Exit exit = loop(stepping);
+    shared_.exits.fetch_add(std::exchange(returns_, 0), std::memory_order_relaxed);
+    return exit;
 }
 
 Result<std::optional<Exit>> KvmVcpu::enter(bool stepping) {
     activity_ = Activity::Running;
-    TANDEM_TRY(enter_kernel(stepping));
-    std::optional<Exit> exit = take_exit();
+    std::optional<Exit> exit;
+    do {
+        TANDEM_TRY(enter_kernel(stepping));
+        exit = take_exit();
+    } while (!stepping && !exit && signals().peek() == 0);
     // KVM's emulator does not report the step of an instruction that it has left for an access.
     while (stepping && !exit && access_open_) {
         TANDEM_TRY(complete());
@@ -71,6 +76,7 @@ Result<void> KvmVcpu::enter_kernel(bool stepping) {
     access_open_ = false;
     sync_cr8();
     ready_for_interrupt_ = page_->ready_for_interrupt_injection != 0;
+    if (ready_for_interrupt_) vector_given_ = false;
     if (error == EINTR || error == EAGAIN) {
         page_->exit_reason = KVM_EXIT_INTR;
         return {};
@@ -79,7 +85,7 @@ Result<void> KvmVcpu::enter_kernel(bool stepping) {
         errno = error;
         return io_error("KVM_RUN");
     }
-    shared_.exits.fetch_add(1, std::memory_order_relaxed);
+    ++returns_;
     return {};
 }
 
@@ -107,6 +113,7 @@ Result<void> KvmVcpu::inject_vector(int vector) {
         untaken_vector_ = vector;
         return {};
     }
+    vector_given_ = shared_.apic_in_kernel();
     trace_injection(index_, static_cast<unsigned>(vector));
     return {};
 }
@@ -134,6 +141,7 @@ void KvmVcpu::prod() {
 }
 
 Result<void> KvmVcpu::take_events() {
+    if ((signals().peek() & (SignalWord::Init | SignalWord::Sipi)) == 0) return {};
     const auto change = [this](const std::function<void(State&)>& f) -> Result<Activity> {
         TANDEM_TRY(complete());
         TANDEM_TRY_ASSIGN(State s, fetch());

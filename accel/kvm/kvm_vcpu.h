@@ -95,8 +95,9 @@ private:
     Result<void> move_kernel_tsc(u64 offset);
     // RDMSR and WRMSR of what moves the guest's TSC. False: #GP(0).
     Result<bool> access_tsc_msr(u32 index, bool write, u64& value);
-    // Lets KVM finish the access that the last exit belongs to (contract U5).
+    // Lets KVM finish the access that the last exit belongs to (contract U5), and take the vector that it was given last.
     Result<void> complete();
+    Result<void> settle_vector();
     [[nodiscard]] bool interrupts_enabled() const;
 
     Result<cpu::x86::State> fetch();
@@ -117,8 +118,10 @@ private:
     cpu::x86::Activity activity_ = cpu::x86::Activity::Running;
     bool ready_for_interrupt_ = false;  // KVM would take one now
     int untaken_vector_ = -1;           // of an acknowledged 8259, which KVM did not take yet: it has one
+    bool vector_given_ = false;         // and KVM's own APIC may still hold it
     bool access_open_ = false;          // the last exit's access is completed by the next KVM_RUN
     u64 entries_ = 0;
+    u64 returns_ = 0;      // of the current run()
     bool failed_ = false;  // the last exit is an emulation failure
     bool stepping_ = false;
     bool debug_known_ = true;  // the kernel has breakpoints_ and stepping_

@@ -31,15 +31,31 @@ u64 KvmVcpu::exit_pc() const {
     return TANDEM_KVM(fd_, KVM_GET_REGS, &regs) ? regs.rip : 0;
 }
 
+// An access across pages comes in parts. The last exit that is none of them stays in the page.
 Result<void> KvmVcpu::complete() {
-    if (!access_open_) return {};
+    while (access_open_) {
+        known_.reset();
+        const int error = Gate::complete(fd_, page_);
+        access_open_ = false;
+        if (error == EINTR) page_->exit_reason = KVM_EXIT_INTR;
+        if (error != 0 && error != EINTR) {
+            errno = error;
+            return io_error("KVM_RUN, to complete an access");
+        }
+        if (page_->exit_reason == KVM_EXIT_IO) (void)take_io();
+        if (page_->exit_reason == KVM_EXIT_MMIO) (void)take_mmio();
+    }
+    return settle_vector();
+}
+
+// KVM has no word for a vector that it holds beside the processor's events, and moves it there on the way into the guest.
+Result<void> KvmVcpu::settle_vector() {
+    if (!std::exchange(vector_given_, false)) return {};
     known_.reset();
-    const int error = Gate::complete(fd_, page_);
-    access_open_ = false;
-    if (error == EINTR) page_->exit_reason = KVM_EXIT_INTR;
+    const int error = Gate::settle(fd_);
     if (error == 0 || error == EINTR) return {};
     errno = error;
-    return io_error("KVM_RUN, to complete an access");
+    return io_error("KVM_RUN, to take an interrupt");
 }
 
 Result<void> KvmVcpu::export_state(cpu::ArchState& out) {

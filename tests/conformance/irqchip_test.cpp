@@ -1,6 +1,7 @@
 // KVM's own interrupt controllers and their exchange of state with the machine's models (contract I6).
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <thread>
 
@@ -156,6 +157,76 @@ TEST_CASE("KVM's controllers take a state and give it back", "[I5][I6]") {
     CHECK(after.pic.chip[1].elcr == 0x0c);
     CHECK(after.pit.channel[0].control == 0x34);
     CHECK(after.pit.channel[0].reload == 0x4000);
+}
+
+TEST_CASE("messages that nobody asks about arrive before the state is looked at", "[I6][T4]") {
+    const auto all = irqchips();
+    if (all.empty()) return;
+    const Irqchip irqchip = GENERATE_COPY(from_range(all));
+    CAPTURE(static_cast<int>(irqchip));
+    Bench b(kvm_with(irqchip), {0xf4});
+    devices::HostControllers* host = b.accelerator->host_controllers();
+    REQUIRE(host != nullptr);
+    ControllerState state;
+    state.lapics.emplace_back();
+    state.lapics[0].base = 0xfee00900;
+    state.lapics[0].svr = 0x1ff;
+    state.ioapic.entries.fill(0x10000);
+    state.ioapic.entries[5] = 0x0000'0000'0000'8055;  // level: KVM is told of it in its routes
+    constexpr u64 kTo = 0xfee00000, kNobody = 0xfee37000;
+    for (int round = 0; round < 3; ++round) {
+        REQUIRE(host->store(state).ok());
+        host->post_message(kTo, 0x41);
+        host->post_message(kTo, 0x41);
+        state.ioapic.entries[6] ^= 0x8000;
+        if (irqchip == Irqchip::Split) host->set_ioapic_entries(state.ioapic.entries);
+        host->post_message(kTo, 0x62);
+        host->post_message(kNobody, 0x63);
+        ControllerState after = state;
+        REQUIRE(host->fetch(after).ok());
+        CHECK(after.lapics[0].irr == std::array<u32, 8>{0, 0, 1u << 1, 1u << 2, 0, 0, 0, 0});
+    }
+    // More than have events.
+    REQUIRE(host->store(state).ok());
+    for (u32 data = 0x20; data < 0x100; ++data) {
+        for (u64 hint = 0; hint < 2; ++hint) host->post_message(kTo | hint << 3, data);
+    }
+    ControllerState after = state;
+    REQUIRE(host->fetch(after).ok());
+    CHECK(after.lapics[0].irr == std::array<u32, 8>{0, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u});
+}
+
+// A request to leave comes between the acknowledgement and the entry.
+TEST_CASE("a vector of the 8259s that KVM holds is in the state of a processor that stopped", "[U5][I6]") {
+    const auto all = irqchips();
+    if (std::ranges::find(all, Irqchip::Split) == all.end()) return;
+    Bench b(kvm_with(Irqchip::Split), {0xfb, 0xeb, 0xfe});  // sti; jmp .
+    ControllerState state;
+    state.lapics.emplace_back();
+    state.lapics[0].base = 0xfee00900;
+    state.lapics[0].svr = 0x1ff;
+    state.lapics[0].lvt = {0x10000, 0x10000, 0x10000, 0x700, 0x10000, 0x10000};  // LINT0: ExtINT
+    state.ioapic.entries.fill(0x10000);
+    REQUIRE(b.accelerator->host_controllers()->store(state).ok());
+    for (int round = 0; round < 1000 && (b.state().rflags & 0x200) == 0; ++round) {
+        std::thread other([&] {
+            std::this_thread::sleep_for(std::chrono::milliseconds(5));
+            b.vcpu->request_exit();
+        });
+        CHECK(std::holds_alternative<accel::RequestedExit>(b.vcpu->run()));
+        other.join();
+    }
+    b.handler.vector = [&] {
+        b.vcpu->request_exit();
+        return 0x41;
+    };
+    for (int round = 0; round < 1000 && b.handler.vector; ++round) {
+        CHECK(std::holds_alternative<accel::RequestedExit>(b.vcpu->run()));
+    }
+    const cpu::x86::State stopped = b.state();
+    CHECK(stopped.rip == kCode + 1);
+    CHECK(stopped.pending.valid);
+    CHECK(stopped.pending.vector == 0x41);
 }
 
 TEST_CASE("a halt inside KVM ends with a request, with the processor still halted", "[U2]") {
