@@ -100,8 +100,8 @@ public:
     // The interrupt controllers that this engine runs itself, or null: it uses the machine's models. For the engine that the
     // machine is on; changes with it.
     [[nodiscard]] virtual devices::HostControllers* host_controllers() { return nullptr; }
-    // Who rings doorbells in place of the machine, or null: this engine brings every access to the machine. For the engine that
-    // the machine is on; changes with it.
+    // Who rings doorbells in place of the machine, or null: this engine brings every access to the machine. For the engine
+    // that the machine is on; changes with it.
     [[nodiscard]] virtual devices::DoorbellHost* doorbells() { return nullptr; }
     // Engine statistics for people, one "name value" per line.
     [[nodiscard]] virtual std::string statistics() const = 0;
