@@ -17,13 +17,13 @@ struct ChardevRow {
     std::string_view properties;
 };
 constexpr ChardevRow kChardevs[] = {
-    {"null", CharSpec::Kind::Null, "id"},
-    {"stdio", CharSpec::Kind::Stdio, "id, signal"},
-    {"pty", CharSpec::Kind::Pty, "id"},
-    {"file", CharSpec::Kind::File, "id, path, append"},
-    {"pipe", CharSpec::Kind::Pipe, "id, path"},
+    {"null", CharSpec::Kind::Null, "id, mux"},
+    {"stdio", CharSpec::Kind::Stdio, "id, mux, signal"},
+    {"pty", CharSpec::Kind::Pty, "id, mux"},
+    {"file", CharSpec::Kind::File, "id, mux, path, append"},
+    {"pipe", CharSpec::Kind::Pipe, "id, mux, path"},
     {"testdev", CharSpec::Kind::Exit, "id"},
-    {"socket", CharSpec::Kind::Unix, "id, path | host, port, server, wait, nodelay"},
+    {"socket", CharSpec::Kind::Unix, "id, mux, path | host, port, server, wait, nodelay"},
 };
 
 Result<void> parse_socket(PropertyList& p, CharSpec& spec) {
@@ -60,6 +60,9 @@ Result<NamedCharSpec> parse_chardev(PropertyList p) {
     named.id = p.take("id");
     if (named.id.empty()) return invalid(fmt::format("{}: needs id=NAME", p.head));
     named.spec.kind = row->kind;
+    if (row->kind != CharSpec::Kind::Exit) {
+        TANDEM_TRY_ASSIGN(named.spec.mux, p.take_bool("mux", false));
+    }
     switch (row->kind) {
         case CharSpec::Kind::Unix: TANDEM_TRY(parse_socket(p, named.spec)); break;
         case CharSpec::Kind::File: {

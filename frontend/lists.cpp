@@ -15,7 +15,7 @@ struct Line {
 };
 constexpr std::array kLines{
     Line{"serial", "stdio", "this terminal"},
-    Line{"serial", "mon:stdio", "this terminal, shared with a monitor (Ctrl-A c)"},
+    Line{"serial", "mon:stdio, mon:unix:PATH, ...", "any of the others, shared with a monitor (Ctrl-A c)"},
     Line{"serial", "null", "nowhere"},
     Line{"serial", "none", "the same"},
     Line{"serial", "pty", "a new pseudo-terminal"},

@@ -17,7 +17,6 @@
 #include "frontend/host_backends.h"
 #include "frontend/lists.h"
 #include "frontend/monitor/console.h"
-#include "frontend/monitor/mux.h"
 #include "frontend/options.h"
 #include "frontend/replay_command.h"
 #include "frontend/signal_watcher.h"
@@ -49,25 +48,29 @@ void apply_globals(const Options& options, machines::MachineConfig& config) {
     }
 }
 
-// The terminal that a serial port and a monitor share, and what each monitor talks through.
+// What each monitor talks through.
 struct Consoles {
-    std::unique_ptr<Mux> mux;
-    std::atomic<Mux*> switchable{nullptr};  // for the terminal's thread, which exists before the mux does
     struct Stream {
         std::unique_ptr<devices::CharBackend> backend;
         bool interactive = false;
-        bool greet = true;
     };
     std::vector<Stream> monitors;
     std::vector<std::string> descriptions;
-
-    void share(std::unique_ptr<devices::CharBackend>& stream) {
-        mux = std::make_unique<Mux>(std::move(stream));
-        stream = mux->port(Mux::kSerial);
-        monitors.push_back({mux->port(Mux::kMonitor), true, false});
-        switchable = mux.get();
-    }
 };
+
+// Whether a person may type at the stream: a terminal, or a pseudo-terminal, of -serial's spelling or a -chardev's.
+bool is_interactive(std::string_view spec, const Options& options) {
+    constexpr std::string_view kShared = "mon:", kReference = "chardev:";
+    if (spec.starts_with(kShared)) spec.remove_prefix(kShared.size());
+    if (spec.starts_with(kReference)) {
+        spec.remove_prefix(kReference.size());
+        const auto id = [](PropertyList p) { return p.take("id"); };
+        const auto found = std::ranges::find(options.chardevs, spec, id);
+        if (found == options.chardevs.end()) return false;
+        spec = found->head;
+    }
+    return spec == "pty" || (spec == "stdio" && ::isatty(STDIN_FILENO) != 0);
+}
 
 Result<void> open_serials(const Options& options, machines::MachineConfig& config, const devices::ConsoleEvents& events,
                           Consoles& consoles) {
@@ -80,7 +83,11 @@ Result<void> open_serials(const Options& options, machines::MachineConfig& confi
     for (const auto& spec : serial) {
         auto backend = open_serial(spec, config, events);
         if (!backend) return std::move(backend).error().context("-serial");
-        if (spec == "mon:stdio" && !consoles.mux) consoles.share(*backend);
+        const std::unique_ptr<devices::CharBackend> shared = spec.starts_with("mon:") ? std::move(*backend) : nullptr;
+        if (shared) {
+            *backend = shared->share();
+            consoles.monitors.push_back({shared->share(), is_interactive(spec, options)});
+        }
         consoles.descriptions.push_back(fmt::format("serial{}: {}", config.serial.size(), spec));
         config.serial.push_back(std::move(backend).value());
     }
@@ -94,8 +101,7 @@ Result<void> open_monitors(const Options& options, machines::MachineConfig& conf
         auto backend = open_serial(spec, config, events);
         if (!backend) return std::move(backend).error().context("-monitor");
         consoles.descriptions.push_back(fmt::format("monitor: {}", spec));
-        const bool terminal = spec == "stdio" && ::isatty(STDIN_FILENO) != 0;
-        consoles.monitors.push_back({std::move(backend).value(), terminal, true});
+        consoles.monitors.push_back({std::move(backend).value(), is_interactive(spec, options)});
     }
     return {};
 }
@@ -199,9 +205,7 @@ Monitors start_monitors(const Options& options, machines::Machine& machine, Cons
     Monitors monitors;
     const MonitorContext context = monitor_context(options, machine, consoles);
     for (auto& stream : consoles.monitors) {
-        monitors.push_back(
-            std::make_unique<MonitorConsole>(std::move(stream.backend), context, stream.interactive, stream.greet));
-        if (!stream.greet) consoles.mux->set_on_monitor([m = monitors.back().get()] { m->greet(); });
+        monitors.push_back(std::make_unique<MonitorConsole>(std::move(stream.backend), context, stream.interactive));
     }
     return monitors;
 }
@@ -229,9 +233,6 @@ Result<int> run(const Options& options) {
     devices::ConsoleEvents events;
     events.quit = [&] { running.quit(); };
     events.exit = [&](u32 status) { running.exit(status); };
-    events.switch_focus = [&] {
-        if (Mux* mux = consoles.switchable.load()) mux->toggle();
-    };
     TANDEM_TRY_ASSIGN(auto config, configure(options, events, consoles));
     TANDEM_TRY_ASSIGN(config.cpu, create_model(options));
     TANDEM_TRY_ASSIGN(auto engine, create_engine(*config.cpu, options));
@@ -245,8 +246,6 @@ Result<int> run(const Options& options) {
     running.set(machine.get());
     const machines::Outcome outcome = machine->run();
     running.set(nullptr);
-    consoles.switchable = nullptr;
-    if (consoles.mux) consoles.mux->set_on_monitor({});
     monitors.clear();
     if (engine.print_statistics) log::write(accelerator.statistics());
     machine.reset();

@@ -108,7 +108,7 @@ Result<void> set_memory(Options& o, std::string_view value) {
     PropertyList p = parse_properties(value, true);
     std::string size = p.take("size", p.head);
     // A bare number is in MiB, as in QEMU.
-    if (!size.empty() && size.find_first_not_of("0123456789") == std::string::npos) size += 'M';
+    if (!size.empty() && size.find_first_not_of("0123456789.") == std::string::npos) size += 'M';
     TANDEM_TRY_ASSIGN(o.ram_bytes, parse_size(size));
     return p.finish("size");
 }
@@ -357,7 +357,7 @@ constexpr std::array kRows{
               add_properties<&Options::nics, kType>},
     OptionRow{"net", "none", "No network, which is the default.", set_net},
     OptionRow{"serial", "stdio|null|pty|file:PATH|pipe:PATH|unix:PATH|tcp:HOST:PORT|chardev:ID",
-              "Where a serial port leads; the first is ttyS0. mon:stdio shares the terminal with a monitor (Ctrl-A c).",
+              "Where a serial port leads; the first is ttyS0. mon: before any of them shares it with a monitor (Ctrl-A c).",
               add_text<&Options::serial>},
     OptionRow{
         "nographic", nullptr,

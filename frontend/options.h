@@ -32,7 +32,8 @@ struct PropertyList {
 // `implied_head`: whether a first part without '=' is the head rather than a flag.
 PropertyList parse_properties(std::string_view text, bool implied_head);
 
-// A number with an optional K, M, G or T suffix (powers of 1024); hexadecimal with 0x.
+// A number with an optional K, M, G or T suffix (powers of 1024), before which it may have up to six decimals (1.5G);
+// hexadecimal with 0x.
 Result<u64> parse_size(std::string_view text);
 
 struct DriveSpec {

@@ -75,6 +75,23 @@ Result<void> PropertyList::finish(std::string_view known, std::string_view what)
                                known.empty() ? "none" : known));
 }
 
+namespace {
+
+// The digits after a point, in units of 2^shift, rounded down. Advances `at` to `last`; false: these are not digits.
+bool take_fraction(const char*& at, const char* last, unsigned shift, u64& value) {
+    constexpr std::ptrdiff_t kMaxDigits = 6;  // of up to 2^40 in 64 bits
+    u64 digits = 0, unit = 1;
+    if (at == last || last - at > kMaxDigits) return false;
+    for (; at != last; ++at, unit *= 10) {
+        if (*at < '0' || *at > '9') return false;
+        digits = digits * 10 + static_cast<u64>(*at - '0');
+    }
+    value = (digits << shift) / unit;
+    return true;
+}
+
+}  // namespace
+
 Result<u64> parse_size(std::string_view text) {
     std::string_view digits = text;
     unsigned shift = 0;
@@ -90,12 +107,13 @@ Result<u64> parse_size(std::string_view text) {
             digits.remove_suffix(1);
         }
     }
-    u64 value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
-    if (error != std::errc{} || end != digits.data() + digits.size() || value > (std::numeric_limits<u64>::max() >> shift)) {
-        return invalid(fmt::format("'{}' is not a number", text));
-    }
-    return value << shift;
+    u64 value = 0, fraction = 0;
+    const char* const last = digits.data() + digits.size();
+    auto [end, error] = std::from_chars(digits.data(), last, value, base);
+    bool good = error == std::errc{} && value <= (std::numeric_limits<u64>::max() >> shift);
+    if (good && shift != 0 && end != last && *end == '.') good = take_fraction(++end, last, shift, fraction);
+    if (!good || end != last) return invalid(fmt::format("'{}' is not a number", text));
+    return (value << shift) + fraction;
 }
 
 }  // namespace tandem::frontend

@@ -48,6 +48,11 @@ Result<std::unique_ptr<devices::BlockBackend>> take_drive(MachineConfig& config,
     return take_by_id(config.drives, "drive", id);
 }
 Result<std::unique_ptr<devices::CharBackend>> take_chardev(MachineConfig& config, std::string_view id) {
+    for (const auto& [name, backend] : config.chardevs) {
+        if (name != id || !backend || !backend->shared()) continue;
+        if (auto end = backend->share()) return end;
+        return Error{Errc::Busy, fmt::format("character device '{}' has as many users as it can have", id)};
+    }
     return take_by_id(config.chardevs, "character device", id);
 }
 Result<std::unique_ptr<devices::NetBackend>> take_network(MachineConfig& config, std::string_view id) {

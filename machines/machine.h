@@ -80,7 +80,8 @@ struct MachineConfig {
     std::unique_ptr<devices::CharBackend> debug_console;        // ports 0x402 and 0xe9; may be null
 };
 
-// Take a back end out of the configuration: it serves one device. NotFound lists the ids there are, Busy: taken already.
+// Take a back end out of the configuration: it serves one device, but for shared character streams. NotFound lists the ids
+// there are, Busy: taken already.
 Result<std::unique_ptr<devices::BlockBackend>> take_drive(MachineConfig& config, std::string_view id);
 Result<std::unique_ptr<devices::CharBackend>> take_chardev(MachineConfig& config, std::string_view id);
 Result<std::unique_ptr<devices::NetBackend>> take_network(MachineConfig& config, std::string_view id);

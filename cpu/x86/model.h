@@ -27,9 +27,9 @@ struct CpuidResult {
 
 class CpuModel {
 public:
-    // "NAME[,+feat][,-feat][,feat=on|off]..." e.g. "qemu64,+aes". Errors name the unknown model or feature, list the known
-    // ones, and refuse features that the engine (`ceiling`: what it implements) lacks.
-    // The KVM leaves 0x40000000 and 0x40000001 are always offered (contract H1).
+    // "NAME[,+feat][,-feat][,feat=on|off][,property=value]..." e.g. "qemu64,+aes,vendor=AuthenticAMD". Errors name the
+    // unknown model or feature, list the known ones, and refuse features that the engine (`ceiling`: what it implements)
+    // lacks. The KVM leaves 0x40000000 and 0x40000001 are always offered (contract H1).
     static Result<CpuModel> create(std::string_view spec);
     // This model less `features` and whatever needs one of them, with at most `physical_bits` address bits: what is left
     // where another engine can do less. Its name stays.

@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "devices/char/exit_stream.h"
+#include "devices/char/mux.h"
 #include "devices/char/stream_backend.h"
 #include "devices/char/terminal.h"
 
@@ -202,11 +203,13 @@ Result<CharSpec> parse_char_description(std::string_view text) {
         std::string_view prefix;
         Kind kind;
     };
-    static constexpr Row kWords[] = {
-        {"stdio", Kind::Stdio}, {"mon:stdio", Kind::Stdio}, {"null", Kind::Null}, {"none", Kind::Null}, {"pty", Kind::Pty}};
+    static constexpr Row kWords[] = {{"stdio", Kind::Stdio}, {"null", Kind::Null}, {"none", Kind::Null}, {"pty", Kind::Pty}};
     static constexpr Row kPaths[] = {
         {"file:", Kind::File}, {"pipe:", Kind::Pipe}, {"unix:", Kind::Unix}, {"tcp:", Kind::Tcp}};
+    constexpr std::string_view kShared = "mon:";
     CharSpec spec;
+    spec.mux = text.starts_with(kShared);
+    if (spec.mux) text.remove_prefix(kShared.size());
     for (const Row& row : kWords) {
         if (text != row.prefix) continue;
         spec.kind = row.kind;
@@ -215,8 +218,8 @@ Result<CharSpec> parse_char_description(std::string_view text) {
     const auto* row = std::ranges::find_if(kPaths, [&](const Row& r) { return text.starts_with(r.prefix); });
     if (row == std::end(kPaths)) {
         return invalid(
-            fmt::format("unknown character device '{}' (known: stdio, mon:stdio, file:PATH, null, pty, pipe:PATH, "
-                        "unix:PATH, tcp:HOST:PORT)",
+            fmt::format("unknown character device '{}' (known: stdio, file:PATH, null, pty, pipe:PATH, "
+                        "unix:PATH, tcp:HOST:PORT, each with mon: before it to share it with a monitor)",
                         text));
     }
     spec.kind = row->kind;
@@ -236,9 +239,11 @@ Result<CharSpec> parse_char_description(std::string_view text) {
     return spec;
 }
 
-Created create_char_backend(const CharSpec& spec, const ConsoleEvents& events) {
+namespace {
+
+Created create_stream(const CharSpec& spec, const ConsoleEvents& events) {
     switch (spec.kind) {
-        case CharSpec::Kind::Stdio: return create_stdio_backend(events);
+        case CharSpec::Kind::Stdio: return create_stdio_backend();
         case CharSpec::Kind::Null: return std::unique_ptr<CharBackend>(std::make_unique<NullBackend>());
         case CharSpec::Kind::Pty: return create_pty();
         case CharSpec::Kind::File: return create_file(spec.path, spec.append);
@@ -248,6 +253,18 @@ Created create_char_backend(const CharSpec& spec, const ConsoleEvents& events) {
         case CharSpec::Kind::Exit: return std::unique_ptr<CharBackend>(std::make_unique<ExitStream>(events.exit));
     }
     return invalid("unknown kind of character device");
+}
+
+}  // namespace
+
+Created create_char_backend(const CharSpec& spec, const ConsoleEvents& events) {
+    TANDEM_TRY_ASSIGN(auto stream, create_stream(spec, events));
+    // Somebody who types at our own terminal has no other way out than the keys.
+    const bool person = spec.kind == CharSpec::Kind::Stdio && isatty(STDIN_FILENO) != 0;
+    if (!spec.mux && !person) return stream;
+    auto mux = std::make_unique<Mux>(std::move(stream), events, person);
+    if (spec.mux) return std::unique_ptr<CharBackend>(std::move(mux));
+    return mux->share();
 }
 
 Created create_char_backend(std::string_view description, const ConsoleEvents& events) {

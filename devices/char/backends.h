@@ -11,11 +11,10 @@
 
 namespace tandem::devices {
 
-// What the user asks for with the terminal's escape key (Ctrl-A x). Called on the back end's thread; must not destroy it.
+// What is asked of the program by way of a stream. Called on the back end's thread; must not destroy it.
 struct ConsoleEvents {
-    std::function<void()> quit{};
-    std::function<void()> switch_focus{};  // Ctrl-A c: between a guest's console and the monitor
-    std::function<void(u32)> exit{};       // a guest's test suite ends the program with this status; any thread
+    std::function<void()> quit{};     // Ctrl-A x
+    std::function<void(u32)> exit{};  // a guest's test suite ends the program with this status; any thread
 };
 
 // A host end, as data.
@@ -27,12 +26,13 @@ struct CharSpec {
     bool wait = true;        // a server's creation waits for the first client
     bool nodelay = false;    // Tcp
     bool append = false;     // File: not truncated
+    bool mux = false;        // several users share it by CharBackend::share() and the Ctrl-A keys
 };
 
 // Spelled as QEMU's -serial:
-//   stdio, mon:stdio   this process's standard input and output. A terminal goes into raw mode and has the escapes Ctrl-A x
-//   (quit),
-//                      Ctrl-A h (help), Ctrl-A Ctrl-A (Ctrl-A itself); a pipe or file passes all bytes
+//   stdio              this process's standard input and output. A terminal goes into raw mode and has the keys Ctrl-A x
+//                      (quit), Ctrl-A b (break), Ctrl-A h (help), Ctrl-A Ctrl-A (Ctrl-A itself); a pipe or file passes all
+//                      bytes
 //   file:PATH          output only, truncated
 //   null, none         nothing
 //   pty                a new pseudo-terminal; its name is logged
@@ -40,6 +40,7 @@ struct CharSpec {
 //   unix:PATH[,server[=on|off]][,nowait|,wait=on|off]
 //   tcp:HOST:PORT[,server[=on|off]][,nowait|,wait=on|off][,nodelay]
 //                      client, or server for one client at a time; without nowait a server waits here for the first
+//   mon:ANY OF THEM    the stream shared (mux), with the Ctrl-A keys whatever it is
 Result<CharSpec> parse_char_description(std::string_view description);
 
 // Errors name the description and what is wrong: InvalidArgument for what was not understood, Io for what the host refused,

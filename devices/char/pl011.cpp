@@ -25,7 +25,8 @@ enum Offset : u32 {
 constexpr u32 kFlagCts = 1, kFlagDsr = 2, kFlagDcd = 4, kFlagRxEmpty = 0x10, kFlagRxFull = 0x40, kFlagTxEmpty = 0x80;
 constexpr u64 kFifoEnable = 0x10;
 constexpr u64 kUartEnable = 1, kLoopback = 0x80, kReceiveEnable = 0x200;
-constexpr u32 kReceive = 0x10, kTransmit = 0x20, kTimeout = 0x40, kOverrun = 0x400, kAll = 0x7ff;
+constexpr u32 kReceive = 0x10, kTransmit = 0x20, kTimeout = 0x40, kBreak = 0x200, kOverrun = 0x400, kAll = 0x7ff;
+constexpr u16 kBreakCharacter = 0x400;  // UARTDR.BE
 
 }  // namespace
 
@@ -60,11 +61,15 @@ std::span<const Register<Pl011>> Pl011::rows() {
 
 Pl011::Pl011(CharBackend* backend, IrqLine irq, std::string name)
     : name_(std::move(name)), backend_(backend), irq_(std::move(irq)), registers_(rows()) {
-    if (backend_ != nullptr) backend_->set_receiver([this](std::span<const u8> bytes) { return receive(bytes); });
+    if (backend_ == nullptr) return;
+    backend_->set_receiver([this](std::span<const u8> bytes) { return receive(bytes); });
+    backend_->set_break([this] { receive_break(); });
 }
 
 Pl011::~Pl011() {
-    if (backend_ != nullptr) backend_->set_receiver({});
+    if (backend_ == nullptr) return;
+    backend_->set_receiver({});
+    backend_->set_break({});
 }
 
 void Pl011::reset() {
@@ -90,13 +95,13 @@ unsigned Pl011::trigger() const {
 
 bool Pl011::receiving() const { return (get(kCr) & (kUartEnable | kReceiveEnable)) == (kUartEnable | kReceiveEnable); }
 
-void Pl011::push(u8 byte) {
+void Pl011::push(u16 character) {
     if (s_.fifo_count >= capacity()) {
         s_.raw_interrupts |= kOverrun;
         s_.status |= 8;
         return;
     }
-    s_.fifo[(s_.fifo_head + s_.fifo_count++) % s_.fifo.size()] = byte;
+    s_.fifo[(s_.fifo_head + s_.fifo_count++) % s_.fifo.size()] = character;
     if (s_.fifo_count >= trigger()) s_.raw_interrupts |= kReceive;
     // What stays below the trigger level is announced after 32 bit periods without more; they pass at once here.
     s_.raw_interrupts |= kTimeout;
@@ -123,6 +128,14 @@ std::size_t Pl011::receive(std::span<const u8> bytes) {
     while (taken < bytes.size() && s_.fifo_count < capacity()) push(bytes[taken++]);
     update();
     return taken;
+}
+
+void Pl011::receive_break() {
+    std::lock_guard guard(lock_);
+    if (resting_ || !receiving() || (get(kCr) & kLoopback) != 0) return;
+    push(kBreakCharacter);
+    s_.raw_interrupts |= kBreak;
+    update();
 }
 
 void Pl011::update() { irq_.set((s_.raw_interrupts & get(kImsc)) != 0); }

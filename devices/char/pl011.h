@@ -44,6 +44,8 @@ public:
     void io_write(u64 offset, u64 value, unsigned size) override;
     // Host input; the number of bytes taken. Called by the back end.
     std::size_t receive(std::span<const u8> bytes);
+    // A break condition on the line.
+    void receive_break();
 
     [[nodiscard]] std::string_view name() const override { return name_; }
     void reset() override;
@@ -71,7 +73,7 @@ private:
     [[nodiscard]] unsigned capacity() const;
     [[nodiscard]] unsigned trigger() const;
     [[nodiscard]] bool receiving() const;
-    void push(u8 byte);
+    void push(u16 character);
     void update();
 
     const std::string name_;

@@ -70,7 +70,7 @@ void StreamBackend::write(std::span<const u8> bytes) {
     }
 }
 
-void StreamBackend::set_receiver(std::function<std::size_t(std::span<const u8>)> receiver) {
+void StreamBackend::set_receiver(Receiver receiver) {
     {
         std::lock_guard guard(receiver_lock_);
         receiver_ = std::move(receiver);
@@ -134,7 +134,6 @@ void StreamBackend::read_input() {
         return;
     }
     bytes.resize(static_cast<std::size_t>(n));
-    if (filter_) filter_(bytes);
     const std::size_t room = kInputLimit + kChunk - std::min(input_.size(), kInputLimit + kChunk);
     const auto end = bytes.begin() + static_cast<std::ptrdiff_t>(std::min(room, bytes.size()));
     input_.insert(input_.end(), bytes.begin(), end);
@@ -142,6 +141,8 @@ void StreamBackend::read_input() {
 
 void StreamBackend::offer_input() {
     std::lock_guard guard(receiver_lock_);
+    // A receiver that keeps something itself hears of resume_input() also when there is nothing new.
+    if (input_.empty() && receiver_ && resumed_.exchange(false)) (void)receiver_({});
     while (!input_.empty() && receiver_) {
         resumed_ = false;
         std::array<u8, kChunk> chunk{};

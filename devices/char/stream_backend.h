@@ -50,11 +50,9 @@ public:
     ~StreamBackend() override;
 
     void write(std::span<const u8> bytes) override;
-    void set_receiver(std::function<std::size_t(std::span<const u8>)> receiver) override;
+    void set_receiver(Receiver receiver) override;
     void resume_input() override;
 
-    // Sees host input before the receiver does and may remove from it. On the back end's thread. Before start().
-    void set_filter(std::function<void(std::vector<u8>&)> filter) { filter_ = std::move(filter); }
     // Runs last, when the thread has ended.
     void set_cleanup(std::function<void()> cleanup) { cleanup_ = std::move(cleanup); }
     void start();
@@ -72,12 +70,11 @@ private:
 
     Streams streams_;  // the thread's own after start()
     Fd wake_;
-    std::function<void(std::vector<u8>&)> filter_;
     std::function<void()> cleanup_;
     std::deque<u8> input_;
 
     std::mutex receiver_lock_;  // held while the receiver runs
-    std::function<std::size_t(std::span<const u8>)> receiver_;
+    Receiver receiver_;
     std::atomic<bool> resumed_{false};
 
     std::mutex lock_;

@@ -10,11 +10,6 @@
 namespace tandem::devices {
 namespace {
 
-constexpr u8 kEscape = 1;  // Ctrl-A
-constexpr std::string_view kHelp =
-    "\r\nCtrl-A h       this help\r\nCtrl-A x       end the machine\r\nCtrl-A c       to the monitor and back\r\nCtrl-A "
-    "Ctrl-A  send Ctrl-A\r\n";
-
 // The one terminal of the process. Static because a signal handler must reach it.
 struct SavedTerminal {
     termios mode{};
@@ -43,55 +38,19 @@ void restore_terminal() noexcept {
     errno = saved_errno;
 }
 
-void EscapeKeys::operator()(std::vector<u8>& bytes) {
-    std::vector<u8> rest;
-    rest.reserve(bytes.size());
-    for (const u8 byte : bytes) {
-        if (!escaped_) {
-            if (byte == kEscape) {
-                escaped_ = true;
-            } else {
-                rest.push_back(byte);
-            }
-            continue;
-        }
-        escaped_ = false;
-        switch (byte) {
-            case kEscape: rest.push_back(kEscape); break;
-            case 'x':
-                if (events_.quit) events_.quit();
-                break;
-            case 'c':
-                if (events_.switch_focus) events_.switch_focus();
-                break;
-            case 'h':
-            case '?': say_(kHelp); break;
-            default: break;
-        }
-    }
-    bytes = std::move(rest);
-}
-
-Result<std::unique_ptr<CharBackend>> create_stdio_backend(ConsoleEvents events) {
+Result<std::unique_ptr<CharBackend>> create_stdio_backend() {
     if (g_terminal.taken.exchange(true)) return Error{Errc::Busy, "stdio is in use by another character device"};
     StreamBackend::Streams streams;
     // Closed descriptors duplicate to invalid ones, which is a stream without that direction.
     streams.in = Fd(fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3));
     streams.out = Fd(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3));
-    const bool terminal = isatty(STDIN_FILENO) != 0;
-    streams.drop_input = terminal;
+    streams.drop_input = isatty(STDIN_FILENO) != 0;
     auto created = StreamBackend::create(std::move(streams));
     if (!created) {
         g_terminal.taken = false;
         return std::move(created).error();
     }
     auto backend = std::move(created).value();
-    StreamBackend* self = backend.get();
-    if (terminal) {
-        backend->set_filter(EscapeKeys(std::move(events), [self](std::string_view text) {
-            self->write({reinterpret_cast<const u8*>(text.data()), text.size()});
-        }));
-    }
     backend->set_cleanup([] {
         restore_terminal();
         g_terminal.taken = false;

@@ -26,11 +26,15 @@ Uart16550::Uart16550(CharBackend* backend, Clock& clock, IrqLine irq, std::strin
       irq_(std::move(irq)),
       timer_(clock.create_timer([this] { on_timeout(); })) {
     reset();
-    if (backend_ != nullptr) backend_->set_receiver([this](std::span<const u8> bytes) { return receive(bytes); });
+    if (backend_ == nullptr) return;
+    backend_->set_receiver([this](std::span<const u8> bytes) { return receive(bytes); });
+    backend_->set_break([this] { receive_break(); });
 }
 
 Uart16550::~Uart16550() {
-    if (backend_ != nullptr) backend_->set_receiver({});
+    if (backend_ == nullptr) return;
+    backend_->set_receiver({});
+    backend_->set_break({});
 }
 
 void Uart16550::reset() {
@@ -156,7 +160,7 @@ std::size_t Uart16550::receive(std::span<const u8> bytes) {
 
 void Uart16550::receive_break() {
     std::lock_guard guard(lock_);
-    if ((s_.mcr & kMcrLoop) != 0) return;
+    if (resting_ || (s_.mcr & kMcrLoop) != 0) return;
     push(0, kLsrBreak);
     update();
 }

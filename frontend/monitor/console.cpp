@@ -91,13 +91,12 @@ bool LineEditor::take(char c, std::string& line, std::string& out) {
     return false;
 }
 
-MonitorConsole::MonitorConsole(std::unique_ptr<devices::CharBackend> stream, MonitorContext context, bool interactive,
-                               bool greet)
+MonitorConsole::MonitorConsole(std::unique_ptr<devices::CharBackend> stream, MonitorContext context, bool interactive)
     : stream_(std::move(stream)),
       monitor_(std::move(context)),
       editor_(interactive),
       interactive_(interactive),
-      greet_(greet),
+      greet_(!stream_->shared()),
       thread_([this] {
           ::prctl(PR_SET_NAME, "tandem-monitor", 0UL, 0UL, 0UL);
           serve();
@@ -111,9 +110,11 @@ MonitorConsole::MonitorConsole(std::unique_ptr<devices::CharBackend> stream, Mon
         wake_.notify_one();
         return bytes.size();
     });
+    stream_->on_focus([this] { greet(); });
 }
 
 MonitorConsole::~MonitorConsole() {
+    stream_->on_focus({});
     stream_->set_receiver({});
     {
         std::lock_guard guard(lock_);

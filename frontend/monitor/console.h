@@ -39,17 +39,15 @@ private:
 
 class MonitorConsole {
 public:
-    // `greet`: say who is here and prompt at once; otherwise the first prompt comes with greet(). `interactive`: a person
+    // Says who is here and prompts: at once, on a shared stream whenever somebody turns to it. `interactive`: a person
     // types, see LineEditor. Owns the stream and a thread.
-    MonitorConsole(std::unique_ptr<devices::CharBackend> stream, MonitorContext context, bool interactive, bool greet);
+    MonitorConsole(std::unique_ptr<devices::CharBackend> stream, MonitorContext context, bool interactive);
     ~MonitorConsole();
     MonitorConsole(const MonitorConsole&) = delete;
     MonitorConsole& operator=(const MonitorConsole&) = delete;
 
-    // Shows the prompt: somebody turned to the monitor. Any thread.
-    void greet();
-
 private:
+    void greet();
     void serve();
     void say(std::string_view text);
 

@@ -51,12 +51,13 @@ public:
     Socket(const Socket&) = delete;
     Socket& operator=(const Socket&) = delete;
     // What is said up to the prompt behind it, or until the other end closes.
-    std::string operator()(const std::string& line) const {
-        const std::string sent = line + "\n";
+    std::string operator()(const std::string& line) const { return talk(line + "\n", "(tandem) "); }
+    // What is said up to and with `end`, or until nothing comes for a while.
+    std::string talk(const std::string& sent, std::string_view end) const {
         if (send(fd_, sent.data(), sent.size(), MSG_NOSIGNAL) < 0) return "closed";
         std::string text;
         char c = 0;
-        while (!text.ends_with("(tandem) ") && recv(fd_, &c, 1, 0) == 1) text += c;
+        while (!text.ends_with(end) && recv(fd_, &c, 1, 0) == 1) text += c;
         return text;
     }
 
@@ -214,6 +215,35 @@ TEST_CASE("a machine in the background: options from files, process id, monitor 
     (void)monitor("quit");
     CHECK(becomes_true([&] { return !fs::exists(dir / "pid") && !fs::exists(dir / "monitor"); }));
     CHECK(becomes_true([&] { return kill(pid, 0) != 0; }));
+}
+
+TEST_CASE("a console and a monitor share a socket, and a break reaches the kernel") {
+    const std::string way = GENERATE("-serial", "-chardev");
+    CAPTURE(way);
+    const Directory dir;
+    const std::string path = dir / "console";
+    std::vector<std::string> options = {"-serial", "mon:unix:" + path + ",server,nowait"};
+    if (way == "-chardev") {
+        options = {"-chardev", "socket,id=both,mux=on,server=on,wait=off,path=" + path, "-serial", "chardev:both", "-mon",
+                   "both"};
+    }
+    Session s(debian("quiet", options));
+    REQUIRE(becomes_true([&] { return fs::exists(path); }));
+    const Socket both(path);
+    REQUIRE(both.talk("\n\n", kPrompt).ends_with(kPrompt));
+    CHECK(both.talk("echo one-$((1+1))\n\x01", "one-2\r\n").ends_with("one-2\r\n"));
+    CHECK(both.talk("cinfo status\n", "VM status: running").ends_with("VM status: running"));
+    CHECK(both.talk("\x01"
+                    "cecho back-$((1+1))\n",
+                    "back-2")
+              .ends_with("back-2"));
+    CHECK(both.talk("\x01"
+                    "bh",
+                    "sysrq: HELP")
+              .ends_with("sysrq: HELP"));
+    CHECK(both.talk("\x01h", "Ctrl-A x").ends_with("Ctrl-A x"));
+    (void)both.talk("\x01x", "nothing more");
+    CHECK(s.wait_exit(30s) == 0);
 }
 
 TEST_CASE("a saved machine goes on only where it fits, and only undamaged") {

@@ -143,16 +143,26 @@ public:
         } else if (const std::size_t equals = property.find('='); equals != std::string_view::npos) {
             name = property.substr(0, equals);
             const std::string_view value = property.substr(equals + 1);
-            if (name == "phys-bits") return set_physical_bits(value);
+            const auto* row = std::ranges::find(kSettings, name, &Setting::name);
+            if (row != std::end(kSettings)) return (this->*row->set)(*row, value);
             if (value != "on" && value != "off")
                 return invalid(fmt::format("CPU property '{}': on or off expected", property));
             on = value == "on";
         }
         const auto f = find_feature(name);
-        if (!f) return Error{Errc::NotFound, fmt::format("unknown CPU feature '{}'; known are {}", name, known_features())};
+        if (!f)
+            return Error{Errc::NotFound, fmt::format("unknown CPU feature '{}'; known are {}; properties with a value:{}",
+                                                     name, known_features(), settings())};
         set(*f, on);
         if (on) asked_for_.push_back(*f);
         return {};
+    }
+
+    // Names of properties that have a value, for messages.
+    static std::string settings() {
+        std::string names;
+        for (const Setting& row : kSettings) names += fmt::format(" {}", row.name);
+        return names;
     }
 
     // Takes away what lacks a feature that it needs, or refuses when it was asked for; and refuses what nothing implements.
@@ -177,6 +187,14 @@ public:
     }
 
 private:
+    // A property with a value, of which `low` to `high` are its numbers or numbers of characters.
+    struct Setting {
+        std::string_view name;
+        unsigned low, high;
+        Result<void> (CpuModelBuilder::*set)(const Setting& row, std::string_view value);
+    };
+    static const Setting kSettings[6];
+
     void identify(std::string_view name, std::string_view vendor, std::string_view brand, u32 signature,
                   unsigned physical_bits) {
         model_.name_ = name;
@@ -207,13 +225,53 @@ private:
         return {};
     }
 
-    Result<void> set_physical_bits(std::string_view value) {
-        unsigned number = 0;
-        const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-        if (error != std::errc{} || end != value.data() + value.size() || number < 32 || number > 52) {
-            return invalid(fmt::format("phys-bits '{}': a number from 32 to 52 expected", value));
+    static Result<unsigned> number(const Setting& row, std::string_view value) {
+        unsigned n = 0;
+        const bool hex = value.starts_with("0x") || value.starts_with("0X");
+        const char* const first = value.data() + (hex ? 2 : 0);
+        const auto [end, error] = std::from_chars(first, value.data() + value.size(), n, hex ? 16 : 10);
+        if (error != std::errc{} || end != value.data() + value.size() || n < row.low || n > row.high) {
+            return invalid(fmt::format("{} '{}': a number from {} to {} expected", row.name, value, row.low, row.high));
         }
-        model_.phys_bits_ = number;
+        return n;
+    }
+    static Result<void> check_text(const Setting& row, std::string_view value) {
+        const auto odd = [](char c) { return c < ' ' || c > '~'; };
+        if (value.size() >= row.low && value.size() <= row.high && std::ranges::none_of(value, odd)) return {};
+        const auto size = row.low == row.high ? fmt::format("{}", row.low) : fmt::format("up to {}", row.high);
+        return invalid(fmt::format("{} '{}': {} ASCII characters expected", row.name, value, size));
+    }
+
+    Result<void> set_physical_bits(const Setting& row, std::string_view value) {
+        TANDEM_TRY_ASSIGN(model_.phys_bits_, number(row, value));
+        return {};
+    }
+    // The fields of leaf 1 EAX (SDM volume 2, CPUID, figure 3-6): families from 15 on are a sum with an extension, and
+    // models have four bits more.
+    Result<void> set_family(const Setting& row, std::string_view value) {
+        TANDEM_TRY_ASSIGN(const unsigned n, number(row, value));
+        const u32 base = std::min(n, 15u);
+        model_.signature_ = static_cast<u32>(with_bits(with_bits(model_.signature_, 11, 8, base), 27, 20, n - base));
+        return {};
+    }
+    Result<void> set_model(const Setting& row, std::string_view value) {
+        TANDEM_TRY_ASSIGN(const unsigned n, number(row, value));
+        model_.signature_ = static_cast<u32>(with_bits(with_bits(model_.signature_, 7, 4, n & 15), 19, 16, n >> 4));
+        return {};
+    }
+    Result<void> set_stepping(const Setting& row, std::string_view value) {
+        TANDEM_TRY_ASSIGN(const unsigned n, number(row, value));
+        model_.signature_ = static_cast<u32>(with_bits(model_.signature_, 3, 0, n));
+        return {};
+    }
+    Result<void> set_vendor(const Setting& row, std::string_view value) {
+        TANDEM_TRY(check_text(row, value));
+        model_.vendor_ = value;
+        return {};
+    }
+    Result<void> set_brand(const Setting& row, std::string_view value) {
+        TANDEM_TRY(check_text(row, value));
+        model_.brand_ = value;
         return {};
     }
 
@@ -233,6 +291,12 @@ private:
 
     CpuModel model_;
     std::vector<Feature> asked_for_;
+};
+
+constexpr CpuModelBuilder::Setting CpuModelBuilder::kSettings[6] = {
+    {"vendor", 12, 12, &CpuModelBuilder::set_vendor},      {"model-id", 0, 48, &CpuModelBuilder::set_brand},
+    {"family", 0, 15 + 255, &CpuModelBuilder::set_family}, {"model", 0, 255, &CpuModelBuilder::set_model},
+    {"stepping", 0, 15, &CpuModelBuilder::set_stepping},   {"phys-bits", 32, 52, &CpuModelBuilder::set_physical_bits},
 };
 
 Result<CpuModel> CpuModel::create(std::string_view spec) {
@@ -262,8 +326,8 @@ std::vector<std::string> CpuModel::beyond(const CpuModel& other) const {
 
 std::string CpuModel::help() {
     std::string text;
-    for (const ModelRow& row : kModels) text += fmt::format("{:<12} {}\n", row.name, row.what);
-    text += "host         what the host's processor and the engine both have\n\nfeatures (+NAME, -NAME, NAME=on|off):";
+    for (const ModelRow& row : kModels) text += fmt::format("{:<16} {}\n", row.name, row.what);
+    text += "host             what the host's processor and the engine both have\n\nfeatures (+NAME, -NAME, NAME=on|off):";
     constexpr std::size_t kWidth = 100;
     std::size_t column = kWidth;
     for (const Feature f : kImplementedFeatures) {
@@ -275,7 +339,7 @@ std::string CpuModel::help() {
         text += fmt::format(" {}", name);
         column += name.size() + 1;
     }
-    return text + "\n";
+    return text + "\n\nproperties (NAME=VALUE):\n " + CpuModelBuilder::settings() + "\n";
 }
 
 }  // namespace tandem::cpu::x86

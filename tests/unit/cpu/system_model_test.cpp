@@ -72,12 +72,31 @@ TEST_CASE("features on and off, by any spelling", "[system][model]") {
     for (const Row& row :
          {Row{"quantum", Errc::NotFound, "quantum"}, Row{"max,+flux", Errc::NotFound, "flux"},
           Row{"max,+vmx", Errc::Unsupported, "vmx"}, Row{"max,smap=maybe", Errc::InvalidArgument, "smap=maybe"},
-          Row{"max,phys-bits=99", Errc::InvalidArgument, "99"}, Row{"", Errc::NotFound, "max"}}) {
+          Row{"max,phys-bits=99", Errc::InvalidArgument, "99"}, Row{"", Errc::NotFound, "max"},
+          Row{"max,vendor=Intel", Errc::InvalidArgument, "12 ASCII"},
+          Row{"max,stepping=16", Errc::InvalidArgument, "0 to 15"}, Row{"max,family=271", Errc::InvalidArgument, "270"},
+          Row{"max,model=", Errc::InvalidArgument, "model ''"}, Row{"max,+vendor", Errc::NotFound, "vendor"}}) {
         const auto model = CpuModel::create(row.spec);
         REQUIRE_FALSE(model.ok());
         CHECK(model.error().code == row.code);
         CHECK(model.error().message.find(row.names) != std::string::npos);
     }
+}
+
+TEST_CASE("who the processor says it is", "[system][model]") {
+    const CpuModel::Dynamic d;
+    const CpuModel model = make("max,vendor=AuthenticAMD,family=23,model=0x31,stepping=2,model-id=Some Processor");
+    CHECK(model.amd());
+    CHECK(model.signature() == 0x00830f12);
+    CHECK(model.cpuid(1, 0, d).eax == 0x00830f12);
+    const CpuidResult zero = model.cpuid(0, 0, d);
+    CHECK(text({zero.ebx, zero.edx, zero.ecx}) == "AuthenticAMD");
+    const CpuidResult brand = model.cpuid(0x80000002, 0, d);
+    CHECK(text({brand.eax, brand.ebx, brand.ecx, brand.edx}).starts_with("Some Processor"));
+    CHECK(make("EPYC,family=6,model=42,stepping=1").signature() == 0x000206a1);
+    CHECK(make("max,family=270").signature() >> 20 == 255);
+    CHECK_FALSE(make("EPYC,vendor=GenuineIntel").amd());
+    CHECK(make("sandybridge").signature() == 0x000206a1);
 }
 
 TEST_CASE("host is no more than the host and no more than the ceiling", "[system][model]") {

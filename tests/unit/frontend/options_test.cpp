@@ -41,6 +41,19 @@ private:
 
 }  // namespace
 
+TEST_CASE("sizes: suffixes and decimals") {
+    CHECK(parse({"-m", "96"})->ram_bytes == 96u << 20);
+    CHECK(parse({"-m", "1.5G"})->ram_bytes == 1536u << 20);
+    CHECK(parse({"-m", "size=0.5g"})->ram_bytes == 512u << 20);
+    CHECK(parse({"-m", "64.5"})->ram_bytes == 129u << 19);
+    CHECK(parse({"-m", "0x4000000"})->ram_bytes == 64u << 20);
+    CHECK(parse_size("1.000001K").value() == 1024);
+    for (const char* wrong : {"1.G", ".5G", "1.5", "1.5.5G", "1.1234567G", "1.-5G", "0x1.8G", "16777216.5T", "-1", ""}) {
+        CAPTURE(wrong);
+        CHECK_FALSE(parse_size(wrong).ok());
+    }
+}
+
 TEST_CASE("options: words from a file") {
     const TextFile file("# a machine\n-m 64   -append 'console=ttyS0 \"quoted\"'\n-name \"two words\"  # end\n");
     const std::string at = "@" + file.path();

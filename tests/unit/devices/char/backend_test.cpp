@@ -345,25 +345,6 @@ TEST_CASE("char back ends: a terminal is raw, has escapes, and is restored") {
     close(master);
 }
 
-TEST_CASE("escape keys: sequences may be split across reads") {
-    int quits = 0;
-    std::string said;
-    EscapeKeys keys({[&] { ++quits; }}, [&](std::string_view s) { said += s; });
-    auto feed = [&](std::string_view s) {
-        std::vector<u8> v(s.begin(), s.end());
-        keys(v);
-        return std::string(v.begin(), v.end());
-    };
-    CHECK(feed("ab\x01") == "ab");
-    CHECK(feed("xcd") == "cd");
-    CHECK(quits == 1);
-    CHECK(feed("\x01\x01") == "\x01");
-    CHECK(feed("\x01qr") == "r");
-    CHECK(said.empty());
-    feed("\x01h");
-    CHECK(said.find("Ctrl-A x") != std::string::npos);
-}
-
 TEST_CASE("char back ends: pty") {
     auto b = create_char_backend("pty", {});
     REQUIRE(b.ok());

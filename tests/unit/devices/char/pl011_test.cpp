@@ -10,7 +10,7 @@ namespace {
 
 struct Terminal final : CharBackend {
     void write(std::span<const u8> bytes) override { out.append(bytes.begin(), bytes.end()); }
-    void set_receiver(std::function<std::size_t(std::span<const u8>)> r) override { receiver = std::move(r); }
+    void set_receiver(Receiver r) override { receiver = std::move(r); }
     void resume_input() override {
         if (receiver) in.erase(0, receiver(std::span(reinterpret_cast<const u8*>(in.data()), in.size())));
     }
@@ -18,8 +18,10 @@ struct Terminal final : CharBackend {
         in += text;
         resume_input();
     }
+    void set_break(std::function<void()> f) override { on_break = std::move(f); }
     std::string in, out;
-    std::function<std::size_t(std::span<const u8>)> receiver;
+    Receiver receiver;
+    std::function<void()> on_break;
 };
 
 struct Bench {
@@ -85,6 +87,25 @@ TEST_CASE("PL011: input waits for a receiver, and for room") {
     b.write(kDr, 'z');
     CHECK(b.read(kDr) == 'z');
     CHECK(b.terminal.out.empty());
+}
+
+TEST_CASE("PL011: a break on the line") {
+    Bench b;
+    b.write(kImsc, 0x200);
+    REQUIRE(b.terminal.on_break);
+    b.terminal.on_break();  // nobody receives
+    CHECK(b.read(kRis) == 0);
+    b.write(kLcr, 0x10), b.write(kCr, 0x301);
+    b.terminal.on_break();
+    b.terminal.type("h");
+    CHECK(b.up);
+    CHECK(b.read(kMis) == 0x200);
+    CHECK(b.read(kDr) == 0x400);
+    CHECK(b.read(0x04) == 4);  // UARTRSR.BE of the character read last
+    CHECK(b.read(kDr) == 'h');
+    CHECK(b.read(0x04) == 0);
+    b.write(kIcr, 0x200);
+    CHECK_FALSE(b.up);
 }
 
 TEST_CASE("PL011: state survives, and random accesses do no harm") {
