@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
 
 #include "base/log.h"
@@ -338,4 +339,8 @@ int main(int argc, char** argv) {
 }  // namespace
 }  // namespace tandem::frontend
 
-int main(int argc, char** argv) { return tandem::frontend::main(argc, argv); }
+// What libraries throw where nothing can be done about it: an output that is full, memory that the host does not have.
+int main(int argc, char** argv) try { return tandem::frontend::main(argc, argv); } catch (const std::exception& e) {
+    std::fprintf(stderr, "tandem: error: %s\n", e.what());
+    return 1;
+}

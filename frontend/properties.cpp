@@ -109,7 +109,7 @@ Result<u64> parse_size(std::string_view text) {
     }
     u64 value = 0, fraction = 0;
     const char* const last = digits.data() + digits.size();
-    auto [end, error] = std::from_chars(digits.data(), last, value, base);
+    auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
     bool good = error == std::errc{} && value <= (std::numeric_limits<u64>::max() >> shift);
     if (good && shift != 0 && end != last && *end == '.') good = take_fraction(++end, last, shift, fraction);
     if (!good || end != last) return invalid(fmt::format("'{}' is not a number", text));

@@ -152,8 +152,8 @@ public:
     void write(std::span<const u8> bytes) override { core_->write(bytes); }
     void set_receiver(Receiver receiver) override { core_->set_receiver(which_, std::move(receiver)); }
     void resume_input() override { core_->resume_input(); }
-    void set_break(std::function<void()> f) override { core_->set_break(which_, std::move(f)); }
-    void on_focus(std::function<void()> f) override { core_->on_focus(which_, std::move(f)); }
+    void set_break(std::function<void()>&& f) override { core_->set_break(which_, std::move(f)); }
+    void on_focus(std::function<void()>&& f) override { core_->on_focus(which_, std::move(f)); }
     [[nodiscard]] bool shared() const override { return true; }
 
 private:

@@ -102,7 +102,7 @@ public:
     virtual void set_receiver(Receiver receiver) = 0;
     virtual void resume_input() = 0;
     // Installs what a break condition on the line calls, on the back end's thread; an empty function removes it.
-    virtual void set_break(std::function<void()>) {}
+    virtual void set_break(std::function<void()>&&) {}
 
     // A stream that several may use (mux=on): an end of its own for one more user, null when there are too many. Streams
     // with one user answer null; that user takes the stream itself.
@@ -110,7 +110,7 @@ public:
     [[nodiscard]] virtual bool shared() const { return false; }
     // Of a shared stream: `f` is called when what is typed turns to this user, at once if it has already, under the stream's
     // lock; it must neither block nor call back. An empty function removes it.
-    virtual void on_focus(std::function<void()>) {}
+    virtual void on_focus(std::function<void()>&&) {}
 };
 
 // What is still to be done to a frame: struct virtio_net_hdr of virtio 1.2, 5.1.6, without num_buffers, which is also what a

@@ -101,6 +101,10 @@ TEST_CASE("wrong options are refused with one line that names them") {
              {{"-kernel", kernel, "-device", "virtio-rng-device,addr=3"}, "addr"},
              {{"-chardev", "null"}, "id="},
              {{"-chardev", "null,id=a", "-chardev", "null,id=a"}, "'a'"},
+             {{"-chardev", "null,id=a,mux=maybe"}, "mux"},
+             {{"-kernel", kernel, "-serial", "mon:telegraph"}, "telegraph"},
+             {{"-m", "1.5.5G"}, "1.5.5G"},
+             {{"-cpu", "max,vendor=me"}, "vendor 'me'"},
              {{"-chardev", "file,id=a"}, "path="},
              {{"-chardev", "socket,id=a"}, "path="},
              {{"-chardev", "socket,id=a,path=/x,colour=red"}, "colour"},
@@ -141,6 +145,13 @@ TEST_CASE("unusable files are refused with one line that names them") {
          }) {
         check_refused(c);
     }
+}
+
+TEST_CASE("an output that is full is one line and status 1") {
+    const Finished f = run_program({"/bin/sh", "-c", tandem_program() + " --help >/dev/full"});
+    CHECK(f.status == 1);
+    CHECK(f.output.find("No space left on device") != std::string::npos);
+    CHECK(std::ranges::count(f.output, '\n') == 1);
 }
 
 TEST_CASE("--help has a sentence for every option, --version a version; lists are real") {

@@ -18,7 +18,7 @@ struct Terminal final : CharBackend {
         in += text;
         resume_input();
     }
-    void set_break(std::function<void()> f) override { on_break = std::move(f); }
+    void set_break(std::function<void()>&& f) override { on_break = std::move(f); }
     std::string in, out;
     Receiver receiver;
     std::function<void()> on_break;
