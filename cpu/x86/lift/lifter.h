@@ -39,11 +39,11 @@ public:
     const ModeBits mode;
     const CpuModel& model;
     Instruction insn;
-    u64 pc = 0;       // of the current instruction
-    u64 next = 0;     // pc of the next one
-    u32 arg = 0;      // LiftRow::arg of the current instruction
+    u64 pc = 0;               // of the current instruction
+    u64 next = 0;             // pc of the next one
+    u32 arg = 0;              // LiftRow::arg of the current instruction
     u64 sought_pc = ~u64{0};  // the instruction before which execution may be left (jit::Hold)
-    u64 sp_bias = 0;  // added to rSP where it is an address's base: POP computes its destination after the increment
+    u64 sp_bias = 0;          // added to rSP where it is an address's base: POP computes its destination after the increment
 
     // True when a terminator was emitted.
     [[nodiscard]] bool ended() const { return ended_; }
