@@ -43,7 +43,7 @@ function(tandem_library name)
     file(GLOB_RECURSE found CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${dir}/*.cpp)
     list(APPEND sources ${found})
   endforeach()
-  list(FILTER sources EXCLUDE REGEX "/accel/kvm/arm64/|/arm64_host/")  # cmake/arm64_host.cmake
+  list(FILTER sources EXCLUDE REGEX "/accel/kvm/arm64/|/arm64_host/")  # machines/arm64_host/build.cmake
   if(NOT sources)
     file(WRITE ${CMAKE_BINARY_DIR}/empty.cpp "")
     set(sources ${CMAKE_BINARY_DIR}/empty.cpp)

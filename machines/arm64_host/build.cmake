@@ -15,7 +15,7 @@ target_compile_definitions(fmt_headers INTERFACE FMT_HEADER_ONLY)
 target_include_directories(fmt_headers SYSTEM INTERFACE ${headers})
 add_library(fmt::fmt ALIAS fmt_headers)
 
-include(cmake/libraries.cmake)
+include(base/libraries.cmake)
 
 # What x86-64 hosts have: the translator's engines, a PC's own devices, and libraries that Debian has no static form of.
 set(elsewhere "frontend/(main|engine|diff_command|replay_command)\\.cpp$|devices/(block/nbd|net/user)\\.cpp$"
