@@ -51,11 +51,11 @@ Result<cpu::ArchState> decode_cpu(const MachineParts& parts, const DeviceState& 
         TANDEM_TRY_ASSIGN(auto state, devices::from_device_state<cpu::arm64::State>(cpu, name));
         if (state.activity > cpu::arm64::Activity::PoweredOff) return corrupt(fmt::format("{}: unknown activity", name));
         if (state.el() > 2) return corrupt(fmt::format("{}: unknown exception level", name));
-        return cpu::ArchState(std::move(state));
+        return cpu::ArchState(state);
     }
     TANDEM_TRY_ASSIGN(auto state, devices::from_device_state<cpu::x86::State>(cpu, name));
     if (state.activity > cpu::x86::Activity::Shutdown) return corrupt(fmt::format("{}: unknown activity", name));
-    return cpu::ArchState(std::move(state));
+    return cpu::ArchState(state);
 }
 
 Result<Decoded> decode(const MachineParts& parts, const json& tree) {
@@ -70,7 +70,7 @@ Result<Decoded> decode(const MachineParts& parts, const json& tree) {
         const std::string name = fmt::format("cpu{}", i);
         TANDEM_TRY_ASSIGN(const DeviceState cpu, from_tree(tree["cpus"][i], name));
         TANDEM_TRY_ASSIGN(auto state, decode_cpu(parts, cpu, name));
-        out.cpus.push_back(std::move(state));
+        out.cpus.push_back(state);
     }
     for (const auto& d : parts.devices) {
         const auto at = tree["devices"].find(d.name);
