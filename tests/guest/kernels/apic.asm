@@ -1,13 +1,10 @@
 ; A multiboot kernel for four processors and pc-testdev: local APICs in both modes, their timers, interprocessor interrupts by every
 ; kind of destination, and the I/O APIC, after the Intel SDM, volume 3, chapter 11 (APIC) and the 82093AA data sheet. Prints "ok NAME"
 ; or "FAIL NAME" for each check, and leaves by isa-debug-exit at port 0xf4.
-bits 32
-org 0x100000
+%include "flat.inc"
 
-%define PORT_SERIAL 0x3f8
 %define PORT_EXIT 0xf4
 %define PORT_LINES 0x2000
-%define APIC 0xfee00000
 %define IOAPIC 0xfec00000
 %define CPUS 4
 %define STACKS 0x300000                 ; a page for each processor
@@ -17,10 +14,6 @@ org 0x100000
 %define ALL 0x80000
 %define OTHERS 0xc0000
 %define LOGICAL 0x800
-
-header:
-    dd 0x1badb002, 0x10000, -(0x1badb002 + 0x10000)
-    dd header, header, file_end, bss_end, entry
 
 %macro SAY 1
     push esi
@@ -107,7 +100,7 @@ header:
 
 entry:
     mov esp, STACKS + 0x1000 - 16
-    call descriptors
+    LOAD_SEGMENTS
     mov edi, idt
     mov eax, stubs
     mov ecx, 256
@@ -544,16 +537,6 @@ number:
     shr ebx, 12
     ret
 
-descriptors:
-    lgdt [gdt_pointer]
-    mov ax, 0x10
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
-    jmp 0x08:.code
-.code:
-    ret
-
 align 16
 stubs:
 %assign v 0
@@ -633,21 +616,6 @@ interrupt:
     out dx, al
     jmp $
 
-print:
-    push eax
-    push edx
-    mov dx, PORT_SERIAL
-.next:
-    lodsb
-    test al, al
-    jz .done
-    out dx, al
-    jmp .next
-.done:
-    pop edx
-    pop eax
-    ret
-
 bits 16
 trampoline:
     cli
@@ -681,19 +649,10 @@ other:
     hlt
     jmp .sleep
 
-align 8
-gdt:
-    dq 0, 0x00cf9a000000ffff, 0x00cf92000000ffff
-gdt_pointer:
-    dw gdt_pointer - gdt - 1
-    dd gdt
-idt_pointer:
-    dw 0x7ff
-    dd idt
 clusters: dd 0x11 << 24, 0x12 << 24, 0x21 << 24, 0x22 << 24
 file_end:
 
-absolute 0x200000
+absolute STORAGE
 idt:           resb 0x800
 counts:        resd CPUS * 256
 order:         resd 1

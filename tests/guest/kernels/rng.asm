@@ -1,14 +1,11 @@
 ; A multiboot kernel with a driver for virtio-rng over PCI (virtio 1.2, 4.1 and 5.4): it rings the queue's bell for a request at a
 ; time, first polling for the answers, then waiting for MSI-X interrupts, and after each half moves the BAR that the bell lies in.
 ; Prints "ok NAME" or "FAIL NAME" per part and ends by isa-debug-exit at port 0xf4, with 0 when all was well.
-bits 32
-org 0x100000
+%include "flat.inc"
 
-%define PORT_SERIAL 0x3f8
 %define PORT_DEBUG_EXIT 0xf4
 %define PORT_ADDRESS 0xcf8
 %define PORT_DATA 0xcfc
-%define APIC 0xfee00000
 %define VECTOR 0x41
 %define RNG 0x10441af4
 %define BAR_A 0xe0000000                ; where the structures go, one after the other
@@ -17,10 +14,6 @@ org 0x100000
 %define ROUNDS 100
 %define BYTES 64
 %define QUEUE_SIZE 8
-
-header:
-    dd 0x1badb002, 0x10000, -(0x1badb002 + 0x10000)
-    dd header, header, file_end, bss_end, entry
 
 ; Configuration space of the function in `function`: offset in %1.
 %macro config_read 1
@@ -37,19 +30,8 @@ header:
 
 entry:
     mov esp, stack_end
-    lgdt [gdt_pointer]
-    jmp 0x08:.code
-.code:
-    mov ax, 0x10
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
-    mov eax, on_interrupt
-    mov [idt + VECTOR * 8], ax
-    mov word [idt + VECTOR * 8 + 2], cs
-    mov word [idt + VECTOR * 8 + 4], 0x8e00
-    shr eax, 16
-    mov [idt + VECTOR * 8 + 6], ax
+    LOAD_SEGMENTS
+    GATE VECTOR, on_interrupt
     lidt [idt_pointer]
     mov dword [APIC + 0xf0], 0x1ff
     mov al, 0xff                        ; nothing from the 8259s
@@ -337,6 +319,7 @@ passed:
     call print
     pop esi
     call print
+    mov dx, PORT_SERIAL
     mov al, 10
     out dx, al
     ret
@@ -346,31 +329,12 @@ failed:
     call print
     pop esi
     call print
+    mov dx, PORT_SERIAL
     mov al, 10
     out dx, al
     mov al, 1
     out PORT_DEBUG_EXIT, al
 
-print:
-    mov dx, PORT_SERIAL
-.next:
-    lodsb
-    test al, al
-    jz .done
-    out dx, al
-    jmp .next
-.done:
-    ret
-
-align 8
-gdt:
-    dq 0, 0x00cf9a000000ffff, 0x00cf92000000ffff
-gdt_pointer:
-    dw gdt_pointer - gdt - 1
-    dd gdt
-idt_pointer:
-    dw 0x7ff
-    dd idt
 word_ok:         db "ok ", 0
 word_fail:       db "FAIL ", 0
 name_found:      db "the device and its structures", 0
@@ -384,7 +348,7 @@ name_interrupts: db "interrupts", 0
 name_masked:     db "a masked vector waits", 0
 file_end:
 
-absolute 0x200000
+absolute STORAGE
 idt:               resb 0x800
 alignb 16
 descriptors:       resb 16 * QUEUE_SIZE

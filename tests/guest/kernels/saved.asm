@@ -1,29 +1,13 @@
 ; A multiboot kernel that is saved and restored: two timers interrupt it, and it checks without end that registers of every kind
 ; keep their values and that no clock goes backwards. Each 64 ticks of the PIT it prints '.'; what is wrong is named, once, in a line
 ; that begins with "bad".
-bits 32
-org 0x100000
+%include "flat.inc"
 
-%define PORT_SERIAL 0x3f8
 %define PIT_HZ 1193182
-%define APIC 0xfee00000
 %define VECTOR_PIT 0x20
 %define VECTOR_APIC 0x30
 %define VECTOR_SPURIOUS 0xff
 %define PORT_PM_TIMER 0x608
-
-header:
-    dd 0x1badb002, 0x10000, -(0x1badb002 + 0x10000)
-    dd header, header, file_end, bss_end, entry
-
-%macro gate 2                           ; vector, handler
-    mov eax, %2
-    mov [idt + %1 * 8], ax
-    mov word [idt + %1 * 8 + 2], cs
-    mov word [idt + %1 * 8 + 4], 0x8e00
-    shr eax, 16
-    mov [idt + %1 * 8 + 6], ax
-%endmacro
 
 %macro set_msr 3                        ; index, high, low
     mov ecx, %1
@@ -44,19 +28,11 @@ header:
 
 entry:
     mov esp, stack_end
-    lgdt [gdt_pointer]
-    jmp 0x08:.code
-.code:
-    mov ax, 0x10
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
-    mov fs, ax
-    mov gs, ax
+    LOAD_SEGMENTS
     call find_features
-    gate VECTOR_PIT, on_pit
-    gate VECTOR_APIC, on_apic
-    gate VECTOR_SPURIOUS, on_spurious
+    GATE VECTOR_PIT, on_pit
+    GATE VECTOR_APIC, on_apic
+    GATE VECTOR_SPURIOUS, on_spurious
     lidt [idt_pointer]
     call set_registers
     call start_timers
@@ -288,26 +264,6 @@ bad:
     hlt
     jmp $ - 1
 
-print:
-    mov dx, PORT_SERIAL
-.next:
-    lodsb
-    test al, al
-    jz .done
-    out dx, al
-    jmp .next
-.done:
-    ret
-
-align 8
-gdt:
-    dq 0, 0x00cf9a000000ffff, 0x00cf92000000ffff
-gdt_pointer:
-    dw gdt_pointer - gdt - 1
-    dd gdt
-idt_pointer:
-    dw 0x7ff
-    dd idt
 mxcsr:      dd 0x3f80                   ; rounds down
 pattern:    db 1, 2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47
             db 0xff, 0x80, 0x55, 0xaa, 0x11, 0x22, 0x33, 0x44, 0x66, 0x77, 0x88, 0x99, 0xbb, 0xcc, 0xdd, 0xee
@@ -327,7 +283,7 @@ name_pm:    db "PM timer", 10, 0
 name_apic:  db "APIC timer", 10, 0
 file_end:
 
-absolute 0x200000
+absolute STORAGE
 idt:        resb 0x800
 scratch:    resd 1
 last_tsc:   resq 1
