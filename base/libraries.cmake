@@ -8,6 +8,10 @@ endif()
 if(TANDEM_SANITIZE)
   target_compile_options(tandem_options INTERFACE -fsanitize=${TANDEM_SANITIZE} -fno-sanitize-recover=undefined)
   target_link_options(tandem_options INTERFACE -fsanitize=${TANDEM_SANITIZE})
+  # Helpers are called by addresses from tables, whose signatures the IR knows and the C++ type does not.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    target_compile_options(tandem_options INTERFACE -fno-sanitize=function)
+  endif()
   # TSan does not model fences; the ones there are order writes towards the guest, which it does not see anyway.
   if(TANDEM_SANITIZE MATCHES thread AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
     target_compile_options(tandem_options INTERFACE -Wno-tsan)

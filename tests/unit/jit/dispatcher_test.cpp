@@ -303,14 +303,14 @@ TEST_CASE("atomics, within a page and across") {
     Machine m(tier(t));
     const u64 at = GENERATE(u64{0x8000}, u64{0x8003}, u64{0x8ffc});
     m.load(0x1000, Asm().op({kXAdd, 3, 2}).op({kHalt}).bytes);
-    *reinterpret_cast<u64*>(&m.ram[at]) = 40;
+    m.ram[at] = 40;
     m.state().r[2] = at;
     for (u64 n = 0; n < 4; ++n) {
         m.state().r[3] = 2;
         m.run_at(0x1000);
         CHECK(m.state().r[3] == 40 + 2 * n);
     }
-    CHECK(*reinterpret_cast<u64*>(&m.ram[at]) == 48);
+    CHECK(std::vector<u8>(&m.ram[at], &m.ram[at] + 8) == std::vector<u8>{48, 0, 0, 0, 0, 0, 0, 0});
 }
 
 TEST_CASE("TLB flushes") {
