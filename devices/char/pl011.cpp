@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/bits.h"
+#include "devices/fabric/primecell.h"
 
 namespace tandem::devices {
 namespace {
@@ -32,7 +33,7 @@ constexpr u16 kBreakCharacter = 0x400;  // UARTDR.BE
 
 std::span<const Register<Pl011>> Pl011::rows() {
     using P = Pl011;
-    static constexpr std::array<Reg, 22> kRows{{
+    static constexpr Reg kOwn[] = {
         {"UARTDR", kDr, 4, 0, 0, 0, &P::read_data, &P::write_data},
         {"UARTRSR", kRsr, 4, 0, 0, 0, &P::read_status, &P::clear_status},
         {"UARTFR", kFr, 4, 0, 0, 0, &P::read_flags},
@@ -47,15 +48,8 @@ std::span<const Register<Pl011>> Pl011::rows() {
         {"UARTMIS", kMis, 4, 0, 0, 0, &P::read_masked},
         {"UARTICR", kIcr, 4, 0, 0, 0, nullptr, &P::clear_interrupts},
         {"UARTDMACR", 0x48, 4, 0, 0x7},
-        {"UARTPeriphID0", 0xfe0, 4, 0x11},
-        {"UARTPeriphID1", 0xfe4, 4, 0x10},
-        {"UARTPeriphID2", 0xfe8, 4, 0x34},  // r1p5: FIFOs of 32
-        {"UARTPeriphID3", 0xfec, 4, 0x00},
-        {"UARTPCellID0", 0xff0, 4, 0x0d},
-        {"UARTPCellID1", 0xff4, 4, 0xf0},
-        {"UARTPCellID2", 0xff8, 4, 0x05},
-        {"UARTPCellID3", 0xffc, 4, 0xb1},
-    }};
+    };
+    static constexpr auto kRows = with_primecell_ids(kOwn, 0x00341011);  // r1p5: FIFOs of 32
     return kRows;
 }
 

@@ -1,8 +1,7 @@
 #include "devices/misc/pl061.h"
 
-#include <array>
-
 #include "base/bits.h"
+#include "devices/fabric/primecell.h"
 
 namespace tandem::devices {
 namespace {
@@ -15,7 +14,7 @@ constexpr u64 kPressNs = 100'000'000;
 // Table 3-1
 std::span<const Register<Pl061>> Pl061::rows() {
     using P = Pl061;
-    static constexpr std::array<Reg, 17> kRows{{
+    static constexpr Reg kOwn[] = {
         {"GPIODIR", 0x400, 4, 0, 0xff},
         {"GPIOIS", 0x404, 4, 0, 0xff},
         {"GPIOIBE", 0x408, 4, 0, 0xff},
@@ -25,15 +24,8 @@ std::span<const Register<Pl061>> Pl061::rows() {
         {"GPIOMIS", 0x418, 4, 0, 0, 0, &P::read_masked},
         {"GPIOIC", 0x41c, 4, 0, 0, 0, nullptr, &P::clear},
         {"GPIOAFSEL", 0x420, 4, 0, 0xff},
-        {"GPIOPeriphID0", 0xfe0, 4, 0x61},
-        {"GPIOPeriphID1", 0xfe4, 4, 0x10},
-        {"GPIOPeriphID2", 0xfe8, 4, 0x04},
-        {"GPIOPeriphID3", 0xfec, 4, 0x00},
-        {"GPIOPCellID0", 0xff0, 4, 0x0d},
-        {"GPIOPCellID1", 0xff4, 4, 0xf0},
-        {"GPIOPCellID2", 0xff8, 4, 0x05},
-        {"GPIOPCellID3", 0xffc, 4, 0xb1},
-    }};
+    };
+    static constexpr auto kRows = with_primecell_ids(kOwn, 0x00041061);
     return kRows;
 }
 

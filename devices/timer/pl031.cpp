@@ -1,6 +1,6 @@
 #include "devices/timer/pl031.h"
 
-#include <array>
+#include "devices/fabric/primecell.h"
 
 namespace tandem::devices {
 namespace {
@@ -12,7 +12,7 @@ constexpr u64 kSecond = 1'000'000'000;
 // Table 3-1. The clock cannot be stopped (RTCCR reads as 1).
 std::span<const Register<Pl031>> Pl031::rows() {
     using P = Pl031;
-    static constexpr std::array<Reg, 16> kRows{{
+    static constexpr Reg kOwn[] = {
         {"RTCDR", 0x00, 4, 0, 0, 0, &P::read_data},
         {"RTCMR", 0x04, 4, 0, 0xffffffff, 0, nullptr, &P::write_match},
         {"RTCLR", 0x08, 4, 0, 0xffffffff, 0, nullptr, &P::write_load},
@@ -21,15 +21,8 @@ std::span<const Register<Pl031>> Pl031::rows() {
         {"RTCRIS", 0x14, 4, 0, 0, 0, &P::read_raw},
         {"RTCMIS", 0x18, 4, 0, 0, 0, &P::read_masked},
         {"RTCICR", 0x1c, 4, 0, 0, 0, nullptr, &P::clear},
-        {"RTCPeriphID0", 0xfe0, 4, 0x31},
-        {"RTCPeriphID1", 0xfe4, 4, 0x10},
-        {"RTCPeriphID2", 0xfe8, 4, 0x04},
-        {"RTCPeriphID3", 0xfec, 4, 0x00},
-        {"RTCPCellID0", 0xff0, 4, 0x0d},
-        {"RTCPCellID1", 0xff4, 4, 0xf0},
-        {"RTCPCellID2", 0xff8, 4, 0x05},
-        {"RTCPCellID3", 0xffc, 4, 0xb1},
-    }};
+    };
+    static constexpr auto kRows = with_primecell_ids(kOwn, 0x00041031);
     return kRows;
 }
 

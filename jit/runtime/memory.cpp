@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/bits.h"
+#include "jit/guest/physical.h"
 #include "jit/guest/strict.h"
 #include "jit/ir/strict.h"
 #include "jit/runtime/slow_paths.h"
@@ -105,7 +106,7 @@ bool atomic(Vcpu& v, u64 va, const Spec& s, u64 a, u64 b, u64& old) {
     if (!v.check_alignment(va, s.flags, s.size, Access::Write)) return false;
     if ((va & ~kPageMask) + s.size > kPageSize) return locked_atomic(v, va, s, a, b, old);
     Vcpu::Place place;
-    if (!v.resolve(va, s.mmu(), Access::Write, place)) return false;
+    if (!v.resolve(va, s.mmu(), Access::Write, place, (va & (s.size - 1)) != 0)) return false;
     if (!v.strictly_aligned(place, va, s.size, Access::Write)) return false;
     if (place.host == nullptr) return locked_atomic(v, va, s, a, b, old);
     const Vcpu::WriteVerdict verdict = v.judge_write(place, s.size);
@@ -258,6 +259,13 @@ u64 phys_load(void* state, u64 gpa, unsigned size) {
     return value;
 }
 
+bool phys_load(void* state, u64 gpa, u64& value) {
+    const PhysicalMemory::Range* range = Vcpu::of(state).core().memory().find(gpa);
+    if (range == nullptr) return false;
+    value = __atomic_load_n(reinterpret_cast<const u64*>(range->host(gpa)), __ATOMIC_RELAXED);
+    return true;
+}
+
 void phys_store(void* state, u64 gpa, u64 value, unsigned size) {
     Vcpu& v = Vcpu::of(state);
     const PhysicalMemory::Range* range = v.core().memory().find(gpa);
@@ -287,6 +295,7 @@ bool phys_cas(void* state, u64 gpa, u64 expected, u64 desired, unsigned size) {
 }
 
 void mark_strict(void* state) { Vcpu::of(state).mark_strict(); }
+bool misaligned_if_strict(const void* state) { return Vcpu::of(const_cast<void*>(state)).misaligned_if_strict(); }
 
 void tlb_flush(void* state, bool keep_global) { Vcpu::of(state).tlb_flush(keep_global); }
 void tlb_flush_page(void* state, u64 va) { Vcpu::of(state).tlb_flush_page(va); }

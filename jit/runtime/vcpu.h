@@ -67,8 +67,10 @@ public:
     }
     // The translation that the guest is making is of a strict page.
     void mark_strict() { strict_ = true; }
-    // False: the fault is pending and leave_status() is Exception.
-    bool resolve(u64 va, unsigned mmu, Access access, Place& out);
+    // Whether the access that is being translated would be misaligned on a strict page.
+    [[nodiscard]] bool misaligned_if_strict() const { return misaligned_; }
+    // False: the fault is pending and leave_status() is Exception. `misaligned`: for what strict pages ask.
+    bool resolve(u64 va, unsigned mmu, Access access, Place& out, bool misaligned = false);
     // What `size` bytes at `place` (all in one page) must do to be written while translated code may be there.
     enum class WriteVerdict : u8 { Plain, Code, Defer };
     WriteVerdict judge_write(const Place& place, unsigned size);
@@ -144,7 +146,8 @@ private:
         if (Hold* const hold = hold_of(*header_)) hold->stepping = on;
     }
     bool stepping_ = false;
-    bool strict_ = false;  // what mark_strict() said of the translation that is being made
+    bool strict_ = false;      // what mark_strict() said of the translation that is being made
+    bool misaligned_ = false;  // what resolve() was told of it
     ir::LeaveReason leave_status_ = ir::LeaveReason::None;
     LinkSlot* pending_link_ = nullptr;       // the direct exit that was taken last, valid while seen_ == its epoch
     std::atomic<u64> seen_{Core::kOffline};  // the core's epoch at the last quiescent point

@@ -120,7 +120,7 @@ void Vcpu::tlb_switch() {
     jump_cache_.select(JumpCache::kShared);
 }
 
-bool Vcpu::resolve(u64 va, unsigned mmu, Access access, Place& out) {
+bool Vcpu::resolve(u64 va, unsigned mmu, Access access, Place& out, bool misaligned) {
     if (tlb_.is_private(mmu)) bind();
     for (bool filled = false;; filled = true) {
         const TlbEntry& e = tlb_.entry(mmu, va);
@@ -136,6 +136,7 @@ bool Vcpu::resolve(u64 va, unsigned mmu, Access access, Place& out) {
         counters_.tlb_misses.add();
         Translation t;
         strict_ = false;
+        misaligned_ = misaligned;
         if (filled || !core_.guest().translate(state_, va, access, mmu, t)) return fail(LeaveReason::Exception);
         fill(va, mmu, access, t);
     }
@@ -212,15 +213,17 @@ bool Vcpu::strictly_aligned(const Place& place, u64 va, unsigned alignment, Acce
 bool Vcpu::read(u64 va, unsigned mmu, Access access, void* out, unsigned size, unsigned alignment) {
     const u64 room = kPageSize - (va & ~kPageMask);
     if (size > room && !core_.guest().check_crossing(state_, va, size)) return fail(LeaveReason::Exception);
+    const bool misaligned = (va & (alignment - 1)) != 0;
     Place first;
-    if (!resolve(va, mmu, access, first) || !strictly_aligned(first, va, alignment, access)) return false;
+    if (!resolve(va, mmu, access, first, misaligned) || !strictly_aligned(first, va, alignment, access)) return false;
     if (held(first)) return fail(LeaveReason::Interpret);
     if (size <= room) {
         read_place(first, out, size);
         return true;
     }
     Place second;
-    if (!resolve(va + room, mmu, access, second) || !strictly_aligned(second, va, alignment, access)) return false;
+    if (!resolve(va + room, mmu, access, second, misaligned)) return false;
+    if (!strictly_aligned(second, va, alignment, access)) return false;
     if (held(second)) return fail(LeaveReason::Interpret);
     read_place(first, out, static_cast<unsigned>(room));
     read_place(second, static_cast<u8*>(out) + room, size - static_cast<unsigned>(room));
@@ -231,8 +234,10 @@ bool Vcpu::write(u64 va, unsigned mmu, const void* in, unsigned size, unsigned a
     const auto room = static_cast<unsigned>(kPageSize - (va & ~kPageMask));
     const unsigned head = std::min(size, room);
     if (size > head && !core_.guest().check_crossing(state_, va, size)) return fail(LeaveReason::Exception);
+    const bool misaligned = (va & (alignment - 1)) != 0;
     Place first;
-    if (!resolve(va, mmu, Access::Write, first) || !strictly_aligned(first, va, alignment, Access::Write)) return false;
+    if (!resolve(va, mmu, Access::Write, first, misaligned)) return false;
+    if (!strictly_aligned(first, va, alignment, Access::Write)) return false;
     const WriteVerdict verdict = judge_write(first, head);
     if (verdict == WriteVerdict::Defer || held(first)) return fail(LeaveReason::Interpret);
     if (head == size) {
@@ -240,7 +245,7 @@ bool Vcpu::write(u64 va, unsigned mmu, const void* in, unsigned size, unsigned a
         return true;
     }
     Place second;
-    if (!resolve(va + head, mmu, Access::Write, second)) return false;
+    if (!resolve(va + head, mmu, Access::Write, second, misaligned)) return false;
     if (!strictly_aligned(second, va, alignment, Access::Write)) return false;
     const WriteVerdict second_verdict = judge_write(second, size - head);
     if (second_verdict == WriteVerdict::Defer || held(second)) return fail(LeaveReason::Interpret);

@@ -230,9 +230,15 @@ void peripherals(Writer& w, const BoardFacts& f) {
         w.reg({layout::kFwCfg});
     });
     if (f.firmware) {
-        w.node(at("flash", layout::kFlash[0].base), [&] {
+        // The firmware's own cannot be written, and answers no queries.
+        w.node(at("rom", layout::kFlash[0].base), [&] {
+            w.text("compatible", {"mtd-rom"});
+            w.reg({layout::kFlash[0]});
+            w.cell("bank-width", layout::kFlashWidth);
+        });
+        w.node(at("flash", layout::kFlash[1].base), [&] {
             w.text("compatible", {"cfi-flash"});
-            w.reg({layout::kFlash[0], {layout::kFlash[1].base, f.variables_bytes}});
+            w.reg({{layout::kFlash[1].base, f.variables_bytes}});
             w.cell("bank-width", layout::kFlashWidth);
         });
     }

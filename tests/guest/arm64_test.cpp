@@ -236,6 +236,50 @@ TEST_CASE("arm64: a disk over PCI interrupts by message") {
     }
 }
 
+TEST_CASE("arm64: four processors work on both generations of the GIC, with virtualization too") {
+    if (!have_images()) return;
+    for (const std::string machine : {"virt", "virt,gic-version=3", "virt,gic-version=3,virtualization=on"}) {
+        const Finished run = boot(machine, "tasks:threads", {"-smp", "4"});
+        INFO(machine << "\n" << run.output);
+        CHECK(run.status == 0);
+        CHECK(contains(run.output, "Brought up 1 node, 4 CPUs"));
+        CHECK(contains(run.output, "threads: all right"));
+    }
+}
+
+TEST_CASE("arm64: U-Boot reads a disk, has an address from the network, keeps its environment, and powers off") {
+    if (!std::filesystem::exists(image("arm64/systems/u-boot.bin"))) {
+        WARN("skipped: there is no U-Boot (tests/guest/images build/guest/arm64 --arm64 --all unpacks it)");
+        return;
+    }
+    const bool mmio = GENERATE(false, true);
+    const std::string transport = mmio ? "-device" : "-pci";
+    CAPTURE(transport);
+    const Place place;
+    std::ofstream(place / "disk") << "\xfe\xed" << std::string(510, 'x');
+    Session s({tandem_program(), "-machine", "virt", "-nographic", "-no-reboot", "-m", "256", "-bios",
+               image("arm64/systems/u-boot.bin"), "-drive", "file=" + (place / "disk") + ",format=raw,if=none,id=d",
+               "-device", "virtio-blk" + transport + ",drive=d", "-netdev", "user,id=n", "-device",
+               "virtio-net" + transport + ",netdev=n"});
+    const auto command = [&s](const std::string& text, const std::string& answer) {
+        s.type(text + "\r");
+        REQUIRE(s.wait_for(answer));
+        REQUIRE(s.wait_for("=> "));
+    };
+    REQUIRE(s.wait_for("DRAM:  256 MiB"));
+    REQUIRE(s.wait_for("Hit any key to stop autoboot"));
+    s.type(" ");
+    REQUIRE(s.wait_for("=> "));
+    command("virtio info", "Type: Hard Disk");
+    command("virtio read 40200000 0 1", "1 blocks read: OK");
+    command("md.b 40200000 2", "40200000: fe ed");
+    command("setenv autoload no; dhcp", "DHCP client bound to address 10.0.2.15");
+    command("ping 10.0.2.2", "host 10.0.2.2 is alive");
+    command("saveenv", "OK");
+    s.type("poweroff\r");
+    CHECK(s.wait_exit() == 0);
+}
+
 TEST_CASE("arm64: a kernel for the other architecture is refused on either machine") {
     if (!have_images()) return;
     const Finished x86 = run_program({tandem_program(), "-machine", "virt", "-kernel", image("vmlinuz")});

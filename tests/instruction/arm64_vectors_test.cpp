@@ -10,6 +10,7 @@
 #include "base/bits.h"
 #include "cpu/arm64/guest.h"
 #include "jit/runtime/translator.h"
+#include "tests/no_arm64_machine.h"
 
 namespace tandem::cpu::arm64 {
 namespace {
@@ -18,21 +19,6 @@ class NoBus final : public jit::Bus {
 public:
     u64 mmio_read(void*, u64, unsigned) override { return 0; }
     void mmio_write(void*, u64, u64, unsigned) override {}
-};
-
-class NoMachine final : public Platform {
-public:
-    SysregResult gic_register(const SysregAccess&, u64&) override { return SysregResult::Undefined; }
-    u32 interrupt_lines() override { return 0; }
-    u64 counter() override { return 0; }
-    u64 counter_hz() override { return 1; }
-    void timer_changed(Timer, bool, u64, u64) override {}
-    bool hypercall(Conduit, u16, std::array<u64, 18>&) override { return false; }
-    void broadcast_tlb_invalidate(const TlbInvalidate&) override {}
-    void complete_tlb_invalidates() override {}
-    void send_event() override {}
-    u64 affinity() const override { return 0; }
-    unsigned cpu_count() const override { return 1; }
 };
 
 constexpr u64 kMemory = 0x10000, kCode = 0x1000, kData = 0x8000, kStack = 0x7000;
@@ -162,7 +148,7 @@ private:
     const CpuModel model_;
     std::unique_ptr<jit::Guest> guest_;
     NoBus bus_;
-    NoMachine machine_;
+    tests::NoArm64Machine machine_;
     std::vector<u8> storage_;
     u8* memory_ = nullptr;
     std::unique_ptr<jit::Translator> translator_;

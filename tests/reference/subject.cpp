@@ -11,6 +11,7 @@
 #include "cpu/arm64/translate_state.h"
 #include "jit/ir/builder.h"
 #include "jit/ir/verifier.h"
+#include "tests/no_arm64_machine.h"
 
 namespace tandem::reference_test {
 
@@ -85,6 +86,7 @@ struct Subject::Impl {
     CpuModel model;
     StreamGuest guest;
     NoBus bus;
+    tests::NoArm64Machine machine;
     std::vector<u8> storage = std::vector<u8>(kCodeSize + kPage);
     u8* code = nullptr;
     u64 used = 0;
@@ -113,6 +115,8 @@ Result<std::unique_ptr<Subject>> Subject::create(jit::Tier tier, bool exact, u8*
     TANDEM_TRY_ASSIGN(impl->vcpu, impl->translator->create_vcpu(nullptr));
     impl->state = new (impl->vcpu->state()) TranslateState();
     impl->state->model = &impl->model;
+    impl->state->platform = &impl->machine;
+    impl->state->s.sys.cpacr_el1 = u64{3} << 20;  // floating point is on
     return std::unique_ptr<Subject>(new Subject(std::move(impl)));
 }
 
@@ -131,6 +135,13 @@ void Subject::Impl::place(std::span<const u32> words) {
     used = align_up(used + bytes, 64);
     placed.assign(words.begin(), words.end());
 }
+
+u64 Subject::place(std::span<const u32> words) {
+    impl_->place(words);
+    return reinterpret_cast<u64>(impl_->code) + impl_->start;
+}
+
+u64 Subject::stopped_at() const { return impl_->state->s.pc; }
 
 bool Subject::run(std::span<const u32> words, MachineState& state) {
     impl_->place(words);

@@ -24,8 +24,12 @@ public:
     Subject(const Subject&) = delete;
     Subject& operator=(const Subject&) = delete;
 
+    // Where the words stand until others are placed or run.
+    u64 place(std::span<const u32> words);
     // False when the run ended anywhere else; `state` is then what it was there.
     bool run(std::span<const u32> words, MachineState& state);
+    // The program counter after the last run.
+    [[nodiscard]] u64 stopped_at() const;
     // Translates the stream without running it, and verifies its IR: the first error, or nothing.
     std::string verify(std::span<const u32> words);
     [[nodiscard]] u64 regions_compiled() const;

@@ -31,14 +31,27 @@ bool level_matches(const TranslateState& t, u64 control) {
     }
 }
 
-// Context and VMID conditions of a linked or context-aware breakpoint (BT in bits 23:20).
+// Context and VMID conditions of a linked or context-aware breakpoint (AArch64.BreakpointValueMatch). `type`: BT, bits 23:20
+// of the control register; without its lowest bit, which links.
 bool context_matches(const TranslateState& t, u64 type, u64 value) {
+    constexpr u64 kContext = 2, kContextEl1 = 6, kVmid = 8, kContextVmid = 10, kContextEl2 = 12, kBoth = 14;
     const Sysregs& sys = t.s.sys;
-    const bool wants_vmid = (type & 8) != 0;
-    const bool wants_context = (type & 2) != 0;
-    if (wants_context && static_cast<u32>(value) != static_cast<u32>(sys.contextidr_el1)) return false;
-    if (wants_vmid && (t.s.el() == 2 || bits(value, 47, 32) != bits(sys.vttbr_el2, 63, 48))) return false;
-    return wants_vmid || wants_context;
+    const u64 kind = type & ~u64{1};
+    const bool el2_kind = kind == kContextEl1 || kind == kContextEl2 || kind == kBoth;
+    if (el2_kind && !t.model->has(Feature::VHE)) return false;
+    if (kind >= kVmid && !el2_enabled(t)) return false;
+    const bool host = host_mode(t);
+    const u64 own = kind == kContext && host ? sys.contextidr_el2 : sys.contextidr_el1;
+    const bool not_in_el2 = kind == kContext ? t.s.el() == 2 && !host : t.s.el() == 2 || host;
+    const bool uses_own = kind == kContext || kind == kContextEl1 || kind == kContextVmid || kind == kBoth;
+    if (uses_own && (not_in_el2 || (value & mask(32)) != (own & mask(32)))) return false;
+    if (kind == kVmid || kind == kContextVmid) {
+        const bool wide = t.model->has(Feature::VMID16) && bit(sys.vtcr_el2, 19);
+        const u64 different = bits(value, 47, 32) ^ bits(sys.vttbr_el2, 63, 48);
+        return !not_in_el2 && (different & mask(wide ? 16 : 8)) == 0;
+    }
+    if (kind == kContextEl2 || kind == kBoth) return bits(value, 63, 32) == (sys.contextidr_el2 & mask(32));
+    return uses_own;
 }
 
 bool linked_matches(const TranslateState& t, u64 control) {

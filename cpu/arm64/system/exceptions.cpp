@@ -100,7 +100,8 @@ Due find_due(const TranslateState& t, u32 lines) {
         const bool masked = (s.pstate & k.mask) != 0;
         const bool physical = (lines & k.physical) != 0 || (k.physical == kSError && s.serror_pending);
         const bool to_el2 = el2_enabled(t) && (h & (k.route | hcr::TGE)) != 0;
-        if (physical && to_el2 && (el < 2 || !masked)) return {&k, 2, false};
+        const bool mask_counts = el == 2 || host_mode(t);
+        if (physical && to_el2 && !(masked && mask_counts)) return {&k, 2, false};
         if (physical && !to_el2 && el < 2 && !masked) return {&k, 1, false};
         const bool offered = (h & k.virtual_bit) != 0 || (lines & k.line) != 0;
         const bool enabled = el < 2 && (h & k.route) != 0 && (h & hcr::TGE) == 0;

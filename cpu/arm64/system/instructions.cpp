@@ -25,7 +25,9 @@ bool hcr_traps(const TranslateState& t, u64 bits) { return t.s.el() < 2 && (effe
 // by CM, and counts as a write (ISS of data aborts).
 LeaveReason check_address(TranslateState& t, u64 va, jit::Access access) {
     constexpr u64 kMaintenance = 1u << 8 | 1u << 6;
-    if (jit::probe(&t, va, ModeBits::of(t).data_mmu(), access, 1)) return LeaveReason::None;
+    // PSTATE.PAN does not matter for it.
+    const unsigned mmu = ModeBits::of(t).data_mmu();
+    if (jit::probe(&t, va, mmu == kMmuEl1Pan ? kMmuEl1 : mmu, access, 1)) return LeaveReason::None;
     t.s.pending.esr |= kMaintenance;
     return jit::leave_status(&t);
 }
@@ -89,8 +91,13 @@ LeaveReason translate_address(TranslateState& t, SysregName n, u64 va) {
             u64{m.attributes} << 56 | (m.address & mask(48) & ~mask(12)) | kRes1 | u64{1} << 9 | u64{m.shareability} << 7;
         return LeaveReason::None;
     }
-    if (f.stage2 && f.walk && el == 1) {
-        raise_at(t, Ec::DataAbortLower, f.status() | 1u << 8 | 1u << 7 | 1u << 6, 2, va);
+    // Taken rather than told: what stage 2 does to a walk at EL1, and external aborts.
+    const bool external = f.code == FaultCode::ExternalOnWalk;
+    if ((f.stage2 && f.walk && el == 1) || external) {
+        const bool to_el2 = el == 2 || f.stage2 || (external && (effective_hcr(t) & hcr::TEA) != 0);
+        const Ec ec = to_el2 && el == 1 ? Ec::DataAbortLower : Ec::DataAbort;
+        raise_at(t, ec, f.status() | 1u << 8 | (f.walk ? 1u << 7 : 0) | 1u << 6, to_el2 ? 2 : 1, va);
+        if (!f.stage2) return LeaveReason::Exception;
         t.s.pending.has_hpfar = true;
         t.s.pending.hpfar = bits(f.ipa, 47, 12) << 4;
         return LeaveReason::Exception;
@@ -112,44 +119,90 @@ void invalidate_range(TranslateState& t, u64 argument, bool broadcast) {
     invalidate_pages(t, base, pages << (granule - jit::kPageBits), broadcast);
 }
 
+// TLBI (DDI 0487, C5.5).
+enum class Maintained : u8 { Nothing, All, Asid, Page, Range, Stage2 };
+using M = Maintained;
+constexpr M kNo = M::Nothing;
+
+// The operations with one CRm: by op2, of EL1 (op1 0) and of EL2 (op1 4).
+struct TlbOperations {
+    bool shared;  // by the other PEs too
+    Feature feature;
+    std::array<M, 8> of_el1;
+    std::array<M, 8> of_el2;
+};
+constexpr std::array<M, 8> kOfEl1{M::All, M::Page, M::Asid, M::Page, kNo, M::Page, kNo, M::Page};
+constexpr std::array<M, 8> kOfEl2{M::All, M::Page, kNo, kNo, M::All, M::Page, M::All, kNo};
+constexpr std::array<M, 8> kRangesOfEl1{kNo, M::Range, kNo, M::Range, kNo, M::Range, kNo, M::Range};
+constexpr std::array<M, 8> kRangesOfEl2{kNo, M::Range, kNo, kNo, kNo, M::Range, kNo, kNo};
+constexpr TlbOperations kTlbOperations[8] = {
+    {true, Feature::Base, {}, {kNo, M::Stage2, M::Stage2, kNo, kNo, M::Stage2, M::Stage2, kNo}},
+    {true, Feature::TLBIOS, kOfEl1, kOfEl2},
+    {true, Feature::TLBIRANGE, kRangesOfEl1, kRangesOfEl2},
+    {true, Feature::Base, kOfEl1, kOfEl2},
+    {false, Feature::Base, {}, {M::Stage2, M::Stage2, M::Stage2, M::Stage2, M::Stage2, M::Stage2, M::Stage2, M::Stage2}},
+    {true, Feature::TLBIRANGE, kRangesOfEl1, kRangesOfEl2},
+    {false, Feature::TLBIRANGE, kRangesOfEl1, kRangesOfEl2},
+    {false, Feature::Base, kOfEl1, kOfEl2},
+};
+
+struct TlbOperation {
+    M what = M::Nothing;
+    bool shared = false;
+    Feature feature = Feature::Base;
+};
+
+TlbOperation tlb_operation(SysregName n) {
+    if ((n.op1() != 0 && n.op1() != 4) || n.crm() >= std::size(kTlbOperations)) return {};
+    const TlbOperations& row = kTlbOperations[n.crm()];
+    const unsigned op2 = n.op2();
+    TlbOperation o{(n.op1() == 4 ? row.of_el2 : row.of_el1)[op2], row.shared, row.feature};
+    if (o.what != M::Stage2) return o;
+    // IPAS2E1 and RIPAS2E1, op2 4 more for the last level; with CRm 4 beside them the Outer Shareable ones.
+    const unsigned kind = op2 & 3;
+    if (kind >= 2) o.feature = Feature::TLBIRANGE;
+    if (kind == 0) o.feature = Feature::TLBIOS;
+    if (kind == 0 || kind == 3) o.shared = true;
+    return o;
+}
+
 LeaveReason tlb_maintenance(TranslateState& t, u32 word, SysregName n, u64 argument) {
     const unsigned el = t.s.el();
-    const unsigned crm = n.crm();
-    const bool outer = crm == 1 || crm == 5;
-    const bool range = crm == 2 || crm == 5 || crm == 6;
-    const bool stage2_only = n.op1() == 4 && (crm == 0 || crm == 4);
-    if (el == 0 || (n.op1() == 4 && el != 2) || (n.op1() != 0 && n.op1() != 4)) return raise(t, Ec::Unknown, 0);
-    if (outer && !t.model->has(Feature::TLBIOS)) return raise(t, Ec::Unknown, 0);
-    if (range && !stage2_only && !t.model->has(Feature::TLBIRANGE)) return raise(t, Ec::Unknown, 0);
+    const TlbOperation o = tlb_operation(n);
+    const bool allowed = el == 2 || (el == 1 && n.op1() == 0);
+    if (!allowed || o.what == M::Nothing || !t.model->has(o.feature)) return raise(t, Ec::Unknown, 0);
     if (el == 1 && hcr_traps(t, hcr::TTLB)) return trap(t, word, 2);
-    const bool shared = crm == 3 || crm == 2 || crm == 1 || crm == 5 || crm == 0;
-    const bool broadcast = shared || (el == 1 && (effective_hcr(t) & hcr::FB) != 0);
-    const unsigned op2 = n.op2();
-    if (stage2_only) {
-        invalidate_all(t, broadcast);
-    } else if (range) {
-        invalidate_range(t, argument, broadcast);
-    } else if (n.op1() == 0 && op2 == 2 && !host_mode(t)) {
-        invalidate_asid(t, argument >> 48, broadcast);
-    } else if (n.op1() == 0 && op2 == 2) {  // of EL2&0 or, without TGE, of EL1&0
-        invalidate_non_global(t, broadcast);
-    } else if (op2 == 1 || op2 == 3 || op2 == 5 || op2 == 7) {
-        invalidate_pages(t, tlbi_address(argument), 1, broadcast);
-    } else {
-        invalidate_all(t, broadcast);
+    const bool broadcast = o.shared || (el == 1 && (effective_hcr(t) & hcr::FB) != 0);
+    switch (o.what) {
+        case M::Asid:
+            if (host_mode(t)) {  // of EL2&0 or, without TGE, of EL1&0
+                invalidate_non_global(t, broadcast);
+            } else {
+                invalidate_asid(t, argument >> 48, broadcast);
+            }
+            break;
+        case M::Page: invalidate_pages(t, tlbi_address(argument), 1, broadcast); break;
+        case M::Range: invalidate_range(t, argument, broadcast); break;
+        default: invalidate_all(t, broadcast); break;
     }
     return LeaveReason::None;
 }
 
-// Whether a page that can be written is Device memory.
-bool is_device(TranslateState& t, u64 va, unsigned index) {
+// Whether a page is Device memory. `writable`: it can be written.
+bool is_device(TranslateState& t, u64 va, unsigned index, bool writable) {
     if (stage1_flat(t)) return true;
     u64 length = 0;
-    if (jit::direct_span(&t, va, index, jit::Access::Write, 1, length) != nullptr) return false;
+    if (writable && jit::direct_span(&t, va, index, jit::Access::Write, 1, length) != nullptr) return false;
     WalkRequest r{va, jit::Access::Write, regime_mmu(t, index)};
+    r.check = r.update = writable;
     Mapping m;
     Fault f;
     return walk(t, r, m, f) && m.device;
+}
+
+bool is_permission_fault(const PendingException& e) {
+    constexpr u64 kStatus = 0x3c;
+    return e.valid && (e.esr & kStatus) == static_cast<u64>(FaultCode::Permission);
 }
 
 bool is_cache_instruction(SysregName n) {
@@ -186,12 +239,17 @@ LeaveReason zero_block(TranslateState* t, u32 word, u64 va) {
     const ModeBits mode = ModeBits::of(*t);
     const unsigned mmu = mode.data_mmu();
     const unsigned size = 4u << (t->model->id().dczid_el0 & 15);
-    if (!jit::probe(t, va, mmu, jit::Access::Write, 1)) return jit::leave_status(t);
+    if (!jit::probe(t, va, mmu, jit::Access::Write, 1)) {
+        if (is_permission_fault(t->s.pending) && is_device(*t, va, mmu, false)) {
+            alignment_fault(*t, va, jit::Access::Write, mmu, true);
+        }
+        return jit::leave_status(t);
+    }
     if (mode.has(ModeBits::kWatchpoints)) {
         const LeaveReason hit = watch_access(t, align_down(va, size), size, 1);
         if (hit != LeaveReason::None) return hit;
     }
-    if (is_device(*t, va, mmu)) {
+    if (is_device(*t, va, mmu, true)) {
         alignment_fault(*t, va, jit::Access::Write, mmu, !stage1_flat(*t));
         return LeaveReason::Exception;
     }

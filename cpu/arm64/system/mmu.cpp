@@ -23,7 +23,9 @@ u32 access_syndrome(u32 word) {
     const bool literal = (word & 0x3b000000) == 0x18000000;
     const bool unscaled = (word & 0x3b200000) == 0x38000000 && (form == 0 || form == 2);
     const bool register_offset = (word & 0x3b200c00) == 0x38200800;
-    const bool ordered = (word & 0x3f808000) == 0x08808000 && (word & 0x00200000) == 0;
+    const bool acquire_rcpc = (word & 0x3ffffc00) == 0x38bfc000;  // LDAPR
+    const bool ordered = ((word & 0x3f808000) == 0x08808000 && (word & 0x00200000) == 0) || acquire_rcpc;
+    const bool ordered_unscaled = (word & 0x3f200c00) == 0x19000000;  // LDAPUR and STLUR
     u32 iss = 1u << 24 | size << 22 | (word & 31) << 16;
     if (ordered) return iss | (size == 3 ? 1u << 15 : 0) | 1u << 14;
     if (literal && !simd && size != 3) {
@@ -31,10 +33,11 @@ u32 access_syndrome(u32 word) {
         return 1u << 24 | (size == 1 ? 3u : 2u) << 22 | (size == 2 ? 1u << 21 : 0) | (word & 31) << 16 |
                (wide ? 1u << 15 : 0);
     }
-    if (simd || !(unsigned_offset || unscaled || register_offset)) return 0;
+    if (simd || !(unsigned_offset || unscaled || register_offset || ordered_unscaled)) return 0;
     const bool sign = opc >= 2;
     const bool wide = sign ? opc == 2 : size == 3;
     if (sign) iss |= 1u << 21;
+    if (ordered_unscaled) iss |= 1u << 14;
     return iss | (wide ? 1u << 15 : 0);
 }
 
@@ -53,8 +56,29 @@ bool read_faults(TranslateState& t, u64 va, unsigned mmu, const Fault& like) {
     return !walk(t, r, m, f) && f.code == like.code && f.stage2 == like.stage2;
 }
 
+// Data aborts but no others: an alignment fault by the memory type of a stage comes before its permission fault and all
+// faults of the stage behind it (AArch64.S1Translate, AArch64.S2Translate).
+bool alignment_comes_first(TranslateState& t, u64 va, Access access, unsigned mmu, const Fault& f) {
+    const bool behind_stage1 = f.stage2 && !f.walk;
+    if (access == Access::Execute || !jit::misaligned_if_strict(&t)) return false;
+    if (f.code != FaultCode::Permission && !behind_stage1) return false;
+    WalkRequest r{va, access, mmu};
+    r.check = r.update = false;
+    r.stage1_only = true;
+    Mapping m;
+    Fault ignored;
+    if (walk(t, r, m, ignored) && m.device) return true;
+    r.stage1_only = false;
+    return behind_stage1 && f.code == FaultCode::Permission && walk(t, r, m, ignored) && m.device;
+}
+
+// External aborts on a walk of stage 1 go where data aborts go, or where HCR_EL2.TEA sends them.
+bool external_to_el2(const TranslateState& t, const Fault& f) {
+    return f.code == FaultCode::ExternalOnWalk && t.s.el() < 2 && (effective_hcr(t) & hcr::TEA) != 0;
+}
+
 void record_abort(TranslateState& t, u64 va, Access access, unsigned mmu, const Fault& f) {
-    const unsigned target = f.stage2 || mmu >= kMmuEl2 ? 2 : default_target(t);
+    const unsigned target = f.stage2 || mmu >= kMmuEl2 || external_to_el2(t, f) ? 2 : default_target(t);
     const bool lower = t.s.el() < target;
     u32 iss = f.status() | (f.walk ? kS1Ptw : 0);
     Ec ec = lower ? Ec::InstructionAbortLower : Ec::InstructionAbort;
@@ -64,7 +88,7 @@ void record_abort(TranslateState& t, u64 va, Access access, unsigned mmu, const 
         const bool known = current_word(t, word);
         const bool both = known && access == Access::Write && is_read_modify_write(word);
         if (access == Access::Write && !(both && read_faults(t, va, mmu, f))) iss |= kWnr;
-        if (f.stage2 && !f.walk && known) iss |= access_syndrome(word);
+        if (f.stage2 && !f.walk && known && f.code != FaultCode::ExternalOnWalk) iss |= access_syndrome(word);
     }
     raise_at(t, ec, iss, target, va);
     if (f.stage2) {
@@ -95,7 +119,11 @@ bool translate(TranslateState& t, u64 va, Access access, unsigned index, jit::Tr
     Mapping m;
     Fault fault;
     if (!walk(t, {va, access, mmu}, m, fault)) {
-        record_abort(t, va, access, mmu, fault);
+        if (alignment_comes_first(t, va, access, mmu, fault)) {
+            alignment_fault(t, va, access, index, true);
+        } else {
+            record_abort(t, va, access, mmu, fault);
+        }
         return false;
     }
     out.phys = m.address;

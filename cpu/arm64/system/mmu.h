@@ -8,7 +8,14 @@
 namespace tandem::cpu::arm64 {
 
 // Fault status codes (ESR_ELx.DFSC) without the level.
-enum class FaultCode : u8 { AddressSize = 0x00, Translation = 0x04, AccessFlag = 0x08, Permission = 0x0c, Alignment = 0x21 };
+enum class FaultCode : u8 {
+    AddressSize = 0x00,
+    Translation = 0x04,
+    AccessFlag = 0x08,
+    Permission = 0x0c,
+    ExternalOnWalk = 0x14,  // nothing answers at a table's address
+    Alignment = 0x21,
+};
 
 struct Fault {
     FaultCode code = FaultCode::Translation;

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "cpu/arm64/system/mmu.h"
+#include "jit/guest/physical.h"
 
 namespace tandem::cpu::arm64 {
 namespace {
@@ -118,7 +119,7 @@ bool block_allowed(unsigned grain, unsigned level) { return grain == 12 ? level 
 
 bool stage2(TranslateState& t, u64 ipa, const WalkRequest& r, bool for_walk, bool privileged, Mapping& out, Fault& fault);
 
-// The loop both stages share. `load(address, value, fault)` reads a descriptor.
+// The loop both stages share. `load(address, level, value, fault)` reads a descriptor.
 template <class Load>
 bool descend(const Table& table, u64 input, Load load, Leaf& leaf, Fault& fault) {
     u64 base = table.base;
@@ -129,7 +130,7 @@ bool descend(const Table& table, u64 input, Load load, Leaf& leaf, Fault& fault)
         const u64 index = bits(input, top - 1, shift);
         const u64 address = base | index << 3;
         u64 d = 0;
-        if (!load(address, d, fault)) return false;
+        if (!load(address, level, d, fault)) return false;
         const bool table_bit = (d & pte::kTable) != 0;
         if ((d & pte::kValid) == 0 || (!table_bit && !block_allowed(table.grain, level))) {
             return fail(fault, FaultCode::Translation, level);
@@ -235,18 +236,20 @@ bool stage1(TranslateState& t, const WalkRequest& r, Mapping& out, Fault& fault)
     if (table.base >> g.output_bits != 0) return fail(fault, FaultCode::AddressSize, 0);
     const bool nested = stage2_on(t, r.mmu);
     u64 descriptor_pa = 0;
-    const auto load = [&](u64 address, u64& value, Fault& f) {
+    const auto table_access = [&](u64 address, Access access, Fault& f) {
         descriptor_pa = address;
-        if (nested) {
-            Mapping m;
-            WalkRequest inner = r;
-            inner.access = Access::Read;
-            inner.check = true;
-            if (!stage2(t, address, inner, true, true, m, f)) return false;
-            descriptor_pa = m.address;
-        }
-        value = jit::phys_load(&t, descriptor_pa, 8);
+        if (!nested) return true;
+        Mapping m;
+        WalkRequest inner = r;
+        inner.access = access;
+        inner.check = true;
+        if (!stage2(t, address, inner, true, true, m, f)) return false;
+        descriptor_pa = m.address;
         return true;
+    };
+    const auto load = [&](u64 address, unsigned level, u64& value, Fault& f) {
+        if (!table_access(address, Access::Read, f)) return false;
+        return jit::phys_load(&t, descriptor_pa, value) || fail(f, FaultCode::ExternalOnWalk, level);
     };
     constexpr int kAttempts = 8;
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -260,8 +263,13 @@ bool stage1(TranslateState& t, const WalkRequest& r, Mapping& out, Fault& fault)
         if ((d & pte::kAf) == 0 && !table.hardware_af) return fail(fault, FaultCode::AccessFlag, leaf.level);
         if (r.check && !permitted(m, r.access)) return fail(fault, FaultCode::Permission, leaf.level);
         const bool dirties = clean && r.access == Access::Write && r.check;
-        if (update_leaf(t, table, leaf, dirties ? d & ~pte::kReadOnly : d, descriptor_pa, r.update) == Update::Retry)
-            continue;
+        const u64 updated = dirties ? d & ~pte::kReadOnly : d;
+        // The update is a write to what stage 2 may protect.
+        if (nested && r.update && (updated | pte::kAf) != d &&
+            !table_access(leaf.descriptor_address, Access::Write, fault)) {
+            return false;
+        }
+        if (update_leaf(t, table, leaf, updated, descriptor_pa, r.update) == Update::Retry) continue;
         if (clean && !dirties && r.check) m.write = false;
         m.page_size = u64{1} << leaf.shift;
         m.address = leaf.output | (r.va & mask(leaf.shift));
@@ -293,21 +301,23 @@ bool stage2(TranslateState& t, u64 ipa, const WalkRequest& r, bool for_walk, boo
     table.input_bits = 64 - std::clamp(static_cast<unsigned>(bits(vtcr, 5, 0)), 16u, 39u);
     const auto sl0 = static_cast<unsigned>(bits(vtcr, 7, 6));
     const unsigned stride = table.grain - 3;
-    table.level = table.grain == 12 ? 2 - std::min(sl0, 2u) : 3 - std::min(sl0, 3u);
+    table.level = (table.grain == 12 ? 2 : 3) - std::min(sl0, 2u);
     table.output_bits = std::min(physical_size(bits(vtcr, 18, 16)), t.model->physical_bits());
     table.hardware_af = bit(vtcr, 21) && t.model->has(Feature::HAFDBS);
     table.hardware_dirty = table.hardware_af && bit(vtcr, 22);
     const unsigned first_shift = table.grain + (3 - table.level) * stride;
     const auto refuse = [&](FaultCode code, unsigned level) { return stage2_fail(fault, code, level, ipa, for_walk); };
+    // AArch64.S2InvalidSL: the value 3 is reserved, and the largest spaces need as many physical address bits. Then
     // AArch64.S2InconsistentSL: between one entry and sixteen concatenated tables.
-    if (table.input_bits <= first_shift || table.input_bits > first_shift + stride + 4 || ipa >> table.input_bits != 0) {
+    const unsigned needed_bits = sl0 < 2 ? 0 : table.grain == 14 ? 42 : 44;
+    const bool consistent = table.input_bits > first_shift && table.input_bits <= first_shift + stride + 4;
+    if (sl0 == 3 || t.model->physical_bits() < needed_bits || !consistent || ipa >> table.input_bits != 0) {
         return refuse(FaultCode::Translation, 0);
     }
     table.base = sys.vttbr_el2 & mask(48) & ~mask(table.input_bits - first_shift + 3);
     if (table.base >> table.output_bits != 0) return refuse(FaultCode::AddressSize, 0);
-    const auto load = [&](u64 address, u64& value, Fault&) {
-        value = jit::phys_load(&t, address, 8);
-        return true;
+    const auto load = [&](u64 address, unsigned level, u64& value, Fault& f) {
+        return jit::phys_load(&t, address, value) || fail(f, FaultCode::ExternalOnWalk, level);
     };
     constexpr int kAttempts = 8;
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -319,7 +329,7 @@ bool stage2(TranslateState& t, u64 ipa, const WalkRequest& r, bool for_walk, boo
         m.read = (d & pte::kS2Read) != 0;
         m.write = (d & pte::kS2Write) != 0 || clean;
         const u64 xn = t.model->has(Feature::XNX) ? bits(d, 54, 53) : bits(d, 54, 54) << 1;
-        m.execute = xn == 0 || (xn == 1 && !privileged) || (xn == 3 && privileged);
+        m.execute = m.read && (xn == 0 || (xn == 1 && !privileged) || (xn == 3 && privileged));
         if ((d & pte::kAf) == 0 && !table.hardware_af) return refuse(FaultCode::AccessFlag, leaf.level);
         if (r.check && !permitted(m, r.access)) return refuse(FaultCode::Permission, leaf.level);
         const bool device = (d & pte::kS2Cacheable) == 0;

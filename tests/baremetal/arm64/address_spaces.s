@@ -15,7 +15,8 @@
 .equ P, PAGES
 .equ OWN, PAGE + AF + AP_RW + NG
 
-.macro STUB name, insn:vararg
+// Maintenance that is complete when it ends.
+.macro TLBI_STUB name, insn:vararg
 \name:
     \insn
     dsb sy
@@ -31,18 +32,18 @@ i_store:
     svc #0x99
 i_jump:
     br x1
-STUB i_vmalle1, tlbi vmalle1
-STUB i_vmalle1is, tlbi vmalle1is
-STUB i_aside1, tlbi aside1, x1
-STUB i_aside1is, tlbi aside1is, x1
-STUB i_vae1, tlbi vae1, x1
-STUB i_vae1is, tlbi vae1is, x1
-STUB i_vaae1, tlbi vaae1, x1
-STUB i_vale1, tlbi vale1, x1
-STUB i_vaale1is, tlbi vaale1is, x1
-STUB i_rvae1, tlbi rvae1, x1
-STUB i_vmalle1os, tlbi vmalle1os
-STUB i_aside1os, tlbi aside1os, x1
+TLBI_STUB i_vmalle1, tlbi vmalle1
+TLBI_STUB i_vmalle1is, tlbi vmalle1is
+TLBI_STUB i_aside1, tlbi aside1, x1
+TLBI_STUB i_aside1is, tlbi aside1is, x1
+TLBI_STUB i_vae1, tlbi vae1, x1
+TLBI_STUB i_vae1is, tlbi vae1is, x1
+TLBI_STUB i_vaae1, tlbi vaae1, x1
+TLBI_STUB i_vale1, tlbi vale1, x1
+TLBI_STUB i_vaale1is, tlbi vaale1is, x1
+TLBI_STUB i_rvae1, tlbi rvae1, x1
+TLBI_STUB i_vmalle1os, tlbi vmalle1os
+TLBI_STUB i_aside1os, tlbi aside1os, x1
 
 .macro SPACE table, asid
     WRITE ttbr0_el1, \table + (\asid << 48)

@@ -4,11 +4,6 @@
 .include "translation.inc"
     b main
 
-.macro STUB name, insn:vararg
-\name:
-    \insn
-    svc #0x99
-.endm
 STUB i_ldr, ldr x0, [x1]
 STUB i_ldrb, ldrb w0, [x1]
 STUB i_ldrh, ldrh w0, [x1]
@@ -53,6 +48,9 @@ main:
     MAP 1, PAGE + AF + UXN + PXN
     MAP 2, PAGE + AF + UXN + PXN
     MAP 3, PAGE + AF + UXN + PXN + DEVICE + AP_RW
+    MAP 4, PAGE + AF + UXN + PXN + DEVICE + AP_RO
+    MAP 5, PAGE + AF + UXN + PXN + AP_RO
+    MAP 6, PAGE + AF + UXN + PXN
     dsb sy
 
     FINE "aligned", i_ldr, DEV + 8
@@ -87,6 +85,14 @@ main:
     FINE "again aligned", i_ldr, DEV + 8
     BAD "again", i_ldr, DEV + 4, READ
 
+    // Before a permission fault.
+    BAD "read-only, misaligned", i_str, DEV + 0x4004, WRITTEN
+    BAD "read-only, aligned", i_str, DEV + 0x4008, 0x9600004f
+    BAD "read-only, DC ZVA", i_zva, DEV + 0x4040, WRITTEN
+    BAD "EL1's page, LDTR, misaligned", i_ldtr, DEV + 2, READ
+    BAD "EL1's page, LDTR", i_ldtr, DEV + 4, 0x9600000f
+    BAD "read-only Normal memory, misaligned", i_str, DEV + 0x5004, 0x9600004f
+
     FINE "Normal memory", i_ldr, NORMAL + 1
     FINE "Normal memory, quadword", i_str_q, NORMAL + 7
     FINE "Normal memory, DC ZVA", i_zva, NORMAL + 70
@@ -119,6 +125,7 @@ main:
     ENTRY S2_L2, 3, S2_L3 + 3
     ENTRY S2_L3, 1, NORMAL + S2_RW + 3
     ENTRY S2_L3, 2, STAGE2 + (S2_RW - (15 << 2)) + 3
+    ENTRY S2_L3, 6, PAGES + 0x6000 + (S2_RW - (15 << 2) - (2 << 6)) + 3
     WRITE vtcr_el2, 25 + (1 << 6) + (1 << 8) + (1 << 10) + (3 << 12) + (2 << 16) + (1 << 31)
     WRITE vttbr_el2, S2_L1
     WRITE hcr_el2, (1 << 31) + 1
@@ -129,4 +136,8 @@ main:
     FINE "stage 2, Device", i_ldr, STAGE2 + 8
     FAULT "stage 2, Device, misaligned", EL1H, i_ldr, STAGE2 + 4, EL2_LOWER, READ_EL2, i_ldr
     BAD "stage 2, Device, across 16 bytes", i_ldxr, STAGE2 + 12, READ
+    FAULT "stage 2, read-only Device, misaligned", EL1H, i_str, DEV + 0x6004, EL2_LOWER, READ_EL2 + (1 << 6), i_str
+    FAULT "stage 2, read-only Device", EL1H, i_str, DEV + 0x6008, EL2_LOWER, 0x9300004f + (3 << 22) + (1 << 15), i_str
+    BAD "stage 1, Device, misaligned, before stage 2", i_ldr, DEV + 0x3004, READ
+    FAULT "stage 2, translation", EL1H, i_ldr, DEV + 0x3008, EL2_LOWER, 0x93000007 + (3 << 22) + (1 << 15), i_ldr
     FINISH

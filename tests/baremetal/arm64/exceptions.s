@@ -7,12 +7,6 @@
 .macro SYSREG_TRAP text, spsr, code, vector, op0, op1, crn, crm, op2, rt, read, elr
     CASE "\text", \spsr, \code, 0, \vector, TRAP_SYS + (\op0 << 20) + (\op2 << 17) + (\op1 << 14) + (\crn << 10) + (\rt << 5) + (\crm << 1) + \read, \elr
 .endm
-// One instruction, and what ends it otherwise.
-.macro STUB name, insn:vararg
-\name:
-    \insn
-    svc #0x99
-.endm
 
 STUB i_svc, svc #0x1234
 STUB i_hvc, hvc #0x4321
@@ -58,6 +52,11 @@ i_wfe:
     wfe
 i_wfe_wait:
     wfe
+    svc #0x99
+i_daif:
+    msr daifclr, #15
+    msr daifset, #5
+    mrs x0, daif
     svc #0x99
 i_br:
     br x1
@@ -152,6 +151,9 @@ main:
     CHANGE cptr_el2, 1 << 31
     SYSREG_TRAP "CPACR_EL1 with TCPAC", EL1H, i_msr_cpacr, EL2_LOWER, 3, 0, 1, 0, 2, 9, 0, i_msr_cpacr
     CHANGE cptr_el2, 0, 1 << 31
+
+    CASE "DAIFClr and DAIFSet", EL1H, i_daif, 0, EL1_SAME, DONE
+    CHECK_RECORD "DAIF", R_X0, 5 << 6
 
     // Traps of EL1 to EL2 by HCR_EL2, MDCR_EL2 and CNTHCTL_EL2.
     CHANGE hcr_el2, (1 << 13) + (1 << 14)

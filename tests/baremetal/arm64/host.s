@@ -7,11 +7,6 @@
 .equ TGE, 1 << 27
 .equ RW, 1 << 31
 
-.macro STUB name, insn:vararg
-\name:
-    \insn
-    svc #0x99
-.endm
 STUB i_svc, svc #0x21
 STUB i_load, ldr x0, [x1]
 STUB i_store, str x0, [x1]

@@ -30,11 +30,6 @@
     CHECK "\what", x11, \low
 6:
 .endm
-.macro STUB name, insn:vararg
-\name:
-    \insn
-    svc #0x99
-.endm
 .equ TRAP_SYS, 0x62000000
 .macro SYSREG_TRAP text, spsr, code, vector, op1, crn, crm, op2, rt, read
     CASE "\text", \spsr, \code, 0, \vector, TRAP_SYS + (3 << 20) + (\op2 << 17) + (\op1 << 14) + (\crn << 10) + (\rt << 5) + (\crm << 1) + \read, \code

@@ -181,14 +181,103 @@ undefined_rows:
 .balign ROW_BYTES
 undefined_rows_end:
 
-// DACR32_EL2, IFSR32_EL2 and FPEXC32_EL2: UNDEFINED at every level, since EL1 has no AArch32.
-aarch32_rows:
+// UNDEFINED at every level: DACR32_EL2, IFSR32_EL2 and FPEXC32_EL2, since EL1 has no AArch32, TLBI without a meaning, and what only debug state has.
+nowhere_rows:
+    ROW 0, 0, hlt #1
+    ROW 0, 0, dcps1
+    ROW 0, 0, dcps2
+    ROW 0, 0, dcps3
+    ROW 0, 0, drps
+    ROW 0, 0, sysl x3, #0, c7, c5, #0
+    ROW 0, 0, sys #0, c8, c7, #4, x3
+    ROW 0, 0, sys #0, c8, c7, #6, x3
+    ROW 0, 0, sys #0, c8, c2, #0, x3
+    ROW 0, 0, sys #0, c8, c6, #2, x3
+    ROW 0, 0, sys #0, c8, c0, #1, x3
+    ROW 0, 0, sys #0, c8, c4, #1, x3
+    ROW 0, 0, sys #0, c8, c8, #0, x3
+    ROW 0, 0, sys #1, c8, c7, #0, x3
+    ROW 0, 0, sys #3, c8, c7, #1, x3
+    ROW 0, 0, sys #4, c8, c7, #2, x3
+    ROW 0, 0, sys #4, c8, c7, #3, x3
+    ROW 0, 0, sys #4, c8, c7, #7, x3
+    ROW 0, 0, sys #4, c8, c0, #0, x3
+    ROW 0, 0, sys #4, c8, c2, #0, x3
+    ROW 0, 0, sys #4, c8, c15, #0, x3
     ROW 0, 0, mrs x0, s3_4_c3_c0_0
     ROW 0, 0, msr s3_4_c3_c0_0, x3
     ROW 0, 0, mrs x0, s3_4_c5_c0_1
     ROW 0, 0, mrs x0, s3_4_c5_c3_0
 .balign ROW_BYTES
-aarch32_rows_end:
+nowhere_rows_end:
+
+// Every form of TLBI, which EL2 may use.
+tlbi_rows:
+    ROW 0, 0, tlbi vmalle1
+    ROW 0, 0, tlbi vmalle1is
+    ROW 0, 0, tlbi vmalle1os
+    ROW 0, 0, tlbi alle1
+    ROW 0, 0, tlbi alle1is
+    ROW 0, 0, tlbi alle1os
+    ROW 0, 0, tlbi alle2
+    ROW 0, 0, tlbi alle2is
+    ROW 0, 0, tlbi alle2os
+    ROW 0, 0, tlbi vmalls12e1
+    ROW 0, 0, tlbi vmalls12e1is
+    ROW 0, 0, tlbi vmalls12e1os
+    ROW 0, 0, tlbi vae1, x3
+    ROW 0, 0, tlbi vae1is, x3
+    ROW 0, 0, tlbi vae1os, x3
+    ROW 0, 0, tlbi aside1, x3
+    ROW 0, 0, tlbi aside1is, x3
+    ROW 0, 0, tlbi aside1os, x3
+    ROW 0, 0, tlbi vaae1, x3
+    ROW 0, 0, tlbi vaae1is, x3
+    ROW 0, 0, tlbi vaae1os, x3
+    ROW 0, 0, tlbi vale1, x3
+    ROW 0, 0, tlbi vale1is, x3
+    ROW 0, 0, tlbi vale1os, x3
+    ROW 0, 0, tlbi vaale1, x3
+    ROW 0, 0, tlbi vaale1is, x3
+    ROW 0, 0, tlbi vaale1os, x3
+    ROW 0, 0, tlbi vae2, x3
+    ROW 0, 0, tlbi vae2is, x3
+    ROW 0, 0, tlbi vae2os, x3
+    ROW 0, 0, tlbi vale2, x3
+    ROW 0, 0, tlbi vale2is, x3
+    ROW 0, 0, tlbi vale2os, x3
+    ROW 0, 0, tlbi rvae1, x3
+    ROW 0, 0, tlbi rvae1is, x3
+    ROW 0, 0, tlbi rvae1os, x3
+    ROW 0, 0, tlbi rvaae1, x3
+    ROW 0, 0, tlbi rvaae1is, x3
+    ROW 0, 0, tlbi rvaae1os, x3
+    ROW 0, 0, tlbi rvale1, x3
+    ROW 0, 0, tlbi rvale1is, x3
+    ROW 0, 0, tlbi rvale1os, x3
+    ROW 0, 0, tlbi rvaale1, x3
+    ROW 0, 0, tlbi rvaale1is, x3
+    ROW 0, 0, tlbi rvaale1os, x3
+    ROW 0, 0, tlbi rvae2, x3
+    ROW 0, 0, tlbi rvae2is, x3
+    ROW 0, 0, tlbi rvae2os, x3
+    ROW 0, 0, tlbi rvale2, x3
+    ROW 0, 0, tlbi rvale2is, x3
+    ROW 0, 0, tlbi rvale2os, x3
+    ROW 0, 0, tlbi ipas2e1, x3
+    ROW 0, 0, tlbi ipas2e1is, x3
+    ROW 0, 0, tlbi ipas2e1os, x3
+    ROW 0, 0, tlbi ipas2le1, x3
+    ROW 0, 0, tlbi ipas2le1is, x3
+    ROW 0, 0, tlbi ipas2le1os, x3
+    ROW 0, 0, tlbi ripas2e1, x3
+    ROW 0, 0, tlbi ripas2e1is, x3
+    ROW 0, 0, tlbi ripas2e1os, x3
+    ROW 0, 0, tlbi ripas2le1, x3
+    ROW 0, 0, tlbi ripas2le1is, x3
+    ROW 0, 0, tlbi ripas2le1os, x3
+.balign ROW_BYTES
+tlbi_rows_end:
 
 // UNDEFINED at EL0.
 user_rows:
@@ -305,6 +394,18 @@ text_syndrome: .asciz "ESR"
     b.ne 30b
 .endm
 
+.macro EACH_FINE first, last, spsr, vector
+    adr x20, \first
+31: SET x23, \vector
+    SET x24, DONE
+    mov x10, #\spsr
+    bl check_row
+    add x20, x20, #ROW_BYTES
+    adr x9, \last
+    cmp x20, x9
+    b.ne 31b
+.endm
+
 main:
     WRITE hcr_el2, HCR_BASE
     EACH_BIT hcr_el2, HCR_BASE, HCR_BITS, 0
@@ -312,6 +413,7 @@ main:
     EACH_UNDEFINED undefined_rows, undefined_rows_end, EL1H, EL1_SAME
     EACH_UNDEFINED undefined_rows, undefined_rows_end, EL0T, EL1_LOWER
     EACH_UNDEFINED user_rows, user_rows_end, EL0T, EL1_LOWER
-    EACH_UNDEFINED aarch32_rows, aarch32_rows_end, EL2H, EL2_SAME
-    EACH_UNDEFINED aarch32_rows, aarch32_rows_end, EL1H, EL1_SAME
+    EACH_UNDEFINED nowhere_rows, nowhere_rows_end, EL2H, EL2_SAME
+    EACH_UNDEFINED nowhere_rows, nowhere_rows_end, EL1H, EL1_SAME
+    EACH_FINE tlbi_rows, tlbi_rows_end, EL2H, EL2_SAME
     FINISH

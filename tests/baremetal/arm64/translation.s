@@ -15,14 +15,10 @@
 .equ FLT_TRANS, 4
 .equ FLT_AF, 8
 .equ FLT_PERM, 12
+.equ FLT_EXTERNAL, 0x14                 // on a table that is nowhere
 // ISV of "ldr x0, [x1]" and "str x0, [x1]": 64 bits, register 0.
 .equ ISV64, (1 << 24) + (3 << 22) + (1 << 15)
 
-.macro STUB name, insn:vararg
-\name:
-    \insn
-    svc #0x99
-.endm
 STUB i_load, ldr x0, [x1]
 STUB i_store, str x0, [x1]
 STUB i_ldtr, ldtr x0, [x1]
@@ -42,6 +38,10 @@ STUB i_dczva, dc zva, x1
 STUB i_dccvac, dc cvac, x1
 STUB i_dcivac, dc ivac, x1
 STUB i_icivau, ic ivau, x1
+STUB i_ldapr, ldapr x6, [x1]
+STUB i_ldapurb, ldapursb w7, [x1]
+STUB i_stlur, stlur w8, [x1]
+STUB i_at, at s1e1r, x1
 i_jump:
     br x1
 
@@ -110,6 +110,8 @@ main:
     ENTRY L2, 7, (1 << 44) + BLOCK + AF
     ENTRY L2, 8, (1 << 44) + 3
     ENTRY L2, 9, 0x40401000 + 3 + (1 << 61)     // APTable: nothing for EL0
+    ENTRY L2, 13, 0x70000000 + 3
+    ENTRY L1, 7, 0x70000000 + 3
     ENTRY L1, 4, (1 << 44) + 3
     ENTRY L1, 5, 0x40000000 + 1                 // block of 1 GiB, access flag clear
     ENTRY L1, 6, L2 + 3 + (1 << 62)             // APTable: read-only
@@ -186,6 +188,15 @@ main:
     EL1_FAULT "address size, level 2", i_load, 0x40e00010, DABT + FLT_SIZE + 2
     EL1_FAULT "address size of a table, level 2", i_load, 0x41000010, DABT + FLT_SIZE + 2
     EL1_FAULT "address size of a table, level 1", i_load, 0x100000010, DABT + FLT_SIZE + 1
+    // Tables where no memory is.
+    EL1_FAULT "external abort, level 3", i_load, 0x41a00010, DABT + FLT_EXTERNAL + 3
+    EL1_FAULT "external abort, level 3, store", i_store, 0x41a00010, DABT + WNR + FLT_EXTERNAL + 3
+    EL1_FAULT "external abort, level 3, fetch", i_jump, 0x41a00010, IABT + FLT_EXTERNAL + 3
+    EL1_FAULT "external abort, level 2", i_load, 0x1c0000010, DABT + FLT_EXTERNAL + 2
+    EL1_FAULT "external abort, AT", i_at, 0x41a00010, DABT + CM + WNR + FLT_EXTERNAL + 3
+    CHANGE hcr_el2, 1 << 37
+    FAULT "external abort with TEA", EL1H, i_load, 0x41a00010, EL2_LOWER, DABT_LOWER + FLT_EXTERNAL + 3
+    CHANGE hcr_el2, 0, 1 << 37
     // Alignment.
     OK "aligned on Device memory", i_load, P + 0x9008
     OK "misaligned on Normal memory", i_load, P + 0xa001
@@ -201,6 +212,7 @@ main:
     EL1_FAULT "DC CVAC", i_dccvac, P + 0x4051, DABT + CM + WNR + FLT_TRANS + 3
     EL1_FAULT "DC IVAC on a read-only page", i_dcivac, P + 0x2050, DABT + CM + WNR + FLT_PERM + 3
     OK "DC CVAC on a read-only page", i_dccvac, P + 0x2050
+    CASE "DC CVAC with PAN", EL1H, i_pan_dccvac, P + 0x1050, EL1_SAME, DONE
     EL1_FAULT "IC IVAU", i_icivau, P + 0x4051, DABT + CM + WNR + FLT_TRANS + 3
     // AT: MAIR index 0 is Write-Back, inner shareable.
     AT_CASE "AT S1E1R", s1e1r, P + 0x2008, 0xff00000000000b80 + P + 0x2000
@@ -292,6 +304,8 @@ main:
     ENTRY L2, 10, P + 0x6000 + 3
     ENTRY L2, 11, 0x80000000 + BLOCK + AF
     ENTRY L2, 12, 0x40e00000 + BLOCK + AF
+    ENTRY L2, 13, 0x40a00000 + BLOCK + AF
+    ENTRY S2_L2, 5, 0x70000000 + 3
     WRITE vttbr_el2, S2_L1
     WRITE vtcr_el2, 0x80000000 + 25 + (1 << 6) + (3 << 12) + (1 << 10) + (1 << 8) + (2 << 16)
     CHANGE hcr_el2, 1
@@ -309,6 +323,8 @@ main:
     OK "stage 2, read-only", i_load, P + 0x1018
     S2_FAULT "stage 2, nothing allowed", i_load, P + 0x8018, DABT_LOWER + ISV64 + FLT_PERM + 3, P + 0x8000
     S2_FAULT "stage 2, execute never", i_jump, P + 0x7000, IABT_LOWER + FLT_PERM + 3, P + 0x7000
+    S2_FAULT "stage 2, what cannot be read cannot be executed", i_jump, P + 0x8000, IABT_LOWER + FLT_PERM + 3, P + 0x8000
+    FAULT "stage 2, external abort", EL1H, i_load, 0x41a00018, EL2_LOWER, DABT_LOWER + FLT_EXTERNAL + 3
     S2_FAULT "stage 2, access flag", i_load, P + 0x3018, DABT_LOWER + ISV64 + FLT_AF + 3, P + 0x3000
     S2_FAULT "stage 2, access flag of a block", i_load, 0x40c00018, DABT_LOWER + ISV64 + FLT_AF + 2, 0x40c00000
     S2_FAULT "stage 2, address size", i_load, P + 0x4018, DABT_LOWER + ISV64 + FLT_SIZE + 3, P + 0x4000
@@ -323,6 +339,10 @@ main:
     S2_FAULT "syndrome of LDRSB", i_load_signed64, P + 0x6013, DABT_LOWER + (1 << 24) + (1 << 21) + (8 << 16) + (1 << 15) + FLT_TRANS + 3, P + 0x6000
     S2_FAULT "syndrome of LDR, 32 bits", i_load_w, P + 0x6014, DABT_LOWER + (1 << 24) + (2 << 22) + (9 << 16) + FLT_TRANS + 3, P + 0x6000
     S2_FAULT "syndrome of LDAR", i_load_acquire, P + 0x6014, DABT_LOWER + (1 << 24) + (2 << 22) + (4 << 16) + (1 << 14) + FLT_TRANS + 3, P + 0x6000
+    S2_FAULT "syndrome of LDAPR", i_ldapr, P + 0x6018, DABT_LOWER + ISV64 + (6 << 16) + (1 << 14) + FLT_TRANS + 3, P + 0x6000
+    S2_FAULT "syndrome of LDAPURSB", i_ldapurb, P + 0x6013, DABT_LOWER + (1 << 24) + (1 << 21) + (7 << 16) + (1 << 14) + FLT_TRANS + 3, P + 0x6000
+    S2_FAULT "syndrome of STLUR", i_stlur, P + 0x6014, DABT_LOWER + (1 << 24) + (2 << 22) + (8 << 16) + (1 << 14) + WNR + FLT_TRANS + 3, P + 0x6000
+    S2_FAULT "no syndrome of LDADD", i_ldadd, P + 0x6010, DABT_LOWER + FLT_TRANS + 3, P + 0x6000
     S2_FAULT "syndrome of XZR", i_store_zero, P + 0x6018, DABT_LOWER + ISV64 + (31 << 16) + WNR + FLT_TRANS + 3, P + 0x6000
     S2_FAULT "DC CVAC", i_dccvac, P + 0x6018, DABT_LOWER + CM + WNR + FLT_TRANS + 3, P + 0x6000
     AT_CASE "AT S12E1R", s12e1r, P + 0x1008, 0xff00000000000b80 + P + 0x1000
@@ -335,7 +355,35 @@ main:
     tlbi alle1
     dsb sy
     S2_FAULT "PTW", i_load, 0x41400018, DABT_LOWER + S1PTW + FLT_PERM + 3, P + 0x6000
-    CHANGE hcr_el2, 0, 5
+    // The access flag of stage 1 is a write to what stage 2 protects.
+    CHANGE hcr_el2, 0, 4
+    CHANGE tcr_el1, 1 << 39
+    ENTRY S2_L3, 6, P + 0x6000 + 3 + S2_RW - (2 << 6)
+    ENTRY P + 0x6000, 0, P + 0x1000 + PAGE + AP_RW
+    tlbi alle1
+    dsb sy
+    isb
+    S2_FAULT "stage 2, access flag in a read-only table", i_load, 0x41400018, DABT_LOWER + S1PTW + FLT_PERM + 3, P + 0x6000
+    ENTRY S2_L3, 6, P + 0x6000 + 3 + S2_RW
+    tlbi alle1
+    dsb sy
+    OK "stage 2, access flag in a table", i_load, 0x41400018
+    SET x9, P + 0x6000
+    ldr x14, [x9]
+    CHECK "descriptor", x14, P + 0x1000 + PAGE + AF + AP_RW
+    CHANGE tcr_el1, 0, 1 << 39
+    // SL0 is reserved, or does not fit the size of the space.
+    WRITE vtcr_el2, 0x80000000 + 25 + (3 << 6) + (3 << 12) + (1 << 10) + (1 << 8) + (2 << 16)
+    tlbi alle1
+    dsb sy
+    isb
+    CASE "stage 2, SL0 3", EL1H, i_load, P + 8, EL2_LOWER, IABT_LOWER + S1PTW + FLT_TRANS
+    WRITE vtcr_el2, 0x80000000 + 25 + (0 << 6) + (3 << 12) + (1 << 10) + (1 << 8) + (2 << 16)
+    tlbi alle1
+    dsb sy
+    isb
+    CASE "stage 2, 39 bits from level 2", EL1H, i_load, P + 8, EL2_LOWER, IABT_LOWER + S1PTW + FLT_TRANS
+    CHANGE hcr_el2, 0, 1
     tlbi alle1
     dsb sy
     isb
@@ -348,6 +396,10 @@ i_uao:
 i_pan:
     msr pan, #1
     ldr x0, [x1]
+    svc #0x99
+i_pan_dccvac:
+    msr pan, #1
+    dc cvac, x1
     svc #0x99
 i_pan_ldtr:
     msr pan, #1
