@@ -106,7 +106,7 @@ struct PendingException {
 };
 
 struct State {
-    static constexpr u32 kVersion = 2;  // of the saved form; one more with every change to what visit() names
+    static constexpr u32 kVersion = 1;  // of the saved form; one more with every change to what visit() names
     std::array<u64, 31> x{};            // first: their offsets from the frame pointer are short
     std::array<u64, 3> sp{};            // SP_EL0, SP_EL1, SP_EL2
     u64 pc = 0;

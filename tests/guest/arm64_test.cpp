@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "tests/guest/host_server.h"
 #include "tests/guest/session.h"
