@@ -8,7 +8,11 @@ namespace tandem::reference_test {
 
 using cpu::arm64::Row;
 
-unsigned rounds(unsigned few) { return std::getenv("TANDEM_FULL") != nullptr ? few * 40 : few; }
+unsigned rounds(unsigned few) {
+    if (const char* times = std::getenv("TANDEM_ROUNDS"))
+        return few * static_cast<unsigned>(std::strtoul(times, nullptr, 10));
+    return std::getenv("TANDEM_FULL") != nullptr ? few * 40 : few;
+}
 
 std::unique_ptr<Subject> subject(jit::Tier tier, bool exact, u8* data) {
     auto made = Subject::create(tier, exact, data);
