@@ -35,6 +35,7 @@ and exceptions. What differs is reduced to a minimal stream.
   --only LIST      mnemonics, as ADC,MOVSX (default: all)
   --out FILE       JSON lines go here instead of to standard output; FILE.part holds what an interrupted campaign has done,
                    and the same command goes on from there
+  --save DIR       one reduced stream of each kind goes to DIR/STREAM-ENGINE, for tandem replay
   --merge          joins the finished files of all shards into what one run would have written
 )";
 
@@ -86,6 +87,8 @@ Result<void> set(Options& o, const std::string& name, const std::string& value) 
         o.campaign.states = split(value);
     } else if (name == "--only") {
         o.campaign.only = split(value);
+    } else if (name == "--save") {
+        o.campaign.reproducers = value;
     } else if (name == "--out") {
         o.out = value;
     } else {
@@ -159,7 +162,7 @@ Result<void> write_whole(const std::string& path, const std::string& text) {
 
 std::atomic<bool> g_stop{false};  // set by the signal handler, which can reach nothing else
 
-// Ctrl-C and SIGTERM end the campaign after the group that is running.
+// Ctrl-C and SIGTERM end the campaign; what is done of the group that is running is not kept.
 void stop_on_signals() {
     struct sigaction action{};
     action.sa_handler = [](int) { g_stop = true; };
@@ -233,6 +236,11 @@ Result<diff::Results> resume(const std::string& part, const diff::Json& campaign
 Result<int> run_campaign(const Options& o) {
     // Said before the campaign, not after it.
     if (std::filesystem::is_directory(o.out)) return invalid(fmt::format("--out: '{}' is a directory", o.out));
+    if (const std::string& save = o.campaign.reproducers; !save.empty()) {
+        std::error_code failed;
+        std::filesystem::create_directories(save, failed);
+        if (failed) return Error{Errc::Io, fmt::format("--save: cannot make '{}': {}", save, failed.message())};
+    }
     TANDEM_TRY_ASSIGN(const auto campaign, diff::Campaign::create(o.campaign));
     for (const std::string& line : campaign->skipped()) fmt::print(stderr, "{}\n", line);
     const std::string part = o.out.empty() ? "" : o.out + ".part";
@@ -255,20 +263,18 @@ Result<int> run_campaign(const Options& o) {
     }
     ProgressBar bar;
     Result<void> written;
-    bool finished = true;
     const auto step = [&](const diff::CampaignProgress& p, const std::string& lines) {
         bar.show(p);
         if (journal) written = journal->write(lines);
-        finished = p.done == p.total;
         return written.ok() && !g_stop;
     };
     const auto start = std::chrono::steady_clock::now();
     const u64 before = results.streams;
-    const auto ran = campaign->run(results, step);
+    const auto ran = campaign->run(results, step, [] { return g_stop.load(); });
     bar.end();
     TANDEM_TRY(ran);
     TANDEM_TRY(written);
-    if (!finished) {
+    if (!*ran) {
         fmt::print(stderr, "stopped after {} streams{}\n", results.streams,
                    part.empty() ? "" : "; the same command goes on from there");
         return kInterrupted;

@@ -16,7 +16,8 @@ namespace lockstep = accel::lockstep;
 
 constexpr const char* kHelp = R"(usage: tandem replay DIRECTORY [--engines A[,B]]
 
-Runs what -accel lockstep has saved where two engines differed: a processor's state, memory, and the instructions that follow.
+Runs what -accel lockstep or tandem diff --save has saved where two engines differed: a processor's state, memory, and the
+instructions that follow. The exit status is 2 where they differ.
 
   --engines LIST   interp, baseline, llvm, jit, kvm: one shows what it does, two are compared (default: the two that differed)
 )";

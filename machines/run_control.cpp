@@ -7,6 +7,7 @@
 
 #include <cerrno>
 
+#include "accel/concluding.h"
 #include "accel/run_loop.h"
 #include "base/log.h"
 
@@ -133,7 +134,10 @@ Outcome RunControl::run(std::span<const std::unique_ptr<accel::Vcpu>> vcpus, acc
         park_all(vcpus);
         if (!was_paused) actions.stopped();
         outcome = handle(events, actions);
-        if (outcome) break;
+        if (outcome) {
+            conclude(vcpus, *outcome);
+            break;
+        }
         if (paused_) {
             if (!was_paused || has(events, Event::Pause)) state_ = RunState::Paused;
             continue;
@@ -147,6 +151,17 @@ Outcome RunControl::run(std::span<const std::unique_ptr<accel::Vcpu>> vcpus, acc
     release(true);
     for (auto& t : threads) t.join();
     return *outcome;
+}
+
+void RunControl::conclude(std::span<const std::unique_ptr<accel::Vcpu>> vcpus, Outcome& outcome) const {
+    if (outcome.kind == Outcome::Kind::Quit || outcome.kind == Outcome::Kind::InternalError) return;
+    for (const auto& vcpu : vcpus) {
+        auto* const concluding = dynamic_cast<accel::ConcludingVcpu*>(vcpu.get());
+        if (concluding == nullptr) continue;
+        const auto done = concluding->conclude([this] { return has(events_.load(), Event::Quit); });
+        if (done) continue;
+        outcome = {Outcome::Kind::InternalError, fmt::format("vCPU {}: {}", vcpu->index(), done.error().message), 0};
+    }
 }
 
 Result<void> RunControl::while_stopped(const std::function<Result<void>()>& action) {

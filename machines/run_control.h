@@ -74,6 +74,8 @@ private:
     // Takes in what a vCPU stopped for. vCPU thread.
     void note(const accel::Vcpu& vcpu, const accel::Exit& exit);
     u32 wait_for_events();
+    // A guest that has ended by itself: an engine may have found something all the same.
+    void conclude(std::span<const std::unique_ptr<accel::Vcpu>> vcpus, Outcome& outcome) const;
     void park_all(std::span<const std::unique_ptr<accel::Vcpu>> vcpus);
     void release(bool ending);
     // Performs what has been asked for by while_stopped().

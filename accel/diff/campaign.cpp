@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "accel/diff/reproducer.h"
 #include "cpu/x86/decode/disassemble.h"
 
 namespace tandem::accel::diff {
@@ -196,6 +197,18 @@ Json Campaign::describe_finding(const Difference& d, const TestCase& original, c
                 {"stream_bytes", hex(std::span(original.code).first(original.length))}};
 }
 
+// The host's processor is nothing that a machine runs on: the interpreter takes its place.
+Result<void> Campaign::save(const Json& finding, const Experiment& reduced, const Processor& other) const {
+    lockstep::Names engines{std::string(processors_[0]->name()), std::string(other.name())};
+    for (std::string* name : {&engines.first, &engines.second}) {
+        if (*name == "host") *name = "interp";
+    }
+    if (engines.first == engines.second) engines.second = "baseline";
+    const std::string directory =
+        fmt::format("{}/{}-{}", options_.reproducers, finding.value("stream", u64{0}), other.name());
+    return save_reproducer(directory, reduced, engines, describe_lines(finding));
+}
+
 Result<void> Campaign::note(const Group& group, size_t at, const std::vector<std::string>& found, Processor& other,
                             Results& results, std::string& lines) {
     Outcome first, second;
@@ -206,20 +219,34 @@ Result<void> Campaign::note(const Group& group, size_t at, const std::vector<std
     if (processors_.size() > 2) d.kind = fmt::format("{}: {}", other.name(), d.kind);
     lines += difference_line(d);
     if (!results.findings.contains(d.kind)) {
-        const Experiment smallest = reduce(whole, [&](const Experiment& e) { return !compare(e, other).empty(); });
+        const Experiment smallest =
+            reduce(whole, [&](const Experiment& e) { return !stop() && !compare(e, other).empty(); });
+        if (stop()) return {};
         results.findings[d.kind] = describe_finding(d, whole.test, smallest, other);
         lines += finding_line(results.findings[d.kind]);
+        if (!options_.reproducers.empty()) TANDEM_TRY(save(results.findings[d.kind], smallest, other));
     }
     results.add(std::move(d));
     return {};
 }
 
-Result<void> Campaign::run_group(const Group& group, Results& results, std::string& lines) {
+Result<bool> Campaign::run_on(Processor& processor, const Group& group, std::span<Outcome> outcomes) const {
+    constexpr size_t kBetweenLooks = 32;
+    const std::span cases(group.cases);
+    for (size_t at = 0; at < cases.size(); at += kBetweenLooks) {
+        if (stop()) return false;
+        const size_t size = std::min(kBetweenLooks, cases.size() - at);
+        TANDEM_TRY(processor.run(cases.subspan(at, size), group.memory, outcomes.subspan(at, size)));
+    }
+    return true;
+}
+
+Result<bool> Campaign::run_group(const Group& group, Results& results, std::string& lines) {
     std::vector<Outcome> expected(group.cases.size()), actual(group.cases.size());
-    TANDEM_TRY(processors_[0]->run(group.cases, group.memory, expected));
-    for (size_t p = 1; p < processors_.size(); ++p) {
-        TANDEM_TRY(processors_[p]->run(group.cases, group.memory, actual));
-        for (size_t i = 0; i < group.cases.size(); ++i) {
+    TANDEM_TRY_ASSIGN(bool whole, run_on(*processors_[0], group, expected));
+    for (size_t p = 1; p < processors_.size() && whole; ++p) {
+        TANDEM_TRY_ASSIGN(whole, run_on(*processors_[p], group, actual));
+        for (size_t i = 0; i < group.cases.size() && whole; ++i) {
             const Skip skip = skip_of(expected[i], actual[i]);
             if (skip != Skip::None) {
                 ++results.skipped[std::string(reason_of(skip))];
@@ -227,13 +254,15 @@ Result<void> Campaign::run_group(const Group& group, Results& results, std::stri
             }
             const auto found = differences(group.cases[i], expected[i], actual[i], sides(*processors_[p]));
             if (!found.empty()) TANDEM_TRY(note(group, i, found, *processors_[p], results, lines));
+            whole = found.empty() || !stop();
         }
     }
-    results.streams += group.cases.size();
-    return {};
+    if (whole) results.streams += group.cases.size();
+    return whole;
 }
 
-Result<void> Campaign::run(Results& results, const std::function<bool(const CampaignProgress&, const std::string&)>& step) {
+Result<bool> Campaign::run(Results& results, const Step& step, Stopped stopped) {
+    stopped_ = std::move(stopped);
     const u64 groups = (options_.count + kGroup - 1) / kGroup;
     CampaignProgress progress;
     for (u64 g = options_.shard; g < groups; g += options_.shards) progress.total += group_streams(g);
@@ -244,12 +273,13 @@ Result<void> Campaign::run(Results& results, const std::function<bool(const Camp
             continue;
         }
         std::string lines;
-        TANDEM_TRY(run_group(make_group(g), results, lines));
+        TANDEM_TRY_ASSIGN(const bool whole, run_group(make_group(g), results, lines));
+        if (!whole) break;
         progress.done = results.streams;
         progress.differences = results.differences.size();
         if (!step(progress, lines + checkpoint_line(results))) break;
     }
-    return {};
+    return results.streams == progress.total;
 }
 
 }  // namespace tandem::accel::diff

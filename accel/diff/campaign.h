@@ -22,6 +22,7 @@ struct CampaignOptions {
     u64 shard = 0, shards = 1;
     std::vector<std::string> states;  // names of worlds(); empty: all that every engine runs
     std::vector<std::string> only;    // mnemonics; empty: all
+    std::string reproducers;          // a directory for one of each reduced stream, which `tandem replay` runs; empty: none
 };
 
 struct CampaignProgress {
@@ -43,9 +44,12 @@ public:
     // States that are not run, and why: one line each.
     [[nodiscard]] const std::vector<std::string>& skipped() const { return skipped_; }
 
+    using Step = std::function<bool(const CampaignProgress&, const std::string& lines)>;
+    using Stopped = std::function<bool()>;
     // Goes on after the streams that `results` has, until the end or until `step` says false, which is called after each
-    // group. `step` sees the lines to append to a file of the campaign.
-    Result<void> run(Results& results, const std::function<bool(const CampaignProgress&, const std::string& lines)>& step);
+    // group. `step` sees the lines to append to a file of the campaign. `stopped` is asked often: once it says true, the
+    // group that is running is given up, of which `step` sees nothing. Whether `results` has come to the end.
+    Result<bool> run(Results& results, const Step& step, Stopped stopped = {});
 
 private:
     struct Group {
@@ -57,11 +61,15 @@ private:
     explicit Campaign(CampaignOptions options) : options_(std::move(options)) {}
     Result<void> choose_states();
     [[nodiscard]] Group make_group(u64 group) const;
-    Result<void> run_group(const Group& group, Results& results, std::string& lines);
+    [[nodiscard]] bool stop() const { return stopped_ && stopped_(); }
+    // One engine's outcomes; false: it was stopped.
+    Result<bool> run_on(Processor& processor, const Group& group, std::span<Outcome> outcomes) const;
+    Result<bool> run_group(const Group& group, Results& results, std::string& lines);
     Result<void> note(const Group& group, size_t at, const std::vector<std::string>& found, Processor& other,
                       Results& results, std::string& lines);
     Json describe_finding(const Difference& difference, const TestCase& original, const Experiment& reduced,
                           Processor& other);
+    [[nodiscard]] Result<void> save(const Json& finding, const Experiment& reduced, const Processor& other) const;
     std::vector<std::string> compare(const Experiment& experiment, Processor& other);
     [[nodiscard]] Sides sides(const Processor& other) const;
     [[nodiscard]] u64 group_streams(u64 group) const;
@@ -71,6 +79,7 @@ private:
     std::vector<unsigned> worlds_;
     std::vector<Generator> generators_;  // one for each of worlds_
     std::vector<std::string> skipped_;
+    Stopped stopped_;
 };
 
 }  // namespace tandem::accel::diff

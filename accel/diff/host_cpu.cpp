@@ -196,8 +196,12 @@ bool install_handlers() {
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     sigfillset(&action.sa_mask);
     action.sa_sigaction = on_exception;
-    for (const int signal : {SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGTRAP}) {
-        if (sigaction(signal, &action, nullptr) != 0) return false;
+    for (const int number : {SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGTRAP}) {
+        if (sigaction(number, &action, nullptr) != 0) return false;
+    }
+    // Ctrl-C reaches all processes of the terminal; this one ends when its parent closes the pipe.
+    for (const int ignored : {SIGINT, SIGTERM}) {
+        if (signal(ignored, SIG_IGN) == SIG_ERR) return false;
     }
     action.sa_sigaction = on_alarm;
     const itimerval timer{{0, kHangMicroseconds}, {0, kHangMicroseconds}};

@@ -53,7 +53,7 @@ private:
     void clear_registers() {
         attempt([](Experiment& e) { e.test.in.fx = FxImage(); });
         attempt([](Experiment& e) { e.test.in.ymm_high = {}; });
-        attempt([](Experiment& e) { e.test.in.rflags = 0x202; });
+        attempt([](Experiment& e) { e.test.in.rflags = 0x202 | world_of(e.test).mode_flags(); });
         for (unsigned i = 0; i < 16; ++i) {
             attempt([i](Experiment& e) { e.test.in.gpr[i] = 0; });
             attempt([i](Experiment& e) { e.test.in.fx.xmm[i] = {}; });

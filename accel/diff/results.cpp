@@ -86,13 +86,17 @@ std::string Results::text() const {
     return text + line(json);
 }
 
+std::string describe_lines(const Json& finding) {
+    std::string text = fmt::format("{}: stream {}, {}\n", finding.value("kind", ""), finding.value("stream", u64{0}),
+                                   finding.value("state", ""));
+    for (const auto& l : finding.value("listing", Json::array())) text += "    " + l.get<std::string>() + "\n";
+    for (const auto& l : finding.value("differences", Json::array())) text += "  ! " + l.get<std::string>() + "\n";
+    return text;
+}
+
 std::string Results::summary() const {
     std::string text;
-    for (const auto& [kind, finding] : findings) {
-        text += fmt::format("{}: stream {}, {}\n", kind, finding.value("stream", u64{0}), finding.value("state", ""));
-        for (const auto& l : finding.value("listing", Json::array())) text += "    " + l.get<std::string>() + "\n";
-        for (const auto& l : finding.value("differences", Json::array())) text += "  ! " + l.get<std::string>() + "\n";
-    }
+    for (const auto& [kind, finding] : findings) text += describe_lines(finding);
     for (const auto& [kind, times] : by_kind()) text += fmt::format("{:8} {}\n", times, kind);
     for (const auto& [why, times] : skipped) text += fmt::format("skipped: {} comparisons, {}\n", times, why);
     return text + fmt::format("{} streams, {} differ\n", streams, differences.size());

@@ -37,6 +37,8 @@ struct Results {
 
 // Parses text() of a finished campaign, or what a `.part` file has up to its last checkpoint. Corrupt names the line.
 Result<Results> parse_results(const std::string& text);
+// A finding for people: kind, stream, state, listing, differences.
+std::string describe_lines(const Json& finding);
 // A line of a `.part` file after which it can be gone on from.
 std::string checkpoint_line(const Results& results);
 std::string header_line(const Json& campaign);

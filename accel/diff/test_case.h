@@ -9,7 +9,6 @@
 
 namespace tandem::accel::diff {
 
-constexpr u8 kStop = 0xf4;  // HLT: #GP(0) in user mode; fills the code page and so ends every experiment
 constexpr unsigned kMaxCode = 96;
 
 // FXSAVE64 image (SDM volume 1, table 10-2).

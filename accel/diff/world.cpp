@@ -28,6 +28,7 @@ constexpr World kWorlds[] = {
     {"user16-paging32", Mode::Bits16, 3, Paging::Bits32},
     {"kernel16", Mode::Bits16, 0, Paging::None},
     {"real16", Mode::Bits16, 0, Paging::None, true},
+    {"virtual8086", Mode::Bits16, 3, Paging::Bits32, false, true},
 };
 
 // Page-table entry bits (SDM volume 3, 4.5).
@@ -55,15 +56,15 @@ public:
     TableWriter(u8* memory, Paging paging)
         : memory_(memory), paging_(paging), form_(form_of(paging)), next_(form_.area.at + 0x1000) {}
 
-    void map(u64 linear, u64 bits) {
+    void map(u64 linear, u64 physical, u64 bits) {
         u64 table = form_.area.at;
         for (const unsigned shift : form_.shifts) {
             u8* const at = memory_ + table + (linear >> shift & mask(form_.index_bits)) * form_.entry_size;
             u64 entry = 0;
             std::memcpy(&entry, at, form_.entry_size);
             if (shift == 12) {
-                entry = linear | (form_.entry_size == 8 ? bits : bits & ~kNoExecute);
-            } else if (entry == 0) {
+                entry = physical | (form_.entry_size == 8 ? bits : bits & ~kNoExecute);
+            } else if ((entry & kPresent) == 0) {
                 // In a page-directory-pointer entry of PAE paging the other bits are reserved (4.4.1).
                 const bool pointer = paging_ == Paging::Pae && shift == 30;
                 entry = next_ | kPresent | (pointer ? 0 : kWritable | kUser);
@@ -80,6 +81,13 @@ private:
     const PagingForm& form_;
     u64 next_;
 };
+
+// As the processor leaves segment registers in virtual-8086 mode (SDM volume 3, 21.2.1).
+void set_v86_segments(State& s) {
+    constexpr u16 kAccess = access::P | 3 << 5 | access::S | access::Writable | access::Accessed;
+    for (Segment& seg : s.seg) seg = {kV86Data, 0xffff, kV86Data >> 4, kAccess};
+    s.seg[CS] = {kV86Code, 0xffff, kV86Code >> 4, kAccess};
+}
 
 void set_segments(const World& w, State& s) {
     const bool wide = w.mode != Mode::Bits16;
@@ -138,7 +146,8 @@ void enter_world(const World& w, State& s) {
             s.msr.efer |= efer::LME | efer::LMA;
             break;
     }
-    set_segments(w, s);
+    w.v86 ? set_v86_segments(s) : set_segments(w, s);
+    s.rflags |= w.mode_flags();
     // What a load of a segment register finds there is random data.
     s.gdtr = {kData + 0x1000, 0x1ff};
     s.idtr = {0, 0};
@@ -146,14 +155,24 @@ void enter_world(const World& w, State& s) {
 }
 
 void write_page_tables(u8* memory, bool handlers) {
+    std::memset(memory, kStop, kTablesSize);
     for (const Paging paging : {Paging::Bits32, Paging::Pae, Paging::FourLevel}) {
         TableWriter writer(memory, paging);
-        writer.map(kCodePage, kPresent | kUser);
+        constexpr u64 kCodeBits = kPresent | kUser;
+        const auto data_bits = [](u64 offset) {
+            return kPresent | kUser | kNoExecute | (offset < kDataSize ? kWritable : 0);
+        };
+        writer.map(kCodePage, kCodePage, kCodeBits);
         for (u64 offset = 0; handlers && offset < kHandlerPagesSize; offset += 0x1000) {
-            writer.map(kHandlerPages + offset, kPresent | kWritable);
+            writer.map(kHandlerPages + offset, kHandlerPages + offset, kPresent | kWritable);
         }
         for (u64 offset = 0; offset < kDataSize + kReadOnlySize; offset += 0x1000) {
-            writer.map(kData + offset, kPresent | kUser | kNoExecute | (offset < kDataSize ? kWritable : 0));
+            writer.map(kData + offset, kData + offset, data_bits(offset));
+        }
+        if (paging != Paging::Bits32) continue;
+        writer.map(kV86Code, kCodePage, kCodeBits);
+        for (u64 offset = 0; offset < kDataSize + kReadOnlySize; offset += 0x1000) {
+            writer.map(kV86Data + offset, kData + offset, data_bits(offset));
         }
     }
 }

@@ -227,11 +227,33 @@ Result<Exit> LockstepVcpu::explain(Difference difference) {
     return await_search();
 }
 
-Result<Exit> LockstepVcpu::await_search() {
-    constexpr std::chrono::milliseconds kLook(20);
+bool LockstepVcpu::search_ended(const std::function<bool()>& stop) {
+    constexpr std::chrono::milliseconds kLook(20), kQuiet(300);
     while (!search_->wait(kLook)) {
-        if (requested_) return Exit(RequestedExit{});
+        if (stop()) return false;
+        if (difference_.told || std::chrono::steady_clock::now() - difference_.since < kQuiet) continue;
+        difference_.told = true;
+        log::write(fmt::format("{} and {} differ ({}); looking for the first instruction that does\n", names().first,
+                               names().second, difference_.found.front()));
     }
+    return true;
+}
+
+// A guest that ends itself in the stretch that differs, as by powering off, does not leave it at that.
+Result<void> LockstepVcpu::conclude(const std::function<bool()>& stop) {
+    if (search_ != nullptr) {
+        if (!search_ended(stop)) return {};
+        const std::unique_ptr<Search> search = std::move(search_);
+        Result<Finding> finding = search->take();
+        if (finding && finding->open && difference_.if_open) return {};
+        (void)report_finding(std::move(finding), search->memory());
+    }
+    if (failed_.empty()) return {};
+    return Error{Errc::Internal, failed_};
+}
+
+Result<Exit> LockstepVcpu::await_search() {
+    if (!search_ended([this] { return requested_.load(); })) return Exit(RequestedExit{});
     const std::unique_ptr<Search> search = std::move(search_);
     Result<Finding> finding = search->take();
     if (finding && finding->open && difference_.if_open) return std::exchange(difference_, {}).if_open();

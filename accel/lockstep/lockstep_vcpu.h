@@ -3,9 +3,11 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <optional>
 
+#include "accel/concluding.h"
 #include "accel/lockstep/compare.h"
 #include "accel/lockstep/lockstep.h"
 #include "accel/lockstep/recorder.h"
@@ -33,11 +35,15 @@ struct Difference {
     std::optional<cpu::x86::State> end;
     // How to go on where nothing but what manuals leave open explains it; null: that cannot be.
     std::function<Result<Exit>()> if_open;
+    // A search that takes long says so, once.
+    std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
+    bool told = false;
 };
 
-class LockstepVcpu : public Vcpu {
+class LockstepVcpu : public Vcpu, public ConcludingVcpu {
 public:
     ~LockstepVcpu() override;
+    Result<void> conclude(const std::function<bool()>& stop) override;
     // Errors: Unsupported where the leader neither counts instructions nor is a NativeVcpu.
     static Result<std::unique_ptr<LockstepVcpu>> create(Pair& pair, ExitHandler& machine);
 
@@ -91,6 +97,8 @@ protected:
 private:
     void raise(u32 bits);
     Exit go(bool stepping);
+    // Waits for the search's end; false: `stop` said true before.
+    bool search_ended(const std::function<bool()>& stop);
     Result<Exit> await_search();
     // Breaks off and says so.
     void end_search();

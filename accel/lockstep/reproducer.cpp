@@ -212,8 +212,12 @@ Result<std::string> read_text(const fs::path& path) {
 // What types do not say.
 Result<void> check(const CaseFields& f) {
     constexpr u32 kMostInBlock = 512;
+    constexpr u64 kMostInstructions = 100'000'000;  // no stretch has as many
     if (f.max_block == 0 || f.max_block > kMostInBlock) {
         return bad_field("max_block", fmt::format("is {}: 1 to {} are possible", f.max_block, kMostInBlock));
+    }
+    if (f.count > kMostInstructions) {
+        return bad_field("count", fmt::format("is {}: at most {} are possible", f.count, kMostInstructions));
     }
     if (f.cr8 > 15) return bad_field("cr8", fmt::format("is {}: 0 to 15 are possible", f.cr8));
     if (f.state.activity > cpu::x86::Activity::Shutdown) return bad_field("state.activity", "is out of range");

@@ -75,6 +75,8 @@ Exit Side::follow(const Journal& journal, u64 count) {
             const auto now = state();
             if (!now) return InternalErrorExit{now.error().message};
             exit = step_whole(*vcpu_, *now, memory_);
+            // Nothing wakes it, and a step would go on behind the halt.
+            if (std::holds_alternative<HaltExit>(exit) || std::holds_alternative<ShutdownExit>(exit)) break;
         }
         return exit;
     }

@@ -121,9 +121,9 @@ private:
 }  // namespace
 
 void HotRegions::work() {
-    // Where processors are scarce the guest's own threads go first; they are what is waited for.
+    // Where processors are scarce the guest's own threads go first; they are what is waited for, but for Tier::Llvm.
     constexpr int kNiceness = 5;
-    setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNiceness);
+    if (options_.tier != Tier::Llvm) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNiceness);
     RegionCompilerOptions options;
     options.guest = &guest_;
     options.slow_load = &tandem_slow_load;

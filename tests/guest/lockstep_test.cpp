@@ -114,12 +114,13 @@ TEST_CASE("Debian's kernel begins to boot with interpreter and compiler in locks
     CHECK(counter(s.output(), "instructions compared") > 10'000'000);
 }
 
-TEST_CASE("Debian's kernel boots to the shell with interpreter and LLVM in lockstep") {
+TEST_CASE("Debian's kernel boots to the shell with each two engines in lockstep") {
+    const char* const engines = GENERATE("a=interp,b=llvm", "a=baseline,b=interp", "a=llvm,b=baseline");
     if (std::getenv("TANDEM_FULL") == nullptr) {
-        std::printf("skipped: the whole boot under lockstep takes minutes: ./dev test --full\n");
+        std::printf("skipped: the whole boot under lockstep (%s) takes minutes: ./dev test --full\n", engines);
         return;
     }
-    Session s(boot("a=interp,b=llvm", "quiet"));
+    Session s(boot(engines, "quiet"));
     INFO(s.output());
     REQUIRE(s.wait_for("guest# ", 800s));
     s.type("echo $((6 * 7)) from $(uname -m)\n");

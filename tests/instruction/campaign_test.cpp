@@ -137,6 +137,27 @@ TEST_CASE("A near return to a non-canonical address may fault at its target on h
     CHECK_FALSE(differences(test, host, tandem).empty());
 }
 
+TEST_CASE("PUSH of a segment register may write 16 bits of its slot, or all of it", "[diff]") {
+    const auto pushed = [](std::initializer_list<u8> code, u32 bytes) {
+        TestCase test;
+        test.world = static_cast<u8>(*world_by_name("user32-compatibility"));
+        test.length = static_cast<u8>(code.size());
+        std::copy(code.begin(), code.end(), test.code.begin());
+        Outcome one, other;
+        one.vector = other.vector = 13;
+        one.out.rip = other.out.rip = test.in.rip + test.length;
+        one.memory.hash = 5;
+        one.memory.end = 2;
+        other.memory = one.memory;
+        other.memory.hash = 7;
+        other.memory.end = bytes;
+        return differences(test, one, other).size();
+    };
+    CHECK(pushed({0x06}, 4) == 0);        // PUSH ES
+    CHECK(pushed({0x66, 0x06}, 4) != 0);  // of 16 bits
+    CHECK(pushed({0x50}, 4) != 0);        // PUSH EAX
+}
+
 TEST_CASE("Changed memory is found by byte, and its hash tells what changed where", "[diff]") {
     std::vector<u8> before(0x100), now(0x100);
     CHECK(memory_change(before.data(), now.data(), now.size()).hash == 0);

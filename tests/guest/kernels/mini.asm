@@ -5,6 +5,7 @@
 ;   l  runs a loop often, then as d       h  halts for good
 ;   e  initialises the serial port as an interrupt-driven driver does, waits, and then echoes a line
 ;   r  echoes a line by polling, on a serial port that it never initialises
+;   x  runs 1.9 million instructions without an exit, then MOVSX of a negative byte, and powers off
 bits 32
 org 0x100000 - 1024
 
@@ -80,6 +81,8 @@ entry:
     je hot_loop
     cmp bl, 'e'
     je driver
+    cmp bl, 'x'
+    je extension
     cli
     hlt
 
@@ -126,6 +129,13 @@ loop_head:
     dec ecx
     jnz loop_head
     jmp debug_exit
+
+extension:
+    mov ecx, 950000
+    call delay
+    mov bl, 0x80
+    movsx ebx, bl
+    jmp power_off
 
 driver:
     mov ecx, 300000000                  ; long enough for input to arrive before the port is ready
