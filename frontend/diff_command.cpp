@@ -234,6 +234,7 @@ Result<diff::Results> resume(const std::string& part, const diff::Json& campaign
 }
 
 Result<int> run_campaign(const Options& o) {
+    stop_on_signals();
     // Said before the campaign, not after it.
     if (std::filesystem::is_directory(o.out)) return invalid(fmt::format("--out: '{}' is a directory", o.out));
     if (const std::string& save = o.campaign.reproducers; !save.empty()) {
@@ -245,7 +246,6 @@ Result<int> run_campaign(const Options& o) {
     for (const std::string& line : campaign->skipped()) fmt::print(stderr, "{}\n", line);
     const std::string part = o.out.empty() ? "" : o.out + ".part";
     TANDEM_TRY_ASSIGN(diff::Results results, resume(part, campaign->describe()));
-    stop_on_signals();
     // Without a file only the finished results are written.
     std::optional<Output> journal;
     if (!part.empty()) {

@@ -155,3 +155,26 @@ TEST_CASE("A stopped campaign goes on, and merged shards are what one run writes
     merge.pop_back();
     check_refused(merge, "--merge: the campaign has 3 shards, 2 files are given");
 }
+
+TEST_CASE("Ctrl-C on the terminal stops a campaign on the host's processor and one with LLVM at once") {
+    const Directory scratch;
+    for (const char* other : {"host", "llvm"}) {
+        const std::string out = scratch / other;
+        const std::vector<std::string> argv =
+            diff({"--engines", std::string("interp,") + other, "--count", "1G", "--states", "user64", "--out", out});
+        Session s(argv);
+        REQUIRE(s.wait_for("/1073741824 streams, "));
+        const auto start = std::chrono::steady_clock::now();
+        s.type("\x03");
+        const int status = s.wait_exit();
+        INFO(s.output());
+        CHECK(status == 130);
+        CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(15));
+        CHECK(s.output().find("the same command goes on from there") != std::string::npos);
+        CHECK(s.output().find("died") == std::string::npos);
+        Session again(argv);
+        CHECK(again.wait_for("going on after "));
+        again.signal(SIGTERM);
+        CHECK(again.wait_exit() == 130);
+    }
+}
