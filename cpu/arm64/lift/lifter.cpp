@@ -52,20 +52,21 @@ void Lifter::set_x_sp(unsigned reg, Value value) { b.set(reg == 31 ? sp_slot() :
 
 // --- Memory
 
+void Lifter::watch(const Address& a, unsigned bytes, u32 access, u32 flags) {
+    if (!mode.has(ModeBits::kWatchpoints)) return;
+    const bool unprivileged = (flags & MemFlags::kMmuMask) != mode.data_mmu();
+    call(HelperId::watch_access, {flat(a), imm32(bytes), imm32(access | (unprivileged ? u32{kWatchUnprivileged} : 0))});
+}
+
 Value Lifter::load(Type t, const Address& a, u32 flags) {
-    if (mode.has(ModeBits::kWatchpoints)) {
-        const u32 write = (flags & MemFlags::kForWrite) != 0 ? 1 : 0;
-        call(HelperId::watch_access, {flat(a), imm32(jit::ir::size_of(t)), imm32(write)});
-    }
+    watch(a, jit::ir::size_of(t), (flags & MemFlags::kForWrite) != 0 ? kWatchStore : kWatchLoad, flags);
     const Value value = b.load(t, a.base, flags, a.disp);
     count(Counted::Load);
     return value;
 }
 
 void Lifter::store(const Address& a, Value value, u32 flags) {
-    if (mode.has(ModeBits::kWatchpoints)) {
-        call(HelperId::watch_access, {flat(a), imm32(jit::ir::size_of(b.type_of(value))), imm32(1)});
-    }
+    watch(a, jit::ir::size_of(b.type_of(value)), kWatchStore, flags);
     b.store(a.base, value, flags, a.disp);
     count(Counted::Store);
 }

@@ -167,6 +167,9 @@ public:
     Value branch_address(Value target);
 
 private:
+    // Watchpoints of an access that is about to be made.
+    void watch(const Address& a, unsigned bytes, u32 access, u32 flags);
+
     struct KnownFlags {
         enum class Kind : u8 { Unknown, Add, Sub, Logic, Split } kind = Kind::Unknown;
         Value a = kNone, b = kNone;                        // operands; Logic: the result

@@ -64,6 +64,7 @@ constexpr IdField kFields[] = {
     {&R::id_aa64mmfr1_el1, 20, F::PAN2, 2},      {&R::id_aa64mmfr1_el1, 28, F::XNX, 1},
     {&R::id_aa64mmfr2_el1, 0, F::TTCNP, 1},      {&R::id_aa64mmfr2_el1, 4, F::UAO, 1},
     {&R::id_aa64mmfr2_el1, 32, F::LSE2, 1},      {&R::id_aa64mmfr2_el1, 60, F::E0PD, 1},
+    {&R::id_aa64dfr0_el1, 0, F::VHE, 7},  // DebugVer: breakpoints compare CONTEXTIDR_EL2
 };
 
 u64 parange(unsigned physical_bits) { return physical_bits >= 48 ? 5 : physical_bits >= 44 ? 4 : 2; }

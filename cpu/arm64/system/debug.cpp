@@ -18,13 +18,13 @@ unsigned debug_target(const TranslateState& t) {
 Ec from_lower(const TranslateState& t, unsigned target, Ec lower, Ec same) { return t.s.el() < target ? lower : same; }
 
 // SSC, HMC and PxC of a control register against the current level (table D2-12, non-secure state).
-bool level_matches(const TranslateState& t, u64 control) {
+bool level_matches(unsigned el, u64 control) {
     const u64 pac = bits(control, 2, 1);
     const bool hmc = bit(control, 13);
     const u64 ssc = bits(control, 15, 14);
     const bool secure_only = ssc == 2 || (ssc == 3 && !hmc);
     if (secure_only) return false;
-    switch (t.s.el()) {
+    switch (el) {
         case 0: return (pac & 2) != 0;
         case 1: return (pac & 1) != 0;
         default: return hmc;
@@ -64,7 +64,7 @@ bool linked_matches(const TranslateState& t, u64 control) {
 bool breakpoint_hits(const TranslateState& t, unsigned n) {
     const u64 control = t.s.sys.dbgbcr_el1[n];
     const u64 value = t.s.sys.dbgbvr_el1[n];
-    if ((control & 1) == 0 || !level_matches(t, control)) return false;
+    if ((control & 1) == 0 || !level_matches(t.s.el(), control)) return false;
     const u64 type = bits(control, 23, 20);
     if ((type & ~u64{1}) == 0) {
         if ((value & mask(49) & ~u64{3}) != (t.s.pc & mask(49))) return false;
@@ -73,10 +73,11 @@ bool breakpoint_hits(const TranslateState& t, unsigned n) {
     return (type & 1) == 0 && context_matches(t, type, value);
 }
 
-bool watchpoint_hits(const TranslateState& t, unsigned n, u64 va, u32 size, u64 directions) {
+// `el`: whose permissions the access uses.
+bool watchpoint_hits(const TranslateState& t, unsigned n, unsigned el, u64 va, u32 size, u64 directions) {
     const u64 control = t.s.sys.dbgwcr_el1[n];
     const u64 value = t.s.sys.dbgwvr_el1[n];
-    if ((control & 1) == 0 || !level_matches(t, control)) return false;
+    if ((control & 1) == 0 || !level_matches(el, control)) return false;
     if ((bits(control, 4, 3) & directions) == 0) return false;
     if (bit(control, 20) && !linked_matches(t, control)) return false;
     const u64 address = va & mask(49);
@@ -113,9 +114,11 @@ LeaveReason hardware_breakpoint(TranslateState* t) {
 
 LeaveReason watch_access(TranslateState* t, u64 va, u32 size, u32 access) {
     constexpr u64 kLoads = 1, kStores = 2;
-    const u64 directions = access == kWatchLoad ? kLoads : access == kWatchStore ? kStores : kLoads | kStores;
+    const u32 kind = access & ~u32{kWatchUnprivileged};
+    const u64 directions = kind == kWatchLoad ? kLoads : kind == kWatchStore ? kStores : kLoads | kStores;
+    const unsigned el = (access & kWatchUnprivileged) != 0 ? 0 : t->s.el();
     for (unsigned n = 0; n < kMaxWatchpoints; ++n) {
-        if (!watchpoint_hits(*t, n, va, size, directions)) continue;
+        if (!watchpoint_hits(*t, n, el, va, size, directions)) continue;
         const unsigned target = debug_target(*t);
         const Ec ec = from_lower(*t, target, Ec::WatchpointLower, Ec::Watchpoint);
         const bool write = (bits(t->s.sys.dbgwcr_el1[n], 4, 3) & directions & kStores) != 0;

@@ -148,7 +148,8 @@ void apply_tlb_demand(TranslateState& t, TlbDemand demand);
 // --- Self-hosted debug
 LeaveReason software_step(TranslateState* t);
 LeaveReason hardware_breakpoint(TranslateState* t);
-enum WatchedAccess : u32 { kWatchLoad, kWatchStore, kWatchUpdate };
+// LDTR and its like are accesses of EL0 where they use its permissions: kWatchUnprivileged beside one of the others.
+enum WatchedAccess : u32 { kWatchLoad, kWatchStore, kWatchUpdate, kWatchUnprivileged = 16 };
 LeaveReason watch_access(TranslateState* t, u64 va, u32 size, u32 access);
 // Checks PSTATE.BTYPE against the landing instruction `word` where the page is guarded.
 LeaveReason branch_target(TranslateState* t, u32 word);

@@ -45,6 +45,9 @@ i_store:
 i_store_byte:
     strb w0, [x1]
     svc #0x99
+i_ldtr:
+    ldtr x0, [x1]
+    svc #0x99
 i_pair:
     stp x0, x0, [x1]
     svc #0x99
@@ -167,6 +170,25 @@ main:
     CASE "linked breakpoint, other context", EL1H, i_loop, 0, EL1_SAME, DONE
     WRITE contextidr_el1, 0x77
     CASE "linked breakpoint, its context", EL1H, i_loop, 0, EL2_LOWER, BREAK, i_loop_end
+    // To a VMID, of 8 bits, and to CONTEXTIDR_EL2.
+    WRITE dbgbcr5_el1, 1 + (3 << 1) + (15 << 5) + (9 << 20)
+    WRITE dbgbvr5_el1, 0x5500000000
+    WRITE vttbr_el2, 0x56 << 48
+    CASE "linked breakpoint, other VMID", EL1H, i_loop, 0, EL1_SAME, DONE
+    WRITE vttbr_el2, 0x1255 << 48
+    CASE "linked breakpoint, its VMID", EL1H, i_loop, 0, EL2_LOWER, BREAK, i_loop_end
+    WRITE vtcr_el2, 1 << 19
+    CASE "linked breakpoint, another of 16 bits", EL1H, i_loop, 0, EL1_SAME, DONE
+    WRITE vtcr_el2, 0
+    WRITE dbgbcr5_el1, 1 + (3 << 1) + (15 << 5) + (13 << 20)
+    WRITE contextidr_el2, 0x54
+    CASE "linked breakpoint, other CONTEXTIDR_EL2", EL1H, i_loop, 0, EL1_SAME, DONE
+    WRITE contextidr_el2, 0x55
+    CASE "linked breakpoint, its CONTEXTIDR_EL2", EL1H, i_loop, 0, EL2_LOWER, BREAK, i_loop_end
+    WRITE dbgbcr5_el1, 1 + (3 << 1) + (15 << 5) + (15 << 20)
+    CASE "linked breakpoint, both contexts, one wrong", EL1H, i_loop, 0, EL1_SAME, DONE
+    WRITE contextidr_el1, 0
+    CASE "linked breakpoint, both contexts", EL1H, i_loop, 0, EL2_LOWER, BREAK, i_loop_end
     msr dbgbcr0_el1, xzr
     msr dbgbcr5_el1, xzr
 
@@ -196,6 +218,13 @@ main:
     SET_WATCH 3, 0xff, (12 << 24)
     WATCH_CASE "4 KiB: inside", i_store, DATA + 0xff8, WNR, i_store
     NO_WATCH "4 KiB: behind", i_store, DATA + 0x1000
+    // For EL0 only: LDTR is its access.
+    SET_WATCH 3, 0xff
+    CHANGE dbgwcr0_el1, 0, 1 << 1
+    NO_WATCH "EL0's: EL1's load", i_load, DATA
+    WATCH_CASE "EL0's: LDTR", i_ldtr, DATA, 0, i_ldtr
+    CHANGE dbgwcr0_el1, 1 << 1, 2 << 1
+    NO_WATCH "EL1's: LDTR", i_ldtr, DATA
     msr dbgwcr0_el1, xzr
     WRITE mdscr_el1, 0
     isb
