@@ -66,7 +66,8 @@ bool has(u32 events, RunControl::Event e) { return (events & static_cast<u32>(e)
 }  // namespace
 
 std::optional<Outcome> RunControl::reset(u32 events, const Actions& actions) {
-    const bool fault = has(events, Event::TripleFault);
+    // A guest that has asked for a reset goes on until it is parked, and may try a triple fault next.
+    const bool fault = has(events, Event::TripleFault) && !has(events, Event::Reset);
     if (actions.on_reset == OnGuestReset::End) {
         if (fault) return Outcome{Outcome::Kind::Shutdown, detail(), 0};
         return Outcome{Outcome::Kind::Reset, {}, 0};
@@ -132,6 +133,7 @@ Outcome RunControl::run(std::span<const std::unique_ptr<accel::Vcpu>> vcpus, acc
         const bool was_paused = paused_;
         const u32 events = wait_for_events();
         park_all(vcpus);
+        if (has(events, Event::Reset)) events_.fetch_and(~static_cast<u32>(Event::TripleFault));
         if (!was_paused) actions.stopped();
         outcome = handle(events, actions);
         if (outcome) {
