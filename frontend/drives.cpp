@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "frontend/host_backends.h"
 #include "frontend/options.h"
@@ -95,7 +96,11 @@ Result<DriveSpec> parse_drive(PropertyList p) {
     for (const char* property : {"werror", "rerror"}) {
         TANDEM_TRY_ASSIGN([[maybe_unused]] const ErrorRow* error, find_word(kErrors, property, p.take(property, "report")));
     }
-    if (p.take("media", "disk") != "disk") return invalid("only media=disk is supported");
+    const std::string media = p.take("media", "disk");
+    if (media != "disk" && media != "cdrom")
+        return invalid(fmt::format("media={} is not supported (known: disk, cdrom)", media));
+    d.cdrom = media == "cdrom";
+    if (d.cdrom) o.readonly = true;
     if (o.file.empty()) return invalid("a drive needs file=PATH");
     if (d.interface != "virtio" && d.interface != "none" && d.interface != "pflash") {
         return invalid(fmt::format("if={} is not supported (known: virtio, none, pflash)", d.interface));
@@ -108,8 +113,27 @@ Result<DriveSpec> parse_drive(PropertyList p) {
     return d;
 }
 
+namespace {
+
+// The bootindex of the first CD where -boot asks for CDs before disks: behind those that devices have been given.
+std::optional<u64> first_cd_index(const Options& options) {
+    const std::string& order = options.boot.order;
+    if (order.find('d') >= order.find('c')) return {};
+    u64 index = 0;
+    for (const auto& device : options.devices) {
+        for (const auto& [key, value] : device.items) {
+            const auto given = key == "bootindex" ? parse_size(value) : Result<u64>(u64{0});
+            if (key == "bootindex" && given.ok()) index = std::max(index, *given + 1);
+        }
+    }
+    return index;
+}
+
+}  // namespace
+
 Result<void> open_drives(const Options& options, machines::MachineConfig& config) {
     unsigned next = 0;
+    std::optional<u64> cd_index = first_cd_index(options);
     for (const auto& d : options.drives) {
         const std::string id = d.id.empty() ? fmt::format("drive{}", next) : d.id;
         ++next;
@@ -125,7 +149,9 @@ Result<void> open_drives(const Options& options, machines::MachineConfig& config
             continue;
         }
         config.drives.emplace_back(id, std::move(backend).value());
-        if (d.interface == "virtio") config.devices.push_back({"virtio-blk-pci", {{"drive", id}}});
+        if (d.interface != "virtio") continue;
+        config.devices.push_back({"virtio-blk-pci", {{"drive", id}}});
+        if (d.cdrom && cd_index) config.devices.back().properties.emplace_back("bootindex", fmt::to_string((*cd_index)++));
     }
     return {};
 }

@@ -25,6 +25,9 @@ Result<std::unique_ptr<devices::CharBackend>> open_serial(std::string_view descr
 // Opens every -drive of `options` into `config`, and adds the devices of those with if=virtio. Errors name the option.
 Result<void> open_drives(const Options& options, machines::MachineConfig& config);
 
+// Reads what every -fw_cfg of `options` names into `config`. Errors name the file.
+Result<void> open_fw_cfg(const Options& options, machines::MachineConfig& config);
+
 // Opens every -netdev and -nic of `options` into `config`, and adds the cards that -nic asks for.
 Result<void> open_networks(const Options& options, machines::MachineConfig& config);
 // The kinds of network with their properties.

@@ -35,6 +35,7 @@ constexpr std::array kLines{
     Line{"drive", "aio=threads|io_uring|native", "how the host reads and writes"},
     Line{"drive", "discard=unmap|ignore", "whether storage is given back"},
     Line{"drive", "detect-zeroes=off|on|unmap", "zeros are not stored"},
+    Line{"drive", "media=disk|cdrom", "cdrom: a read-only disk that -boot d means"},
     Line{"drive", "werror=report, rerror=report", "the guest hears of errors"},
     Line{"smp", "cpus=N", "processors"},
     Line{"smp", "sockets=N", "packages"},
@@ -56,6 +57,10 @@ constexpr std::array kLines{
     Line{"vga", "none", "no graphics card"},
     Line{"parallel", "none", "no parallel port"},
     Line{"net", "none", "no network"},
+    Line{"net", "nic", "model=virtio, macaddr=: the card of the other -net, or with netdev=ID of a -netdev"},
+    Line{"net", "user, tap", "the network of the -net nic, with the properties of -netdev"},
+    Line{"object", "rng-builtin", "id: the host's random numbers"},
+    Line{"object", "rng-random", "id, filename=/dev/urandom|/dev/random: the same"},
 };
 
 // Options that take what another one does.

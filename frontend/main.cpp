@@ -129,6 +129,8 @@ Result<machines::MachineConfig> configure(const Options& options, const devices:
     TANDEM_TRY(open_drives(options, config));
     TANDEM_TRY(open_chardevs(options, config, events));
     TANDEM_TRY(open_networks(options, config));
+    TANDEM_TRY(open_fw_cfg(options, config));
+    for (PropertyList object : options.objects) config.random_sources.push_back(object.take("id"));
     for (const auto& d : options.devices) config.devices.push_back({d.head, d.items});
     apply_globals(options, config);
     TANDEM_TRY(open_serials(options, config, events, consoles));

@@ -7,8 +7,10 @@
 #include <cctype>
 
 #include "base/log.h"
+#include "frontend/absent_options.h"
 #include "frontend/config_file.h"
 #include "frontend/lists.h"
+#include "frontend/options_back_ends.h"
 #include "frontend/options_platform.h"
 
 namespace tandem::frontend {
@@ -119,14 +121,6 @@ Result<void> add_drive(Options& o, std::string_view value) {
     return {};
 }
 
-// -hda and the like: a path, with nothing in it that is special.
-Result<void> add_disk(Options& o, std::string_view value) {
-    DriveSpec drive;
-    drive.options.file = value;
-    o.drives.push_back(std::move(drive));
-    return {};
-}
-
 Result<void> add_device(Options& o, std::string_view value) {
     if (asks_help(value)) {
         o.action = Action::ListDevices;
@@ -202,11 +196,6 @@ Result<void> add_properties(Options& o, std::string_view value) {
     return {};
 }
 constexpr char kBackend[] = "backend", kType[] = "type";
-
-Result<void> set_net(Options&, std::string_view value) {
-    if (value == "none") return {};
-    return invalid(fmt::format("'{}' is not supported: use -nic or -netdev with -device (known: none)", value));
-}
 
 template <auto Member>
 Result<void> add_text(Options& o, std::string_view value) {
@@ -291,6 +280,13 @@ Result<void> check_daemon(const Options& o) {
     return {};
 }
 
+Result<void> disable_hpet(Options& o, std::string_view) {
+    o.machine_properties.emplace_back("hpet", "off");
+    return {};
+}
+
+Result<void> do_nothing(Options&, std::string_view) { return {}; }
+
 constexpr std::array kRows{
     OptionRow{"machine", "TYPE[,accel=NAME][,PROP=VALUE...]",
               "Board to emulate; 'help' lists them, 'TYPE,help' the properties of one. Given again it adds properties.",
@@ -334,10 +330,15 @@ constexpr std::array kRows{
         "A disk for a -device drive=NAME, in properties or JSON: driver=file,filename=PATH, or driver=nbd,server.path=PATH, "
         "or driver=FORMAT,file=NODE on one of these.",
         add_blockdev},
-    OptionRow{"hda", "FILE", "The same as -drive file=FILE, for a raw image; also -hdb, -hdc, -hdd.", add_disk},
+    OptionRow{"hda", "FILE", "The same as -drive file=FILE, for a raw image: a virtio disk; also -hdb, -hdc, -hdd.",
+              add_disk},
     OptionRow{"hdb", "FILE", "Another disk.", add_disk},
     OptionRow{"hdc", "FILE", "Another disk.", add_disk},
     OptionRow{"hdd", "FILE", "Another disk.", add_disk},
+    OptionRow{"cdrom", "FILE",
+              "A read-only virtio disk with the image; firmware starts from it when the image is made for USB sticks too.",
+              add_cdrom},
+    OptionRow{"pflash", "FILE", "The same as -drive file=FILE,if=pflash: firmware, then its variables.", add_flash},
     OptionRow{"device", "DRIVER[,PROP=VALUE...]", "Adds a device; 'help' lists them, 'DRIVER,help' one's properties.",
               add_device},
     OptionRow{"snapshot", nullptr, "Writes of all drives go to temporary files that are gone at exit.",
@@ -355,7 +356,14 @@ constexpr std::array kRows{
     OptionRow{"nic", "user|tap|none[,model=virtio-net-pci][,mac=MAC][,PROP=VALUE...]",
               "The same with its card in one option. Without -nic and -netdev there is no network.",
               add_properties<&Options::nics, kType>},
-    OptionRow{"net", "none", "No network, which is the default.", set_net},
+    OptionRow{"net", "none|nic[,PROP=VALUE...]|user[,PROP=VALUE...]|tap[,PROP=VALUE...]",
+              "No network, which is the default; or, in two options, a card and its network: 'nic' and 'user' are one -nic.",
+              add_net},
+    OptionRow{"object", "rng-random|rng-builtin,id=ID[,filename=/dev/urandom]",
+              "The host's random numbers, for a -device virtio-rng-pci,rng=ID.", add_object},
+    OptionRow{"fw_cfg", "[name=]opt/NAME,string=TEXT|file=PATH",
+              "A file for the guest in the firmware configuration device (/sys/firmware/qemu_fw_cfg).",
+              add_text<&Options::fw_cfg>},
     OptionRow{"serial", "stdio|null|pty|file:PATH|pipe:PATH|unix:PATH|tcp:HOST:PORT|chardev:ID",
               "Where a serial port leads; the first is ttyS0. mon: before any of them shares it with a monitor (Ctrl-A c).",
               add_text<&Options::serial>},
@@ -368,6 +376,8 @@ constexpr std::array kRows{
     OptionRow{"vnc", "none", "Remote display; only 'none'.", only_none},
     OptionRow{"vga", "none", "Graphics card; only 'none'.", only_none},
     OptionRow{"parallel", "none", "Parallel port; only 'none'.", only_none},
+    OptionRow{"no-hpet", nullptr, "The same as -machine hpet=off.", disable_hpet},
+    OptionRow{"no-user-config", nullptr, "No files of options but those asked for, which is always so.", do_nothing},
     OptionRow{"nodefaults", nullptr, "No devices but those asked for: without -serial no serial port.",
               set_flag<&Options::no_defaults>},
     OptionRow{"no-reboot", nullptr, "A guest reset ends the program instead of starting over.",
@@ -439,7 +449,7 @@ Result<Options> parse_command_line(int argc, const char* const* argv) {
         for (const auto& candidate : kRows) {
             if (name == candidate.name) row = &candidate;
         }
-        if (row == nullptr) return invalid(fmt::format("unknown option '{}' (--help lists the known ones)", word));
+        if (row == nullptr) return unknown_option(word, name);
         std::string_view value;
         if (row->argument != nullptr) {
             if (i + 1 >= words.size()) return invalid(fmt::format("-{} needs an argument: {}", row->name, row->argument));
@@ -453,6 +463,7 @@ Result<Options> parse_command_line(int argc, const char* const* argv) {
         auto applied = row->apply(options, value);
         if (!applied) return std::move(applied).error().context(fmt::format("-{}", row->name));
     }
+    TANDEM_TRY(join_nets(options));
     TANDEM_TRY(check_daemon(options));
     return options;
 }

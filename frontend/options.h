@@ -38,6 +38,7 @@ Result<u64> parse_size(std::string_view text);
 
 struct DriveSpec {
     std::string id, interface = "virtio";
+    bool cdrom = false;  // -boot d means it
     devices::DriveOptions options;
 };
 // The argument of -drive. Errors name the property.
@@ -71,6 +72,9 @@ struct Options {
     std::vector<DriveSpec> drives;
     std::vector<PropertyList> devices;
     std::vector<PropertyList> chardevs, netdevs, nics;
+    std::vector<PropertyList> nets;     // -net's halves, until they are joined to one of nics
+    std::vector<PropertyList> objects;  // each with an id
+    std::vector<std::string> fw_cfg;    // arguments of -fw_cfg
     std::vector<std::string> serial;
     bool nographic = false;
     bool no_defaults = false;  // no serial port that was not asked for

@@ -67,6 +67,10 @@ struct MachineConfig {
     OnPanic on_panic = OnPanic::End;
     std::string uuid;  // 8-4-4-4-12 hexadecimal digits; empty: all zero
     std::vector<SmbiosField> smbios;
+    // Further files of the firmware configuration device, by name.
+    std::vector<std::pair<std::string, std::vector<u8>>> fw_cfg;
+    // Sources of random numbers by id, which a device's "rng" property may refer to; they are all the host's.
+    std::vector<std::string> random_sources;
     // Drives by id, opened by the front end; a device refers to one by its "drive" property.
     std::vector<std::pair<std::string, std::unique_ptr<devices::BlockBackend>>> drives;
     // Character streams by id; a device refers to one by its "chardev" property.

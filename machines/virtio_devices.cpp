@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "machines/absent_devices.h"
 #include "machines/virtio_kinds.h"
 
 namespace tandem::machines {
@@ -95,6 +96,9 @@ Result<void> VirtioDevices::attach(const DeviceConfig& device, MachineConfig& co
         for (const auto& kind : virtio_kinds())
             names += fmt::format("{}{}-pci, {}-device", names.empty() ? "" : ", ", kind.stem, kind.stem);
         for (const auto& other : others) names += ", " + other;
+        if (const char* instead = instead_of(device.driver)) {
+            return Error{Errc::Unsupported, fmt::format("there is no device '{}': {}", device.driver, instead)};
+        }
         return invalid(fmt::format("unknown device '{}' (known: {})", device.driver, names));
     }
     std::vector<PropertyRow> rows(driver.kind->properties.begin(), driver.kind->properties.end());

@@ -93,7 +93,17 @@ Created create_net(const VirtioRequest& r) {
     return virtio::create_net(r.memory, std::move(network), options);
 }
 
-Created create_rng(const VirtioRequest& r) { return virtio::create_rng(r.memory, label(r)); }
+constexpr std::array<PropertyRow, 1> kRngProperties{{
+    {"rng", "id of an -object rng-random or rng-builtin (default: the host's random numbers, as with them)"},
+}};
+
+Created create_rng(const VirtioRequest& r) {
+    const auto source = r.properties.text("rng");
+    if (source && std::ranges::find(r.config.random_sources, *source) == r.config.random_sources.end()) {
+        return Error{Errc::NotFound, fmt::format("device '{}': there is no -object '{}'", r.device.driver, *source)};
+    }
+    return virtio::create_rng(r.memory, label(r));
+}
 
 constexpr std::array<PropertyRow, 1> kSerialProperties{{
     {"max_ports", "ports, 1 to 31 (default 31); the first is for a console"},
@@ -137,7 +147,7 @@ Created create_vsock(const VirtioRequest& r) {
 constexpr std::array<VirtioKind, 6> kKinds{{
     {"virtio-blk", "virtio disk", virtio::kBlockClass, kBlockProperties, create_block, "scsi@{}/disk@0,0"},
     {"virtio-net", "virtio network card", virtio::kNetClass, kNetProperties, create_net, "ethernet@{}/ethernet-phy@0"},
-    {"virtio-rng", "virtio source of random numbers", virtio::kRngClass, {}, create_rng},
+    {"virtio-rng", "virtio source of random numbers", virtio::kRngClass, kRngProperties, create_rng},
     {"virtio-serial", "virtio console and serial ports", virtio::kConsoleClass, kSerialProperties, create_serial},
     {"virtio-balloon", "virtio memory balloon", virtio::kBalloonClass, kBalloonProperties, create_balloon},
     {"virtio-vsock", "virtio sockets between guest and host", virtio::kVsockClass, kVsockProperties, create_vsock},

@@ -66,6 +66,11 @@ Result<void> FwCfg::set_file(const std::string& name, std::vector<u8> bytes) {
     return {};
 }
 
+Result<void> FwCfg::set_files(const std::vector<std::pair<std::string, std::vector<u8>>>& files) {
+    for (const auto& [name, bytes] : files) TANDEM_TRY(set_file(name, bytes));
+    return {};
+}
+
 // A count, then entries of size, selector, reserved and name, in order of names.
 void FwCfg::rebuild_directory() {
     std::vector<u8> directory;

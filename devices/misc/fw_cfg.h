@@ -64,6 +64,8 @@ public:
     void set_number(u16 key, u64 value, unsigned bytes);
     // InvalidArgument: a name of more than 55 characters. Busy: too many files.
     Result<void> set_file(const std::string& name, std::vector<u8> bytes);
+    // The same for several.
+    Result<void> set_files(const std::vector<std::pair<std::string, std::vector<u8>>>& files);
 
     [[nodiscard]] IoHandler& ports() { return ports_; }
     [[nodiscard]] IoHandler& dma_ports() { return dma_ports_; }

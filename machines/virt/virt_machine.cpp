@@ -122,6 +122,7 @@ private:
         board_->fw_cfg->set_number(FwCfg::kRamSize, config.ram_bytes, 8);
         board_->fw_cfg->set_number(FwCfg::kCpus, config.cpus, 2);
         board_->fw_cfg->set_number(FwCfg::kMaxCpus, config.cpus, 2);
+        TANDEM_TRY(board_->fw_cfg->set_files(config.fw_cfg));
         facts_.options = options_;
         facts_.cpus = config.cpus;
         facts_.ram_bytes = config.ram_bytes;

@@ -167,7 +167,8 @@ TEST_CASE("options: help as an argument lists what the option knows") {
          {Row{"-chardev", "socket"}, Row{"-netdev", "tap"}, Row{"-nic", "user"}, Row{"-accel", "lockstep"},
           Row{"-drive", "cache="}, Row{"-monitor", "unix:PATH"}, Row{"-serial", "mon:stdio"}, Row{"-debugcon", "file:PATH"},
           Row{"-smp", "threads"}, Row{"-rtc", "base="}, Row{"-boot", "order="}, Row{"-action", "panic="},
-          Row{"-trace", "exits"}, Row{"-display", "none"}, Row{"-net", "none"}}) {
+          Row{"-trace", "exits"}, Row{"-display", "none"}, Row{"-net", "none"}, Row{"-net", "nic"},
+          Row{"-object", "rng-random"}, Row{"-drive", "media="}}) {
         INFO(option);
         const auto options = parse({option, "help"});
         REQUIRE(options.ok());
@@ -196,7 +197,55 @@ TEST_CASE("options: what a drive's words mean") {
     CHECK(drive("file=x,format=qcow2").format == "qcow2");
     CHECK(parse({"-hda", "a,b=c.img"})->drives.at(0).options.file == "a,b=c.img");
     CHECK(error_of({"-drive", "file=x,werror=stop"}).find("werror=stop") != std::string::npos);
-    CHECK(error_of({"-drive", "file=x,media=cdrom"}).find("media=disk") != std::string::npos);
+    CHECK(error_of({"-drive", "file=x,media=tape"}).find("media=tape") != std::string::npos);
+    CHECK(drive("file=x,media=cdrom").readonly);
+    CHECK(parse({"-cdrom", "a,b.iso"})->drives.at(0).options.file == "a,b.iso");
+    CHECK(parse({"-cdrom", "x"})->drives.at(0).options.readonly);
+    CHECK(parse({"-cdrom", "x"})->drives.at(0).cdrom);
+    CHECK(parse({"-pflash", "x"})->drives.at(0).interface == "pflash");
+}
+
+TEST_CASE("options: what QEMU has and this program has not names what serves instead") {
+    CHECK(error_of({"-frobnicate"}) == "unknown option '-frobnicate' (--help lists the known ones)");
+    CHECK(error_of({"-usb"}).starts_with("there is no option -usb: there is no USB"));
+    CHECK(error_of({"--qmp", "unix:/x,server,nowait"}).find("-monitor unix:") != std::string::npos);
+    CHECK(error_of({"-fda", "x"}).find("-drive file=") != std::string::npos);
+    CHECK(parse({"-no-user-config", "-nodefaults"}).ok());
+    CHECK(parse({"-no-hpet"})->machine_properties.at(0) == std::pair<std::string, std::string>("hpet", "off"));
+}
+
+TEST_CASE("options: a card and its network in two options are one") {
+    auto o = parse({"-net", "nic,model=virtio,macaddr=52:54:00:00:00:01", "-net", "user,hostfwd=tcp::2222-:22"});
+    REQUIRE(o.ok());
+    REQUIRE(o->nics.size() == 1);
+    PropertyList nic = o->nics[0];
+    CHECK(nic.head == "user");
+    CHECK(nic.take("model") == "virtio");
+    CHECK(nic.take("mac") == "52:54:00:00:00:01");
+    CHECK(nic.take("hostfwd") == "tcp::2222-:22");
+    CHECK(nic.finish("").ok());
+    auto named = parse({"-netdev", "user,id=n", "-net", "nic,netdev=n,model=virtio-net-pci"});
+    REQUIRE(named.ok());
+    CHECK(named->nics.empty());
+    CHECK(named->devices.at(0).head == "virtio-net-pci");
+    CHECK(named->devices.at(0).take("netdev") == "n");
+    CHECK(parse({"-net", "none"})->nics.empty());
+    CHECK(error_of({"-net", "user"}).find("'nic'") != std::string::npos);
+    CHECK(error_of({"-net", "nic"}).find("'user'") != std::string::npos);
+    CHECK(error_of({"-net", "nic", "-net", "nic", "-net", "user"}).find("-netdev") != std::string::npos);
+    CHECK(error_of({"-net", "nic,netdev=n,colour=red"}).find("colour") != std::string::npos);
+}
+
+TEST_CASE("options: sources of random numbers") {
+    auto o = parse({"-object", "rng-random,filename=/dev/urandom,id=r0", "-object", "rng-builtin,id=r1"});
+    REQUIRE(o.ok());
+    CHECK(o->objects.at(0).take("id") == "r0");
+    CHECK(o->objects.at(1).head == "rng-builtin");
+    CHECK(error_of({"-object", "rng-random,id=r,filename=/etc/passwd"}).find("/etc/passwd") != std::string::npos);
+    CHECK(error_of({"-object", "rng-builtin"}).find("id=") != std::string::npos);
+    CHECK(error_of({"-object", "rng-builtin,id=a", "-object", "rng-builtin,id=a"}).find("twice") != std::string::npos);
+    CHECK(error_of({"-object", "iothread,id=i"}).find("threads of its own") != std::string::npos);
+    CHECK(error_of({"-object", "dice,id=i"}).find("rng-random") != std::string::npos);
 }
 
 TEST_CASE("options: disks as nodes") {

@@ -145,8 +145,9 @@ TEST_CASE("machine: configuration errors name what is wrong and what there is") 
         contains(changed([](auto& c) { c.kernel.clear(), c.firmware = "no-such-bios", c.firmware_directories = {"/some"}; }),
                  "'no-such-bios' is not in /some, "));
     CHECK(contains(changed([](auto& c) { c.kernel = "/nonexistent"; }), "/nonexistent"));
-    const std::string unknown = changed([](auto& c) { c.devices.push_back({"e1000", {}}); });
-    CHECK(contains(unknown, "'e1000' (known: "));
+    CHECK(contains(changed([](auto& c) { c.devices.push_back({"e1000", {}}); }), "no device 'e1000': virtio-net-pci"));
+    const std::string unknown = changed([](auto& c) { c.devices.push_back({"warp-drive", {}}); });
+    CHECK(contains(unknown, "'warp-drive' (known: "));
     CHECK(contains(unknown, "virtio-blk-pci"));
     CHECK(contains(changed([](auto& c) { c.devices.push_back({"virtio-blk-pci", {}}); }), "needs the property 'drive'"));
     CHECK(contains(failure(with_disk(k, {{"drive", "d1"}})), "no drive 'd1' (there are: d0)"));

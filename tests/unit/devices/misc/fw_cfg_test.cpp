@@ -60,6 +60,9 @@ TEST_CASE("fw_cfg: the directory lists files in order of names") {
     CHECK(std::string(reinterpret_cast<const char*>(&d[76])) == "etc/b");
     CHECK(rig.read(static_cast<u16>(d[72] << 8 | d[73]), 3) == std::vector<u8>{9, 8, 7});
     CHECK_FALSE(rig.fw.set_file(std::string(56, 'x'), {}).ok());
+    REQUIRE(rig.fw.set_files({{"opt/y", {5, 4}}, {"opt/x", {3}}}).ok());
+    CHECK(rig.read(FwCfg::kFileDirectory, 4)[3] == 4);
+    CHECK_FALSE(rig.fw.set_files({{"opt/z", {}}, {"", {}}}).ok());
 }
 
 TEST_CASE("fw_cfg: DMA selects, skips, reads and refuses") {
