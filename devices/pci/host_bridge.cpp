@@ -9,6 +9,10 @@ namespace {
 constexpr u16 kPciexbar = 0x60;
 constexpr u32 kPciexbarEnable = 1;
 
+// SMRAM's registers that are not there: ESMRAMC (5.1), and those by which firmware asks a virtual machine for memory of this
+// kind (OVMF's Include/IndustryStandard/Q35MchIch9.h).
+constexpr u16 kEsmramc = 0x9e, kSmbaseControl = 0x9c;
+
 constexpr Identity kIdentity{.vendor = 0x8086,
                              .device = 0x29c0,
                              .revision = 0x02,
@@ -48,6 +52,13 @@ Result<void> HostBridge::apply(const HostBridgeState& state) {
 }
 
 void HostBridge::config_written(u16 offset, unsigned size) {
+    const auto touches = [&](u16 at) { return offset <= at && at < offset + size; };
+    if ((touches(kEsmramc) || touches(kSmbaseControl)) && !asked_for_smram_) {
+        asked_for_smram_ = true;
+        log::warn(
+            "firmware asks for system management mode, which this machine does not have: OVMF's .secboot, .ms and .snakeoil "
+            "builds need it and stop here; OVMF_CODE_4M.fd and OVMF.fd do not");
+    }
     if (offset < kPciexbar + 8 && kPciexbar < offset + size) place_window();
 }
 

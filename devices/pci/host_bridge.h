@@ -31,6 +31,7 @@ private:
     void place_window();
 
     PcieRoot& root_;
+    bool asked_for_smram_ = false;  // and has been told; under the root's lock
 };
 
 }  // namespace tandem::devices::pci

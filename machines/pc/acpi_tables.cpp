@@ -208,6 +208,10 @@ aml::Term isa_devices(const AcpiConfig& config) {
                 aml::name("_HID", aml::eisa_id("PNP0501")), aml::name("_UID", aml::integer(i + 1)),
                 aml::name("_CRS", aml::resources(aml::List{ports(layout::kSerial[i]), aml::irq(layout::kSerialIrq[i])}))}));
     }
+    // Linux finds the files of the firmware configuration device by this identifier (drivers/firmware/qemu_fw_cfg.c).
+    constexpr layout::Range kFwCfg{layout::kFwCfg.base, layout::kFwCfgDma.end() - layout::kFwCfg.base};
+    children.push_back(aml::device("FWCF", aml::List{aml::name("_HID", aml::string("QEMU0002")),
+                                                     aml::name("_CRS", aml::resources(aml::List{ports(kFwCfg)}))}));
     if (config.panic_port != 0) {
         children.push_back(aml::device(
             "PEVT", aml::List{aml::name("_HID", aml::string("QEMU0001")),

@@ -15,8 +15,8 @@
 #include "machines/pc/boot_image.h"
 #include "machines/pc/firmware.h"
 #include "machines/pc/hypercalls.h"
+#include "machines/pc/kernel_files.h"
 #include "machines/pc/layout.h"
-#include "machines/pc/linux_boot.h"
 #include "machines/pc/smbios.h"
 
 namespace tandem::machines::pc {
@@ -38,9 +38,10 @@ public:
         const auto* model = config.cpu ? std::get_if<x86::CpuModel>(&*config.cpu) : nullptr;
         if (model != nullptr) signature_ = model->signature();
         cpus_ = config.cpus;
+        const bool by_firmware = config.kernel.empty() || !config.firmware.empty() || needs_firmware(config.kernel);
         if (!config.pflash.empty()) {
             TANDEM_TRY_ASSIGN(firmware_, Firmware::read(*config.pflash.front(), "the first pflash drive"));
-        } else if (config.kernel.empty() || !config.firmware.empty()) {
+        } else if (by_firmware) {
             TANDEM_TRY_ASSIGN(firmware_, Firmware::load(config.firmware, config.firmware_directories));
         } else {
             TANDEM_TRY_ASSIGN(image_, load_boot_image({config.kernel, config.initrd, config.append}, config.ram_bytes));
@@ -132,6 +133,7 @@ private:
             const u64 base = e.base == layout::kOneMiB ? 0 : e.base;
             append_e820(map, {base, e.base + e.size - base, e.type});
         }
+        TANDEM_TRY(fw.set_files(config.fw_cfg));
         TANDEM_TRY(fw.set_file("etc/e820", std::move(map)));
         // Without a display SeaBIOS shows its text screen on the first serial port.
         if (acpi_.serial_ports != 0) {
@@ -140,17 +142,18 @@ private:
         if (!firmware_) return {};
         fw.set(FwCfg::kUuid, parse_uuid(config.uuid));
         fw.set_number(FwCfg::kBootMenu, config.boot.menu ? 1 : 0, 2);
-        TANDEM_TRY(publish_boot_order(fw, config.boot));
+        TANDEM_TRY(publish_boot_order(fw, config));
         TANDEM_TRY(fw.set_file("etc/smbios/smbios-tables", smbios_.structures));
         TANDEM_TRY(fw.set_file("etc/smbios/smbios-anchor", smbios_.entry_point(0)));
         if (!config.kernel.empty()) TANDEM_TRY(publish_kernel(fw, config));
         return publish_acpi_tables(fw, acpi_);
     }
 
-    Result<void> publish_boot_order(devices::FwCfg& fw, const BootConfig& boot) {
+    Result<void> publish_boot_order(devices::FwCfg& fw, const MachineConfig& config) {
         std::string text;
+        if (!config.kernel.empty()) text = std::string(kKernelRomPath) + "\n";
         for (const auto& [index, path] : board_->boot_order()) text += path + "\n";
-        if (boot.strict) text += "HALT\n";
+        if (config.boot.strict) text += "HALT\n";
         if (text.empty()) return {};
         text.back() = '\0';
         return fw.set_file("bootorder", std::vector<u8>(text.begin(), text.end()));
@@ -162,34 +165,6 @@ private:
         set_field<u64>(entry, 0, e.base);
         set_field<u64>(entry, 8, e.size);
         set_field<u32>(entry, 16, e.type);
-    }
-
-    // Kernel, initrd and command line for firmware that starts them itself.
-    static Result<void> publish_kernel(devices::FwCfg& fw, const MachineConfig& config) {
-        using devices::FwCfg;
-        TANDEM_TRY_ASSIGN(auto setup, read_file("kernel", config.kernel, low_ram(config.ram_bytes)));
-        if (!LinuxImage::recognises(setup)) {
-            return invalid(
-                fmt::format("kernel '{}' is not a bzImage, which firmware needs (leave out -bios)", config.kernel));
-        }
-        const auto split = static_cast<std::ptrdiff_t>(std::min(LinuxImage::setup_bytes(setup), setup.size()));
-        std::vector<u8> kernel(setup.begin() + split, setup.end());
-        setup.resize(static_cast<std::size_t>(split));
-        std::vector<u8> initrd;
-        if (!config.initrd.empty()) {
-            TANDEM_TRY_ASSIGN(initrd, read_initrd(config.initrd, low_ram(config.ram_bytes)));
-        }
-        std::vector<u8> line(config.append.begin(), config.append.end());
-        line.push_back(0);
-        fw.set_number(FwCfg::kSetupSize, setup.size(), 4);
-        fw.set_number(FwCfg::kKernelSize, kernel.size(), 4);
-        fw.set_number(FwCfg::kInitrdSize, initrd.size(), 4);
-        fw.set_number(FwCfg::kCommandLineSize, line.size(), 4);
-        fw.set(FwCfg::kSetupData, std::move(setup));
-        fw.set(FwCfg::kKernelData, std::move(kernel));
-        fw.set(FwCfg::kInitrdData, std::move(initrd));
-        fw.set(FwCfg::kCommandLineData, std::move(line));
-        return {};
     }
 
     Buses buses() override { return {board_->mmio, board_->io, *board_->clock, board_->balloon()}; }

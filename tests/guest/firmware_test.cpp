@@ -143,6 +143,35 @@ TEST_CASE("SeaBIOS starts GRUB from a virtio disk, which starts Debian's kernel;
     CHECK(slurp(log).find("Running on QEMU (q35)") != std::string::npos);
 }
 
+TEST_CASE("SeaBIOS starts a kernel given with -kernel, whatever disks there are, which finds where -fw_cfg leads") {
+    if (!have({"/usr/share/seabios/bios-256k.bin"})) return;
+    Session s({tandem_program(),
+               "-nographic",
+               "-m",
+               "256",
+               "-bios",
+               "bios-256k.bin",
+               "-kernel",
+               image("vmlinuz"),
+               "-initrd",
+               image("initramfs"),
+               "-append",
+               "console=ttyS0 quiet",
+               "-drive",
+               "file=" + image("disk.img") + ",snapshot=on",
+               "-fw_cfg",
+               "name=opt/tandem/test,string=brought along",
+               "-object",
+               "rng-random,filename=/dev/urandom,id=r",
+               "-device",
+               "virtio-rng-pci,rng=r"});
+    REQUIRE(s.wait_for("SeaBIOS (version"));
+    REQUIRE(s.wait_for(kPrompt, 120s));
+    s.type("ls -d /sys/bus/acpi/devices/QEMU0002:00; poweroff -f\n");
+    CHECK(s.wait_for("QEMU0002:00\r"));
+    CHECK(s.wait_exit() == 0);
+}
+
 TEST_CASE("SeaBIOS starts from the disk that bootindex and -boot name") {
     if (!have({"/usr/share/seabios/bios-256k.bin"})) return;
     const Directory dir;
@@ -167,6 +196,14 @@ TEST_CASE("SeaBIOS starts from the disk that bootindex and -boot name") {
     CHECK(status(",bootindex=1", ",bootindex=0", "order=c") == 19);
     CHECK(status("", ",bootindex=3", "strict=on") == 19);
     CHECK(status(",bootindex=2", ",bootindex=2", "order=c") == 1);
+    const auto cd_status = [&](const std::string& order) {
+        return run_program({tandem_program(), "-nographic", "-no-reboot", "-device", "isa-debug-exit", "-hda", disk("a", 5),
+                            "-cdrom", disk("b", 9), "-boot", order})
+            .status;
+    };
+    CHECK(cd_status("c") == 11);
+    CHECK(cd_status("d") == 19);
+    CHECK(cd_status("dc") == 19);
 }
 
 TEST_CASE("OVMF reaches its shell, and starts a kernel given with -kernel") {

@@ -45,3 +45,11 @@ TEST_CASE("U-Boot as firmware takes commands and resets the machine") {
     s.type("reset\r");
     CHECK(s.wait_exit() == 0);
 }
+
+TEST_CASE("iPXE's kernel image, whose one entry is the 16-bit one, is started through SeaBIOS") {
+    Session s({tandem_program(), "-nographic", "-no-reboot", "-m", "128", "-kernel", image("systems/ipxe.lkrn"), "-append",
+               "echo the command line is here && echo and ends && reboot", "-nic", "user"});
+    REQUIRE(s.wait_for("iPXE initialising"));
+    REQUIRE(s.wait_for("the command line is here"));
+    CHECK(s.wait_exit() == 0);
+}

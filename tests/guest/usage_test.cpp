@@ -59,6 +59,12 @@ TEST_CASE("wrong options are refused with one line that names them") {
     const std::string kernel = image("vmlinuz");
     for (const Case& c : std::vector<Case>{
              {{"-frobnicate"}, "-frobnicate"},
+             {{"-usb"}, "there is no option -usb: there is no USB"},
+             {{"-kernel", kernel, "-device", "e1000"}, "there is no device 'e1000': virtio-net-pci"},
+             {{"-kernel", kernel, "-device", "virtio-rng-pci,rng=dice"}, "there is no -object 'dice'"},
+             {{"-fw_cfg", "name=etc/x,string=y"}, "-fw_cfg: the name 'etc/x' must begin with opt/"},
+             {{"-fw_cfg", "name=opt/x,file=/nonexistent/x"}, "/nonexistent/x"},
+             {{"-fw_cfg", "name=opt/x"}, "string=TEXT"},
              {{"disk.img"}, "disk.img"},
              {{"-m"}, "-m"},
              {{"-m", "lots"}, "lots"},

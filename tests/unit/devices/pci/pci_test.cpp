@@ -3,6 +3,7 @@
 #include "devices/pci/host_bridge.h"
 #include "devices/pci/lpc_bridge.h"
 #include "devices/pci/root.h"
+#include "tests/log_capture.h"
 
 using namespace tandem;
 using namespace tandem::devices;
@@ -290,6 +291,25 @@ TEST_CASE("host bridge: PCIEXBAR places the configuration window") {
     bridge.enable_window(0xb0000000);
     bridge.reset();
     CHECK(memory.regions().empty());
+}
+
+TEST_CASE("host bridge: firmware that needs system management mode is told once that there is none") {
+    AddressSpace memory{"memory"}, io{"io"};
+    PcieRoot root({&memory, &io, nullptr, {}});
+    HostBridge bridge(root);
+    REQUIRE(root.attach(0, 0, bridge).ok());
+    REQUIRE(root.map_ports(0xcf8, nullptr).ok());
+    const tests::LogCapture log(0);
+    const auto put = [&](u32 at, u32 value) {
+        io.write(0xcf8, 0x80000000 | (at & ~3u), 4);
+        io.write(0xcfc + (at & 3), value, 1);
+    };
+    put(0x9d, 0x4a);  // SeaBIOS asks only where SMI_EN says that there is something to set up
+    CHECK(log.lines().empty());
+    put(0x9c, 0xff);
+    put(0x9e, 0x01);
+    REQUIRE(log.lines().size() == 1);
+    CHECK(log.lines()[0].find("system management mode") != std::string::npos);
 }
 
 TEST_CASE("LPC bridge: power-management ports move, PIRQs reach the 8259 as routed and the I/O APIC always") {
