@@ -112,10 +112,14 @@ main64:
 .pcid_done:
     mov rax, PML4
     mov cr3, rax
+    LEFT_OUT "reserved bits of CR3", .cr3_done
     mov rax, 1 << 50
     FAULTS "reserved bits of CR3", 13, 0, -1, mov cr3, rax
+.cr3_done:
+    LEFT_OUT "PAE cannot go in IA-32e mode", .pae_done
     mov rax, CR4_BASE & ~(1 << 5)
     FAULTS "PAE cannot go in IA-32e mode", 13, 0, -1, mov cr4, rax
+.pae_done:
 
     ; --- 1 GiB pages
     mov qword [PDPT + 8], 0x83
@@ -168,12 +172,21 @@ main64:
     mov rdi, USER
     mov ecx, user_end - user_code
     rep movsb
+    mov eax, 7
+    xor ecx, ecx
+    cpuid
+    bt ecx, 2
+    jnc .no_umip
     mov rax, CR4_BASE | 1 << 11
     mov cr4, rax
     USER_FAULTS "UMIP: SGDT", 13, 0, USER + (user_sgdt - user_code)
     USER_FAULTS "UMIP: SMSW", 13, 0, USER + (user_smsw - user_code)
     USER_FAULTS "UMIP: STR", 13, 0, USER + (user_str - user_code)
     str ax
+    jmp .umip_done
+.no_umip:
+    PRINT "ok skipped: the processor does not offer UMIP", 10
+.umip_done:
     mov rax, CR4_BASE
     mov cr4, rax
     USER_FAULTS "without UMIP", 6, 0, USER + (user_str - user_code)
@@ -253,6 +266,7 @@ main64:
 .jumped:
     CHECK_EQ "JMP to a non-canonical address", qword [seen_vector], 13
     CHECK_EQ "its error code", qword [seen_error], 0
+    LEFT_OUT "PUSH below a non-canonical RSP", .stack_done
     mov rbx, rsp
     mov rsp, 0x800000001000
     mov qword [seen_vector], -1
@@ -263,6 +277,7 @@ main64:
 .pushed:
     mov byte [IDT + 12 * 16 + 4], 0
     CHECK_EQ "PUSH below a non-canonical RSP", qword [seen_vector], 12
+.stack_done:
 
     ; --- Call gate
     cld
@@ -316,7 +331,6 @@ main64:
     mov eax, [watched + 4]
 .after_watch:
     nop
-    EXIT 3
 .watched:
     CHECK_EQ "data breakpoint on a read", qword [seen_vector], 1
     mov rax, .after_watch
@@ -357,7 +371,6 @@ main64:
     IRET_HERE 2
     nop
     nop
-    EXIT 4
 .nmi_late:
     CHECK_EQ "until IRET", qword [seen_vector], 2
     IRET_HERE 2                     ; unblock for what follows
@@ -371,7 +384,6 @@ main64:
     sti
     hlt
 .after_hlt:
-    EXIT 5
 .woken:
     CHECK_EQ "interrupt ends HLT", qword [seen_vector], 0x77
     mov rax, .after_hlt

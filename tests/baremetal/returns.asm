@@ -28,23 +28,23 @@ main64:
     CHECK_EQ "IRETQ to CPL 0 takes a null SS", eax, 0
     mov eax, KERNEL_DS
     mov ss, eax
-    IRET_FRAME 3, 2, KERNEL_CS, main64
+    IRET_FRAME 3, 2, KERNEL_CS, taken
     RETURN_FAULTS "null SS with another RPL", 13, 0, iretq
-    IRET_FRAME 0, 2, USER_CS, main64
+    IRET_FRAME 0, 2, USER_CS, taken
     RETURN_FAULTS "null SS at CPL 3", 13, 0, iretq
-    IRET_FRAME 0, 2, COMPAT_CS, main64
+    IRET_FRAME 0, 2, COMPAT_CS, taken
     RETURN_FAULTS "null SS in compatibility mode", 13, 0, iretq
     IRET_FRAME KERNEL_DS, 2, KERNEL_CS, 0x8000000000000000
     RETURN_FAULTS "non-canonical RIP", 13, 0, iretq
-    IRET_FRAME KERNEL_DS, 2, 0, main64
+    IRET_FRAME KERNEL_DS, 2, 0, taken
     RETURN_FAULTS "null CS", 13, 0, iretq
-    IRET_FRAME KERNEL_DS, 2, KERNEL_DS, main64
+    IRET_FRAME KERNEL_DS, 2, KERNEL_DS, taken
     RETURN_FAULTS "CS is data", 13, KERNEL_DS, iretq
-    IRET_FRAME USER_DS, 2, KERNEL_CS, main64
+    IRET_FRAME USER_DS, 2, KERNEL_CS, taken
     RETURN_FAULTS "SS of another level", 13, USER_DS & ~3, iretq
-    IRET_FRAME KERNEL_DS, 2, KERNEL_CS | 1, main64
+    IRET_FRAME KERNEL_DS, 2, KERNEL_CS | 1, taken
     RETURN_FAULTS "RPL is not DPL", 13, KERNEL_CS, iretq
-    IRET_FRAME KERNEL_DS, 2, KERNEL_CS, main64
+    IRET_FRAME KERNEL_DS, 2, KERNEL_CS, taken
     pushfq
     or dword [rsp], 1 << 14
     popfq
@@ -53,6 +53,7 @@ main64:
     and dword [rsp], ~(1 << 14)
     popfq
     ; 16 bytes below a stack that is not there.
+    LEFT_OUT "a frame at a non-canonical address", .far_returns
     mov rbp, rsp
     mov rsp, 0x8000000000000000
     mov qword [seen_vector], -1
@@ -65,7 +66,7 @@ main64:
     CHECK_EQ "a frame at a non-canonical address", qword [seen_vector], 12
     CHECK_EQ "its error code", qword [seen_error], 0
 
-    ; Far returns.
+.far_returns:
     push qword 0
     push qword 0
     push qword 0
@@ -96,8 +97,13 @@ main64:
     wrmsr
     FAULTS "SYSCALL without EFER.SCE", 6, 0, -1, syscall
     FAULTS "SYSRET without EFER.SCE", 6, 0, -1, o64 sysret
+    LEFT_OUT "SYSENTER without a selector", .end
     FAULTS "SYSENTER without a selector", 13, 0, -1, sysenter
+.end:
     EXIT 0
+
+taken:
+    ud2
 
     align 8
 frame_rsp: dq 0
