@@ -8,6 +8,9 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <x86intrin.h>
+
+#include <fstream>
+#include <string>
 #endif
 
 namespace tandem::devices {
@@ -59,6 +62,13 @@ bool invariant() {
     return __get_cpuid(0x80000007, &a, &b, &c, &d) != 0 && (d & (1u << 8)) != 0;
 }
 
+// A kernel keeps its own time by the counter only where it found nothing wrong with it, whatever CPUID says.
+bool kernel_keeps_time_by_it() {
+    std::ifstream file("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+    std::string name;
+    return std::getline(file, name) && name == "tsc";
+}
+
 u64 stated_hz() {
     u32 a = 0, b = 0, c = 0, d = 0;
     // SDM volume 2, CPUID leaf 15H: EBX/EAX is TSC per crystal clock, ECX the crystal's frequency.
@@ -77,8 +87,10 @@ u64 stated_hz() {
 u64 read_host_tsc() { return __rdtsc(); }
 
 HostTscRate detect_host_tsc() {
-    if (!invariant()) {
-        log::info("clock: this host's TSC is not invariant; guest time follows the host's monotonic clock");
+    if (!invariant() && !kernel_keeps_time_by_it()) {
+        log::info(
+            "clock: this host's TSC is not invariant, nor the kernel's clock; guest time follows the host's monotonic "
+            "clock");
         return {};
     }
     if (const u64 stated = stated_hz(); stated != 0) {
