@@ -1,7 +1,56 @@
-// Breakpoints (api.rst 4.87 KVM_SET_GUEST_DEBUG) and the record of written pages.
+// Steps and breakpoints (api.rst 4.87 KVM_SET_GUEST_DEBUG), and the record of written pages.
 #include "accel/kvm/kvm_vcpu.h"
 
+#include <algorithm>
+
 namespace tandem::accel::kvm {
+namespace {
+
+constexpr u64 kTrapFlag = 0x100, kLongModeActive = 0x400;
+
+bool in_64_bit_code(const kvm_sregs& s) { return (s.efer & kLongModeActive) != 0 && s.cs.l != 0; }
+
+}  // namespace
+
+u8* KvmVcpu::guest_byte(u64 linear) const {
+    kvm_translation where{};
+    where.linear_address = linear;
+    if (!TANDEM_KVM(fd_, KVM_TRANSLATE, &where) || where.valid == 0) return nullptr;
+    return shared_.slots.at(where.physical_address);
+}
+
+bool KvmVcpu::stands_before_pushf(const kvm_regs& regs, const kvm_sregs& special) const {
+    constexpr u8 kPushf = 0x9c;
+    constexpr u8 kPrefixes[] = {0x66, 0x67, 0xf2, 0xf3, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65};
+    constexpr unsigned kLongest = 15;
+    const u64 start = regs.rip + (in_64_bit_code(special) ? 0 : special.cs.base);
+    for (unsigned i = 0; i < kLongest; ++i) {
+        const u8* const byte = guest_byte(start + i);
+        if (byte == nullptr) return false;
+        if (*byte == kPushf) return true;
+        const bool rex = in_64_bit_code(special) && (*byte & 0xf0) == 0x40;
+        if (!rex && std::ranges::find(kPrefixes, *byte) == std::end(kPrefixes)) return false;
+    }
+    return false;
+}
+
+// KVM steps by RFLAGS.TF, and the processor's PUSHF shows it to the guest.
+Exit KvmVcpu::step() {
+    if (const Result<void> done = complete(); !done) return failed(done.error());
+    kvm_regs regs{};
+    kvm_sregs special{};
+    const bool pushes = TANDEM_KVM(fd_, KVM_GET_REGS, &regs).ok() && TANDEM_KVM(fd_, KVM_GET_SREGS, &special).ok() &&
+                        (regs.rflags & kTrapFlag) == 0 && stands_before_pushf(regs, special);
+    const Exit exit = run_guest(true);
+    const auto* const debug = std::get_if<DebugExit>(&exit);
+    if (!pushes || debug == nullptr || debug->reason != DebugExit::Reason::SingleStep) return exit;
+    if (!TANDEM_KVM(fd_, KVM_GET_REGS, &regs)) return exit;
+    constexpr u64 kTrapFlagByte = kTrapFlag / 256;  // of its image, which has 2, 4 or 8
+    const u64 in_stack = (regs.rsp + kTrapFlagByte) & (special.ss.db != 0 ? 0xffff'ffff : 0xffff);
+    u8* const image = guest_byte(in_64_bit_code(special) ? regs.rsp + kTrapFlagByte : special.ss.base + in_stack);
+    if (image != nullptr) *image &= static_cast<u8>(~(kTrapFlag >> 8));
+    return exit;
+}
 
 Result<void> KvmVcpu::set_breakpoints(std::span<const u64> addresses) {
     if (addresses.size() > kBreakpoints) return invalid("more breakpoints than the processor has");

@@ -35,7 +35,6 @@ Result<void> KvmVcpu::open(std::span<const kvm_cpuid_entry2> cpuid) {
 // --- Running
 
 Exit KvmVcpu::run() { return run_guest(false); }
-Exit KvmVcpu::step() { return run_guest(true); }
 
 Exit KvmVcpu::run_guest(bool stepping) {
     const KickBlocked blocked;

@@ -72,6 +72,9 @@ private:
     Result<void> take_events() override;
 
     Exit run_guest(bool stepping);
+    // Null where the guest has no memory that can be written, or no translation.
+    [[nodiscard]] u8* guest_byte(u64 linear) const;
+    [[nodiscard]] bool stands_before_pushf(const kvm_regs& regs, const kvm_sregs& special) const;
     // One KVM_RUN.
     Result<void> enter_kernel(bool stepping);
     std::optional<Exit> take_exit();

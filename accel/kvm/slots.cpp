@@ -44,6 +44,14 @@ Result<void> Slots::map(const Fd& vm, const devices::GuestMemory& memory) {
     return {};
 }
 
+u8* Slots::at(u64 address) const {
+    for (const kvm_userspace_memory_region& slot : slots_) {
+        if (address - slot.guest_phys_addr >= slot.memory_size || (slot.flags & KVM_MEM_READONLY) != 0) continue;
+        return reinterpret_cast<u8*>(slot.userspace_addr) + (address - slot.guest_phys_addr);
+    }
+    return nullptr;
+}
+
 Result<void> Slots::take_written(const Fd& vm, std::vector<u64>& pages) {
     for (kvm_userspace_memory_region& slot : slots_) TANDEM_TRY(log_slot(vm, slot, pages));
     return {};

@@ -12,6 +12,9 @@ class Slots {
 public:
     // Before the first vCPU. Errors name the range.
     Result<void> map(const Fd& vm, const devices::GuestMemory& memory);
+    // The byte of guest memory at a physical address; null where there is none that a guest can write. Its record of
+    // written pages does not see a write by the caller.
+    [[nodiscard]] u8* at(u64 address) const;
     // NativeVcpu::take_written.
     Result<void> take_written(const Fd& vm, std::vector<u64>& pages);
 
