@@ -99,6 +99,11 @@ std::optional<Instruction> decode_at(const State& state, std::span<const u8> cod
 
 bool repeats(const Instruction& insn) { return (insn.flags & kRowString) != 0 && insn.rep != Rep::None; }
 
+bool holds_traps(const Instruction& insn) {
+    const bool loads = insn.opcode == O::MOV_SEG || insn.opcode == O::POP;
+    return loads && insn.op[0].kind == cpu::x86::OperandKind::Seg && insn.op[0].reg == cpu::x86::SS;
+}
+
 u64 undefined_flags(const Instruction& insn, const State& before) {
     diff::CpuImage in;
     in.gpr[RCX] = before.gpr[RCX];

@@ -22,6 +22,9 @@ std::optional<cpu::x86::Instruction> decode_at(const cpu::x86::State& state, std
 // A string instruction with a repeat prefix: a native engine may stop in the middle of it, the translator executes it whole.
 bool repeats(const cpu::x86::Instruction& insn);
 
+// MOV to SS or POP of it: a processor's step ends behind the instruction that follows (SDM volume 3, 6.8.3).
+bool holds_traps(const cpu::x86::Instruction& insn);
+
 // EFLAGS bits that it leaves undefined.
 u64 undefined_flags(const cpu::x86::Instruction& insn, const cpu::x86::State& before);
 

@@ -6,6 +6,7 @@
 
 #include "accel/lockstep/investigation.h"
 #include "accel/lockstep/latitude.h"
+#include "cpu/x86/system/registers.h"
 
 namespace tandem::accel::lockstep {
 
@@ -44,7 +45,11 @@ Result<void> Investigation::walk_step() {
     (void)step_whole(native.vcpu(), before, native.memory());
     (void)translator.vcpu().step();
     TANDEM_TRY_ASSIGN(const State given, native.state());
-    TANDEM_TRY_ASSIGN(const State now, translator.state());
+    TANDEM_TRY_ASSIGN(State now, translator.state());
+    if (insn && holds_traps(*insn) && now.rip != given.rip) {
+        (void)translator.vcpu().step();
+        TANDEM_TRY_ASSIGN(now, translator.state());
+    }
     if (!insn) return {};
     State level_native = given, level = now;
     level_values(*insn, level_native, level);
@@ -98,7 +103,7 @@ Result<Finding> Investigation::walk(const Stretch& stretch) {
         TANDEM_TRY_ASSIGN(finding.differences, walk_differences());
         TANDEM_TRY_ASSIGN(const State now, sides_[0]->state());
         const bool ended = sides_[0]->replayer().exhausted() && stretch.end && now.gpr == stretch.end->gpr &&
-                           now.rip == stretch.end->rip && now.rflags == stretch.end->rflags;
+                           now.rip == stretch.end->rip && ((now.rflags ^ stretch.end->rflags) & ~cpu::x86::eflags::RF) == 0;
         const bool stopped = now.activity != cpu::x86::Activity::Running;
         if (!finding.differences.empty() || (!ended && !stopped)) continue;
         finding.open = ended;
