@@ -126,7 +126,7 @@ TEST_CASE("a saved machine goes on on another tier of the translator") {
     }
 }
 
-TEST_CASE("a machine on KVM is saved and restored, there and on the translator") {
+TEST_CASE("a machine on KVM is saved and restored, there and on the translator", "[kvm]") {
     const Rig rig;
     if (!has_kvm()) {
         WARN("skipped: no /dev/kvm");
@@ -163,6 +163,29 @@ TEST_CASE("a machine on KVM is saved and restored, there and on the translator")
         s.type("quit\n");
         CHECK(s.wait_exit() == 0);
     }
+}
+
+TEST_CASE("a machine changes between KVM and the translator a thousand times, and goes on", "[kvm]") {
+    const Rig rig;
+    if (!has_kvm()) {
+        WARN("skipped: no /dev/kvm");
+        return;
+    }
+    Session s(rig.argv({"-accel", "kvm", "-accel", "jit,tier=baseline"}));
+    REQUIRE(s.wait_for(kMonitor));
+    if (!rig.goes_on() && rig.said().find("bad TSC") != std::string::npos) {
+        WARN("skipped: on this host KVM's RDTSC goes backwards (no virtualization hardware)");
+        return;
+    }
+    for (int i = 0; i < 1000; ++i) {
+        REQUIRE(command(s, i % 2 == 0 ? "accel jit" : "accel kvm"));
+        if (i % 100 != 49 && i % 100 != 98) continue;  // on either engine
+        INFO(i << ": " << rig.said());
+        REQUIRE(rig.goes_on());
+    }
+    CHECK(s.output().find("Error") == std::string::npos);
+    s.type("quit\n");
+    CHECK(s.wait_exit() == 0);
 }
 
 // The kernel of mini_test.cpp, which waits for a line on its serial port.

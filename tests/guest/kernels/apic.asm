@@ -410,6 +410,10 @@ entry:
     mov eax, 0x150
     xor edx, edx
     GP "x2APIC: reserved bits of TPR", wrmsr
+    mov ecx, 0x808                      ; where it took them
+    xor eax, eax
+    xor edx, edx
+    wrmsr
     mov ecx, 0x1b
     rdmsr
     and eax, ~(1 << 10)
