@@ -28,7 +28,7 @@ struct GuestRun {
 // `seconds`: after that the guest counts as hung. `left_out`: beginnings of names of checks.
 using EngineMaker = std::function<Result<std::unique_ptr<accel::Accelerator>>(const cpu::x86::CpuModel& model)>;
 GuestRun run_guest(const std::string& path, const EngineMaker& make_engine, const std::vector<std::string>& left_out = {},
-                   unsigned seconds = 20);
+                   unsigned seconds = 60);
 GuestRun run_guest(const std::string& path, const jit::Options& options);
 
 }  // namespace tandem::tests
