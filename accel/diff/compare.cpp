@@ -249,6 +249,11 @@ const Latitude kOnFault[] = {
          tandem.out.gpr[RSP] = host.out.gpr[RSP];
          tandem.memory = host.memory;
      }},
+    {"a near CALL whose target and stack are both not canonical: #GP or #SS",
+     [](const Instruction& insn, const Outcome& host, const Outcome& tandem) {
+         return insn.opcode == O::CALL && host.vector == 13 && tandem.vector == 12;
+     },
+     [](Outcome& host, Outcome& tandem) { tandem.vector = host.vector; }},
 };
 
 const Latitude kWithoutFault[] = {
