@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "accel/kvm/kernel.h"
+#include "accel/kvm/device.h"
 #include "devices/fabric/doorbells.h"
 
 namespace tandem::accel::kvm {

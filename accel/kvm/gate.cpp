@@ -6,6 +6,8 @@
 #include <cstring>
 #include <new>
 
+#include "accel/run_loop.h"
+
 namespace tandem::accel::kvm {
 namespace {
 
@@ -91,6 +93,15 @@ int Gate::complete(const Fd& vcpu, const RunPage& page) {
     const int error = run(vcpu);
     page->immediate_exit = 0;
     return error;
+}
+
+void answer_mmio(const RunPage& page, Vcpu& vcpu, ExitHandler& handler) {
+    auto& m = page->mmio;
+    Exit exit = MmioExit{m.phys_addr, static_cast<u8>(m.len), m.is_write != 0, 0};
+    auto& access = std::get<MmioExit>(exit);
+    if (access.write) std::memcpy(&access.data, m.data, m.len);
+    dispatch(vcpu, handler, exit);
+    if (!access.write) std::memcpy(m.data, &access.data, m.len);
 }
 
 }  // namespace tandem::accel::kvm

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <csignal>
 
+#include "accel/accelerator.h"
 #include "accel/kvm/device.h"
 
 namespace tandem::accel::kvm {
@@ -71,5 +72,9 @@ private:
     int own_thread_ = 0;          // of the run that began last
     std::atomic<int> thread_{0};  // of the vCPU, while KVM_RUN may be entered; negative: the signal is on its way; else 0
 };
+
+// Has the machine perform the access that KVM_RUN came back for with KVM_EXIT_MMIO. The next KVM_RUN completes it. vCPU
+// thread.
+void answer_mmio(const RunPage& page, Vcpu& vcpu, ExitHandler& handler);
 
 }  // namespace tandem::accel::kvm

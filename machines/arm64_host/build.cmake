@@ -37,7 +37,7 @@ tandem_sources(tandem_cpu FILES cpu/arm64/state.cpp LINK tandem_base)
 tandem_sources(tandem_gic FILES devices/fabric/address_space.cpp devices/fabric/guest_memory.cpp devices/irq/gic*.cpp
   LINK tandem_base)
 tandem_sources(tandem_accel FILES accel/run_loop.cpp accel/signals.cpp accel/trace.cpp accel/vcpu_base.cpp
-  accel/kvm/device.cpp accel/kvm/gate.cpp accel/kvm/slots.cpp accel/kvm/arm64/*.cpp LINK tandem_cpu tandem_gic)
+  accel/kvm/device.cpp accel/kvm/doorbells.cpp accel/kvm/gate.cpp accel/kvm/slots.cpp accel/kvm/arm64/*.cpp LINK tandem_cpu tandem_gic)
 
 # The program, where its libraries are: a cross build has them from Debian's packages, unpacked (./dev build arm64).
 set(TANDEM_ARM64_PACKAGES "" CACHE PATH "Folder with unpacked arm64 packages; empty: the system's")

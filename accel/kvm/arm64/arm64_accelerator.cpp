@@ -6,6 +6,7 @@
 #include "accel/kvm/arm64/arm64_kvm.h"
 #include "accel/kvm/arm64/arm64_vcpu.h"
 #include "accel/kvm/arm64/vgic.h"
+#include "accel/kvm/doorbells.h"
 #include "base/log.h"
 
 namespace tandem::accel {
@@ -23,6 +24,7 @@ public:
                           TANDEM_KVM(shared_.system.fd, KVM_CREATE_VM,
                                      static_cast<unsigned long>(KVM_VM_TYPE_ARM_IPA_SIZE(shared_.system.physical_bits))));
         shared_.vm = Fd(vm);
+        doorbells_ = Doorbells::create(shared_.vm);
         // Without it a load or store that KVM cannot emulate fails KVM_RUN.
         if (shared_.system.exits_without_syndrome) TANDEM_TRY(enable(KVM_CAP_ARM_NISV_TO_USER));
         return {};
@@ -59,6 +61,8 @@ public:
         return shared_.gic.get();
     }
 
+    [[nodiscard]] devices::DoorbellHost* doorbells() override { return doorbells_.get(); }
+
     [[nodiscard]] std::string statistics() const override {
         return fmt::format("{:<30}{}\n{:<30}{}\n", "returns from KVM_RUN", shared_.exits.load(), "signals to vCPU threads",
                            shared_.kicks.load());
@@ -75,6 +79,7 @@ private:
     const Arm64KvmOptions options_;
     Capabilities capabilities_{"kvm", true, false};
     Arm64Shared shared_;
+    std::unique_ptr<Doorbells> doorbells_;
     std::vector<unsigned> created_;
 };
 

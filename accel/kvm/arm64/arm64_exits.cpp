@@ -1,10 +1,7 @@
 // What KVM_RUN came back for (api.rst, "The kvm_run structure").
 #include <fmt/format.h>
 
-#include <cstring>
-
 #include "accel/kvm/arm64/arm64_vcpu.h"
-#include "accel/run_loop.h"
 
 namespace tandem::accel::kvm {
 
@@ -32,13 +29,8 @@ std::optional<Exit> Arm64KvmVcpu::take_exit() {
 }
 
 std::optional<Exit> Arm64KvmVcpu::take_mmio() {
-    auto& m = page_->mmio;
-    MmioExit access{m.phys_addr, static_cast<u8>(m.len), m.is_write != 0, 0};
-    if (access.write) std::memcpy(&access.data, m.data, m.len);
     access_open_ = true;
-    Exit exit = access;
-    dispatch(*this, handler_, exit);
-    if (!access.write) std::memcpy(m.data, &std::get<MmioExit>(exit).data, m.len);
+    answer_mmio(page_, *this, handler_);
     return {};
 }
 
