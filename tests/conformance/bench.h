@@ -14,6 +14,7 @@
 #include "accel/jit/x86_jit.h"
 #include "accel/kvm/kvm_accelerator.h"
 #include "accel/run_loop.h"
+#include "tests/flat_state.h"
 
 namespace tandem::tests {
 
@@ -95,12 +96,7 @@ struct Bench {
         auto created = accelerator->create_vcpu(0, handler);
         REQUIRE(created.ok());
         vcpu = std::move(created).value();
-        cpu::x86::State s;
-        cpu::x86::reset(s, true);
-        for (auto& segment : s.seg) segment = {0, 0xffff, 0, 0x93};
-        s.seg[cpu::x86::CS].access = 0x9b;
-        s.rip = kCode;
-        REQUIRE(vcpu->import_state(s).ok());
+        REQUIRE(vcpu->import_state(real_state(kCode)).ok());
     }
     [[nodiscard]] cpu::x86::State state() const {
         cpu::ArchState out;

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/conformance/bench.h"
+#include "tests/flat_state.h"
 #include "tests/log_capture.h"
 
 using namespace tandem;
@@ -74,17 +75,10 @@ TEST_CASE("a hypercall is 64 bits wide from 64-bit code only, also in long mode"
     FOR_EACH_TIER;
     const bool code64 = GENERATE(false, true);
     Bench b(tier, {0x0f, 0x01, 0xc1, 0xf4});  // vmcall; hlt
-    constexpr u64 kTables = 0x3000, kPresentWritable = 3, kLarge = 0x80;
-    const u64 entries[] = {(kTables + 0x1000) | kPresentWritable, (kTables + 0x2000) | kPresentWritable,
-                           kPresentWritable | kLarge};
-    for (u64 i = 0; i < 3; ++i) REQUIRE(b.memory.write(kTables + i * 0x1000, &entries[i], 8));
-    cpu::x86::State s = b.state();
-    constexpr u16 kAccess64 = 0xa09b, kAccess32 = 0xc09b;
-    s.seg[cpu::x86::CS] = {0, ~0u, 0x10, code64 ? kAccess64 : kAccess32};
-    s.cr0 = 0x80000011;
-    s.cr3 = kTables;
-    s.cr4 = 0x20;
-    s.msr.efer = 0x500;
+    constexpr u64 kTables = 0x3000;
+    REQUIRE(map_onto_itself(b.memory, kTables));
+    cpu::x86::State s = flat_state(true, kCode, kTables);
+    s.seg[cpu::x86::CS].access = code64 ? 0xa09b : 0xc09b;
     s.gpr[cpu::x86::RAX] = 0x1'0000'0007;
     s.gpr[cpu::x86::RBX] = ~u64{0};
     REQUIRE(b.vcpu->import_state(s).ok());
