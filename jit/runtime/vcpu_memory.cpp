@@ -22,8 +22,9 @@ constexpr u64 TlbEntry::* tag_of(Access access) {
 
 bool matches(u64 tag, u64 va) { return tag != TlbEntry::kInvalidTag && ((tag ^ va) & kPageMask) == 0; }
 
-// Accesses of the host's own sizes are single, so that other vCPUs see them whole.
-void copy_bytes(void* to, const void* from, unsigned size) {
+// Accesses of the host's own sizes are single, so that other vCPUs see them whole. Whether a guest's processors race is the
+// guest's affair.
+__attribute__((no_sanitize("thread"))) void copy_bytes(void* to, const void* from, unsigned size) {
     switch (size) {
         case 1: std::memcpy(to, from, 1); break;
         case 2: std::memcpy(to, from, 2); break;

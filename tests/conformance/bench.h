@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <atomic>
 #include <cstdio>
 #include <functional>
 #include <initializer_list>
@@ -27,9 +28,9 @@ public:
     std::function<void(accel::Vcpu&)> on_port;
     std::function<void(const accel::PortExit&)> on_write;
     std::function<void(accel::Vcpu&, accel::MmioExit&)> on_mmio;
-    std::function<int()> vector;  // as an 8259 that has one; null: nothing is pending
-    std::function<u64()> clock;   // none: time stands still
-    u64 tsc_offset = 0;           // as the vCPU has told
+    std::function<int()> vector;      // as an 8259 that has one; null: nothing is pending
+    std::function<u64()> clock;       // none: time stands still
+    std::atomic<u64> tsc_offset = 0;  // as a vCPU has told
     accel::HypercallExit hypercall;
 
     void handle(accel::Vcpu& vcpu, accel::Exit& exit) override {

@@ -131,7 +131,7 @@ TEST_CASE("a TSC that the guest has moved a little stays moved on another engine
         REQUIRE(b.accelerator->change_engine(i % 2 == 0 ? "jit" : "kvm").ok());
     }
     CHECK(wrong == 0);
-    CHECK(b.handler.tsc_offset == moved);
+    CHECK(b.handler.tsc_offset.load() == moved);
     CHECK(b.state().msr.tsc_adjust == moved);
 }
 
@@ -159,5 +159,5 @@ TEST_CASE("IA32_TSC and IA32_TSC_ADJUST move each other", "[I9][R5]") {
     CHECK(was <= end + kBound);
     CHECK(seen.values[2] + kBound >= start);
     CHECK(seen.values[2] <= end + kBound);
-    CHECK(b.handler.tsc_offset == 0);
+    CHECK(b.handler.tsc_offset.load() == 0);
 }
