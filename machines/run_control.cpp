@@ -111,6 +111,8 @@ std::optional<Outcome> RunControl::handle(u32 events, const Actions& actions) {
     }
     if (has(events, Event::Pause)) paused_ = true;
     if (has(events, Event::Resume)) paused_ = false;
+    // Before the requests, whose answers say that it is so.
+    if (paused_ && (state_ == RunState::Running || has(events, Event::Pause))) state_ = RunState::Paused;
     serve_requests();
     return {};
 }
@@ -140,10 +142,7 @@ Outcome RunControl::run(std::span<const std::unique_ptr<accel::Vcpu>> vcpus, acc
             conclude(vcpus, *outcome);
             break;
         }
-        if (paused_) {
-            if (!was_paused || has(events, Event::Pause)) state_ = RunState::Paused;
-            continue;
-        }
+        if (paused_) continue;
         state_ = RunState::Running;
         actions.continues();
         release(false);
