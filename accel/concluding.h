@@ -10,8 +10,8 @@ namespace tandem::accel {
 class ConcludingVcpu {
 public:
     virtual ~ConcludingVcpu() = default;
-    // Finishes what is still to be found out, unless `stop`, which is asked often, says true meanwhile. The error is what was
-    // found. While nobody runs the vCPU.
+    // Finishes what is still to be found out, unless `stop`, which is asked often, says true meanwhile. The error is what
+    // was found. While nobody runs the vCPU.
     virtual Result<void> conclude(const std::function<bool()>& stop) = 0;
 };
 

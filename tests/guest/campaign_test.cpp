@@ -9,6 +9,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/guest/directory.h"
 #include "tests/guest/session.h"
 
 using namespace tandem::tests;
@@ -16,20 +17,6 @@ using namespace tandem::tests;
 namespace {
 
 namespace fs = std::filesystem;
-
-class Directory {
-public:
-    Directory() : path_(fs::temp_directory_path() / ("tandem-campaign-" + std::to_string(::getpid()))) {
-        fs::create_directories(path_);
-    }
-    ~Directory() { fs::remove_all(path_); }
-    Directory(const Directory&) = delete;
-    Directory& operator=(const Directory&) = delete;
-    [[nodiscard]] std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
-private:
-    fs::path path_;
-};
 
 std::string contents(const std::string& path) {
     std::ostringstream text;

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <thread>
 
+#include "tests/guest/directory.h"
 #include "tests/guest/session.h"
 
 using namespace tandem::tests;
@@ -16,19 +17,6 @@ namespace fs = std::filesystem;
 namespace {
 
 const std::string kPrompt = "guest# ";
-
-class Directory {
-public:
-    Directory() {
-        std::string name = (fs::temp_directory_path() / "tandem-firmware-XXXXXX").string();
-        REQUIRE(mkdtemp(name.data()) != nullptr);
-        path = name;
-    }
-    ~Directory() { fs::remove_all(path); }
-    Directory(const Directory&) = delete;
-    Directory& operator=(const Directory&) = delete;
-    fs::path path;
-};
 
 void write_at(const fs::path& file, std::streamoff at, const std::string& bytes) {
     std::fstream f(file, std::ios::in | std::ios::out | std::ios::binary);
@@ -43,11 +31,11 @@ std::string slurp(const fs::path& file) {
 
 // A disk with GRUB in front of one ext2 partition that holds the kernel.
 std::string grub_disk(const Directory& dir, const std::string& append) {
-    const fs::path disk = dir.path / "disk.img", root = dir.path / "root";
+    const fs::path disk = dir.path() / "disk.img", root = dir.path() / "root";
     fs::create_directory(root);
     for (const char* name : {"vmlinuz", "initramfs"}) fs::copy_file(image(name), root / name);
-    std::ofstream(dir.path / "early.cfg") << "set root=(hd0,msdos1)\necho GRUB is here\nlinux /vmlinuz console=ttyS0 "
-                                          << append << "\ninitrd /initramfs\nboot\n";
+    std::ofstream(dir.path() / "early.cfg") << "set root=(hd0,msdos1)\necho GRUB is here\nlinux /vmlinuz console=ttyS0 "
+                                            << append << "\ninitrd /initramfs\nboot\n";
     std::ofstream(disk) << "";
     fs::resize_file(disk, 80 << 20);
     const auto run = [](const std::vector<std::string>& argv) {
@@ -56,9 +44,9 @@ std::string grub_disk(const Directory& dir, const std::string& append) {
         REQUIRE(f.status == 0);
     };
     run({"/sbin/mke2fs", "-q", "-t", "ext2", "-d", root.string(), "-E", "offset=1048576", disk.string(), "79M"});
-    const std::string core = (dir.path / "core.img").string();
-    run({"/usr/bin/grub-mkimage", "-O", "i386-pc", "-o", core, "-c", (dir.path / "early.cfg").string(), "-p", "(hd0,msdos1)",
-         "biosdisk", "part_msdos", "ext2", "linux", "echo", "normal"});
+    const std::string core = (dir.path() / "core.img").string();
+    run({"/usr/bin/grub-mkimage", "-O", "i386-pc", "-o", core, "-c", (dir.path() / "early.cfg").string(), "-p",
+         "(hd0,msdos1)", "biosdisk", "part_msdos", "ext2", "linux", "echo", "normal"});
     write_at(disk, 0, slurp("/usr/lib/grub/i386-pc/boot.img").substr(0, 446));
     write_at(disk, 512, slurp(core));
     // One active Linux partition from sector 2048 on.
@@ -82,9 +70,9 @@ EfiSystem efi_arm64() {
 
 // A disk with one EFI system partition.
 std::string efi_disk(const Directory& dir, const EfiSystem& system) {
-    const fs::path disk = dir.path / "efi.img";
-    std::ofstream(dir.path / "early.cfg") << "echo GRUB is here\nlinux /vmlinuz console=" << system.console
-                                          << "\ninitrd /initramfs\nboot\n";
+    const fs::path disk = dir.path() / "efi.img";
+    std::ofstream(dir.path() / "early.cfg")
+        << "echo GRUB is here\nlinux /vmlinuz console=" << system.console << "\ninitrd /initramfs\nboot\n";
     std::ofstream(disk) << "";
     fs::resize_file(disk, 80 << 20);
     const auto run = [](const std::vector<std::string>& argv) {
@@ -92,9 +80,9 @@ std::string efi_disk(const Directory& dir, const EfiSystem& system) {
         CAPTURE(argv.front(), f.output);
         REQUIRE(f.status == 0);
     };
-    const std::string loader = (dir.path / "loader.efi").string(), partition = disk.string() + "@@1M";
+    const std::string loader = (dir.path() / "loader.efi").string(), partition = disk.string() + "@@1M";
     run({"/usr/bin/grub-mkimage", "-d", system.modules, "-O", system.target, "-o", loader, "-c",
-         (dir.path / "early.cfg").string(), "-p", "/", "fat", "part_msdos", "linux", "echo", "normal"});
+         (dir.path() / "early.cfg").string(), "-p", "/", "fat", "part_msdos", "linux", "echo", "normal"});
     run({"/sbin/mkfs.vfat", "-F", "32", "--offset", "2048", disk.string()});
     run({"/usr/bin/mmd", "-i", partition, "::EFI", "::EFI/BOOT"});
     run({"/usr/bin/mcopy", "-i", partition, loader, std::string("::EFI/BOOT/") + system.loader});
@@ -127,7 +115,7 @@ TEST_CASE("SeaBIOS starts GRUB from a virtio disk, which starts Debian's kernel;
     if (!have({"/usr/share/seabios/bios-256k.bin", "/usr/lib/grub/i386-pc/boot.img"})) return;
     const Directory dir;
     const std::string disk = grub_disk(dir, "");
-    const std::string log = (dir.path / "debug.log").string();
+    const std::string log = (dir.path() / "debug.log").string();
     Session s(
         {tandem_program(), "-nographic", "-m", "256", "-smp", "2", "-drive", "file=" + disk, "-debugcon", "file:" + log});
     REQUIRE(s.wait_for("SeaBIOS (version"));
@@ -177,7 +165,7 @@ TEST_CASE("SeaBIOS starts from the disk that bootindex and -boot name") {
     const Directory dir;
     // A boot sector that ends the program: mov dx, 0x501; mov al, NUMBER; out dx, al; hlt. The status is 2 * NUMBER + 1.
     const auto disk = [&dir](const char* name, char number) {
-        const fs::path path = dir.path / name;
+        const fs::path path = dir.path() / name;
         std::string sector = std::string("\xba\x01\x05\xb0", 4) + number + "\xee\xf4";
         sector.resize(1 << 20);
         sector[510] = '\x55';
@@ -227,10 +215,10 @@ TEST_CASE("OVMF starts GRUB from an EFI system partition, which starts Debian's 
         return;
     const Directory dir;
     const std::string disk = efi_disk(dir, efi_x86());
-    fs::copy_file("/usr/share/OVMF/OVMF_VARS_4M.fd", dir.path / "vars.fd");
+    fs::copy_file("/usr/share/OVMF/OVMF_VARS_4M.fd", dir.path() / "vars.fd");
     Session s({tandem_program(), "-nographic", "-m", "512", "-drive",
                "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd", "-drive",
-               "if=pflash,format=raw,file=" + (dir.path / "vars.fd").string(), "-drive", "file=" + disk});
+               "if=pflash,format=raw,file=" + (dir.path() / "vars.fd").string(), "-drive", "file=" + disk});
     REQUIRE(s.wait_for("GRUB is here", 120s));
     REQUIRE(s.wait_for(kPrompt, 180s));
     s.type("ls -d /sys/firmware/efi; poweroff -f\n");
@@ -244,7 +232,7 @@ TEST_CASE("OVMF keeps its variables in a flash chip, in both layouts that Debian
     const fs::path directory = "/usr/share/OVMF", firmware = directory / code;
     if (!have({firmware.c_str()})) return;
     const Directory dir;
-    const fs::path variables = dir.path / "vars.fd";
+    const fs::path variables = dir.path() / "vars.fd";
     fs::copy_file(directory / template_, variables);
     const std::string before = slurp(variables);
     // Little memory: page tables for all that the processor could address must fit too.
@@ -265,21 +253,21 @@ TEST_CASE("a machine that SeaBIOS and GRUB started is saved, and goes on in anot
     if (!have({"/usr/share/seabios/bios-256k.bin", "/usr/lib/grub/i386-pc/boot.img"})) return;
     const Directory dir;
     const std::vector<std::string> argv{
-        tandem_program(), "-nographic",     "-m", "256", "-smp", "2", "-drive", "file=" + grub_disk(dir, "quiet"),
-        "-snapshots",     dir.path.string()};
+        tandem_program(), "-nographic",       "-m", "256", "-smp", "2", "-drive", "file=" + grub_disk(dir, "quiet"),
+        "-snapshots",     dir.path().string()};
     {
         Session s(argv);
         REQUIRE(s.wait_for(kPrompt, 120s));
         s.type("kept=$((40 + 2))\n");
         REQUIRE(s.wait_for(kPrompt));
-        REQUIRE(s.command("migrate file:" + (dir.path / "moved").string()));
+        REQUIRE(s.command("migrate file:" + (dir.path() / "moved").string()));
         s.type(
             "\x01"
             "x");
         CHECK(s.wait_exit() == 0);
     }
     auto again = argv;
-    again.insert(again.end(), {"-loadvm", (dir.path / "moved").string()});
+    again.insert(again.end(), {"-loadvm", (dir.path() / "moved").string()});
     Session s(again);
     s.type("echo kept-$kept\n");
     CHECK(s.wait_for("kept-42"));
@@ -291,14 +279,14 @@ TEST_CASE("a machine that SeaBIOS and GRUB started is saved, and goes on in anot
 TEST_CASE("OVMF's variables are part of a saved machine") {
     if (!have({"/usr/share/OVMF/OVMF_CODE_4M.fd"})) return;
     const Directory dir;
-    const fs::path variables = dir.path / "vars.fd";
+    const fs::path variables = dir.path() / "vars.fd";
     fs::copy_file("/usr/share/OVMF/OVMF_VARS_4M.fd", variables);
     const std::vector<std::string> argv{tandem_program(),
                                         "-nographic",
                                         "-m",
                                         "256",
                                         "-snapshots",
-                                        dir.path.string(),
+                                        dir.path().string(),
                                         "-drive",
                                         "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
                                         "-drive",
@@ -344,7 +332,7 @@ TEST_CASE("OVMF's variables are part of a saved machine") {
 
 TEST_CASE("firmware that cannot be used is one line and status 1") {
     const Directory dir;
-    const std::string odd = (dir.path / "odd").string();
+    const std::string odd = (dir.path() / "odd").string();
     std::ofstream(odd) << std::string(1000, 'x');
     for (const auto& [name, says] : {std::pair<std::string, std::string>{"/nonexistent/bios", "/nonexistent/bios"},
                                      {"no-such-bios", "no-such-bios"},
@@ -370,7 +358,7 @@ TEST_CASE("AAVMF reaches its shell at EL1 and EL2, and keeps its variables in a 
         CHECK(s.wait_exit() == 0);
     }
     const Directory dir;
-    const fs::path variables = dir.path / "vars.fd";
+    const fs::path variables = dir.path() / "vars.fd";
     fs::copy_file("/usr/share/AAVMF/AAVMF_VARS.fd", variables);
     const auto start = [&] {
         return std::vector<std::string>{tandem_program(),

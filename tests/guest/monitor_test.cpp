@@ -10,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "tests/guest/directory.h"
 #include "tests/guest/session.h"
 
 using namespace tandem::tests;
@@ -19,22 +20,6 @@ namespace fs = std::filesystem;
 namespace {
 
 const std::string kPrompt = "guest# ";
-
-class Directory {
-public:
-    Directory() {
-        std::string name = (fs::temp_directory_path() / "tandem-monitor-XXXXXX").string();
-        REQUIRE(mkdtemp(name.data()) != nullptr);
-        path_ = name;
-    }
-    ~Directory() { fs::remove_all(path_); }
-    Directory(const Directory&) = delete;
-    Directory& operator=(const Directory&) = delete;
-    [[nodiscard]] std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
-private:
-    fs::path path_;
-};
 
 // A monitor on a Unix socket, as a script talks to it.
 class Socket {

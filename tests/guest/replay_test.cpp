@@ -12,6 +12,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/guest/directory.h"
 #include "tests/guest/session.h"
 
 using namespace tandem::tests;
@@ -20,21 +21,6 @@ using namespace std::chrono_literals;
 namespace {
 
 namespace fs = std::filesystem;
-
-class Directory {
-public:
-    Directory() : path_(fs::temp_directory_path() / ("tandem-replay-" + std::to_string(::getpid()))) {
-        fs::remove_all(path_);
-        fs::create_directories(path_);
-    }
-    ~Directory() { fs::remove_all(path_); }
-    Directory(const Directory&) = delete;
-    Directory& operator=(const Directory&) = delete;
-    [[nodiscard]] std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
-private:
-    fs::path path_;
-};
 
 // Engines that compile have the fault while it lives, in the program with planted faults.
 class Fault {
