@@ -153,7 +153,7 @@ void StreamBackend::offer_input() {
         // Nothing taken: wait for resume_input(), unless it came meanwhile.
         if (taken == 0 && !resumed_) return;
     }
-    resumed_ = false;
+    // A resume_input() that came since stays: it has woken the thread, and the next round calls the receiver for it.
 }
 
 void StreamBackend::write_output() {

@@ -247,6 +247,37 @@ TEST_CASE("char back ends: pipe") {
     close(from);
 }
 
+TEST_CASE("char back ends: who keeps input himself and asks for more during the call is called again") {
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    StreamBackend::Streams streams;
+    streams.in.reset(ends[0]);
+    auto b = StreamBackend::create(std::move(streams));
+    REQUIRE(b.ok());
+    StreamBackend& backend = **b;
+    std::mutex lock;
+    std::condition_variable changed;
+    bool typed = false;
+    int calls = 0;
+    backend.start();
+    backend.set_receiver([&](std::span<const u8> in) {
+        std::lock_guard guard(lock);
+        typed = typed || !in.empty();
+        if (!typed) return in.size();
+        // As a guest does that reads its port while the next character is on its way.
+        if (++calls < 4) backend.resume_input();
+        changed.notify_all();
+        return in.size();
+    });
+    CHECK(write(ends[1], "x", 1) == 1);
+    {
+        std::unique_lock guard(lock);
+        CHECK(changed.wait_for(guard, std::chrono::seconds(5), [&] { return calls == 4; }));
+    }
+    backend.set_receiver({});
+    close(ends[1]);
+}
+
 TEST_CASE("char back ends: stdio through pipes, end of input, second use") {
     int in[2], out[2];
     REQUIRE(pipe(in) == 0);
