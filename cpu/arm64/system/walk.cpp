@@ -284,6 +284,45 @@ bool stage1(TranslateState& t, const WalkRequest& r, Mapping& out, Fault& fault)
     return fail(fault, FaultCode::Translation, 3);
 }
 
+// A stage 2 descriptor's MemAttr as in MAIR_ELx. HCR_EL2.CD and ID make Normal memory Non-cacheable for data and for
+// fetches.
+u8 stage2_attributes(u64 hcr, u64 memory_attributes, Access access) {
+    constexpr std::array<u8, 4> kHalves{0, 4, 0xb, 0xf};  // MemAttr[1:0] and [3:2]: Non-cacheable, Write-Through, Write-Back
+    const u64 outer = memory_attributes >> 2, inner = memory_attributes & 3;
+    if (outer == 0) return static_cast<u8>(inner << 2);
+    if ((hcr & (access == Access::Execute ? hcr::ID : hcr::CD)) != 0) return kNonCacheable;
+    return static_cast<u8>(kHalves[outer] << 4 | kHalves[inner == 0 ? 1 : inner]);
+}
+
+// One half of Normal memory's attributes (S2CombineS1AttrHints): the less cacheable of both, with stage 1's hints.
+u8 combine_half(u8 first, u8 second) {
+    constexpr u8 kHalfNonCacheable = 4, kWriteBack = 4, kNonTransient = 8;
+    if (first == kHalfNonCacheable || second == kHalfNonCacheable) return kHalfNonCacheable;
+    const bool through = (second & kWriteBack) == 0;  // of stage 2, whose attributes are not transient
+    const bool non_transient = (first & kNonTransient) != 0;
+    return through ? static_cast<u8>(non_transient ? first & ~kWriteBack : first & 3) : first;
+}
+
+// What both stages make of memory (S2CombineS1MemAttrs): the stricter type and the wider shareability.
+void combine_attributes(Mapping& first, const Mapping& second) {
+    constexpr u8 kOuterShareable = 2;
+    const bool device1 = (first.attributes & 0xf0) == 0, device2 = (second.attributes & 0xf0) == 0;
+    if (device1 || device2) {
+        const u8 both = std::min(first.attributes, second.attributes);
+        first.attributes = device1 && device2 ? both : device1 ? first.attributes : second.attributes;
+    } else {
+        const auto outer = combine_half(first.attributes >> 4, second.attributes >> 4);
+        const auto inner = combine_half(first.attributes & 0xf, second.attributes & 0xf);
+        first.attributes = static_cast<u8>(outer << 4 | inner);
+    }
+    const bool outer = first.shareability == kOuterShareable || second.shareability == kOuterShareable;
+    if (device1 || device2 || outer || first.attributes == kNonCacheable) {
+        first.shareability = kOuterShareable;
+    } else {
+        first.shareability |= second.shareability;
+    }
+}
+
 bool stage2_fail(Fault& f, FaultCode code, unsigned level, u64 ipa, bool for_walk) {
     f.stage2 = true;
     f.walk = for_walk;
@@ -339,6 +378,8 @@ bool stage2(TranslateState& t, u64 ipa, const WalkRequest& r, bool for_walk, boo
         if (update_leaf(t, table, leaf, wanted, leaf.descriptor_address, r.update) == Update::Retry) continue;
         if (clean && !dirties && r.check) m.write = false;
         out.device = device;
+        out.attributes = stage2_attributes(effective_hcr(t), bits(d, 5, 2), r.access);
+        out.shareability = static_cast<u8>(bits(d, 9, 8));
         out.page_size = u64{1} << leaf.shift;
         out.address = leaf.output | (ipa & mask(leaf.shift));
         out.read = m.read;
@@ -362,6 +403,7 @@ bool walk(TranslateState& t, const WalkRequest& request, Mapping& out, Fault& fa
     out.read = out.read && second.read;
     out.write = out.write && second.write;
     out.execute = out.execute && second.execute;
+    if ((effective_hcr(t) & hcr::VM) != 0) combine_attributes(out, second);
     out.device_by_stage2 = second.device && !out.device;
     out.device = out.device || second.device;
     return true;

@@ -79,6 +79,14 @@ i_jump:
     FAULT "\text", EL1H, \code, \argument, EL2_LOWER, \esr
     CHECK_RECORD "HPFAR", R_HPFAR, ((\ipa) >> 12) << 4
 .endm
+// What both stages make of Write-Back, Inner Shareable memory at P + 0x2000 whose stage 2 entry has these bits (MemAttr from bit 2,
+// SH from bit 8).
+.macro BOTH_STAGES text, stage2, par
+    ENTRY S2_L3, 2, P + 0x2000 + 3 + (3 << 6) + AF + (\stage2)
+    tlbi alle1
+    dsb sy
+    AT_CASE "AT S12E1R, stage 2 \text", s12e1r, P + 0x2008, (\par) + P + 0x2000
+.endm
 // AT and what it leaves in PAR_EL1, at EL2.
 .macro AT_CASE text, insn, argument, par
     NAME "\text"
@@ -349,6 +357,17 @@ main:
     AT_CASE "AT S12E1W", s12e1w, P + 0x1008, 0xa01 + ((FLT_PERM + 3) << 1)
     AT_CASE "AT S12E1R, on a table", s12e1r, 0x41400018, 0xb01 + ((FLT_TRANS + 3) << 1)
     AT_CASE "AT S1E1R, stage 2 does not matter", s1e1r, P + 0x8008, 0xff00000000000b80 + P + 0x8000
+    BOTH_STAGES "not shareable", 15 << 2, 0xff00000000000b80
+    BOTH_STAGES "Outer Shareable", (15 << 2) + (2 << 8), 0xff00000000000b00
+    BOTH_STAGES "Write-Through", (10 << 2) + ISH, 0xbb00000000000b80
+    BOTH_STAGES "Non-cacheable", (5 << 2) + ISH, 0x4400000000000b00
+    BOTH_STAGES "inner Non-cacheable", (13 << 2) + ISH, 0xf400000000000b80
+    BOTH_STAGES "Device-nGnRnE", (0 << 2) + ISH, 0x0000000000000b00
+    BOTH_STAGES "Device-GRE", (3 << 2) + ISH, 0x0c00000000000b00
+    WRITE hcr_el2, (1 << 31) + 1 + (1 << 32)
+    BOTH_STAGES "with HCR_EL2.CD", (15 << 2) + ISH, 0x4400000000000b00
+    WRITE hcr_el2, (1 << 31) + 1
+    ENTRY S2_L3, 2, P + 0x2000 + 3 + S2_RW
     // HCR_EL2.PTW: tables in what stage 2 calls Device memory.
     ENTRY S2_L3, 6, P + 0x6000 + 3 + S2_RW - (15 << 2)
     CHANGE hcr_el2, 4
