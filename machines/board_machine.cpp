@@ -69,6 +69,20 @@ MachineParts BoardMachine::parts() {
     return {type_, cpu_, *accelerator_, vcpus_, memory_, b.mmio, b.io, b.clock, devices_, drives_, b.balloon};
 }
 
+Result<accel::StateRegisters> BoardMachine::registers_of(unsigned cpu) {
+    using Phase = accel::StateRegisters::Phase;
+    if (cpu >= vcpus_.size()) return invalid(fmt::format("there is no processor {}", cpu));
+    if (!cpu_) return Error{Errc::Unsupported, "the machine does not know its CPU model"};
+    const Phase phase = control_.state() == RunState::Prelaunch ? Phase::BeforeFirstRun : Phase::Later;
+    return accel::StateRegisters(*vcpus_[cpu], *this, *cpu_, phase);
+}
+
+Result<accel::StateRegisters> registers_of(Machine& machine, unsigned cpu) {
+    auto* board = dynamic_cast<BoardMachine*>(&machine);
+    if (board == nullptr) return Error{Errc::Internal, "a machine that is no board"};
+    return board->registers_of(cpu);
+}
+
 // First the clock, so that no timer makes work for a device that has been told to rest.
 void BoardMachine::stop_devices() {
     const Buses b = buses();

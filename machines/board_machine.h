@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "devices/pci/root.h"
-#include "machines/machine.h"
+#include "machines/registers.h"
 #include "machines/run_control.h"
 
 namespace tandem::machines {
@@ -26,6 +26,8 @@ public:
     void fail(std::string why) final { control_.post(RunControl::Event::Failure, std::move(why)); }
     Result<void> while_stopped(const std::function<Result<void>()>& action) final { return control_.while_stopped(action); }
     [[nodiscard]] MachineParts parts() final;
+    // See machines/registers.h.
+    Result<accel::StateRegisters> registers_of(unsigned cpu);
 
 protected:
     // The board, once it exists.

@@ -92,6 +92,7 @@ private:
 
     // monitor_machine.cpp
     Answer info_registers(Arguments& arguments);
+    Answer access_register(Arguments& arguments);
     Answer info_cpus(Arguments&);
     Answer info_mtree(Arguments&);
     Answer info_qtree(Arguments&);

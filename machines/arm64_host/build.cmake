@@ -33,7 +33,7 @@ function(tandem_sources name)
 endfunction()
 
 tandem_sources(tandem_base FILES base/*.cpp)
-tandem_sources(tandem_cpu FILES cpu/arm64/state.cpp LINK tandem_base)
+tandem_sources(tandem_cpu FILES cpu/register_text.cpp cpu/arm64/state.cpp cpu/arm64/system/numbered.cpp LINK tandem_base)
 tandem_sources(tandem_gic FILES devices/fabric/address_space.cpp devices/fabric/guest_memory.cpp devices/irq/gic*.cpp
   LINK tandem_base)
 tandem_sources(tandem_accel FILES accel/run_loop.cpp accel/signals.cpp accel/trace.cpp accel/vcpu_base.cpp
@@ -58,10 +58,11 @@ if(have_libraries)
   target_include_directories(arm64_libraries SYSTEM INTERFACE ${includes})
   target_link_libraries(arm64_libraries INTERFACE ${ARM64_fdt} ${ARM64_zstd} ${ARM64_z} ${ARM64_uring} ${ARM64_capstone})
   tandem_sources(tandem_processors FILES cpu/*/models/*.cpp cpu/*/decode/disassemble.cpp cpu/*/system/inspect.cpp
-    cpu/x86/fpu/xsave.cpp
+    cpu/x86/fpu/xsave.cpp cpu/numbered.cpp cpu/x86/system/numbered.cpp
     LINK tandem_cpu arm64_libraries)
   tandem_sources(tandem_devices FILES devices/*/*.cpp LINK tandem_gic arm64_libraries)
-  tandem_sources(tandem_machines FILES machines/*.cpp machines/arm64_host/*.cpp machines/snapshot/*.cpp machines/virt/*.cpp
+  tandem_sources(tandem_machines FILES accel/state_registers.cpp machines/*.cpp machines/arm64_host/*.cpp machines/snapshot/*.cpp
+    machines/virt/*.cpp
     LINK tandem_accel tandem_processors tandem_devices)
   tandem_sources(tandem_frontend FILES frontend/*.cpp frontend/arm64_host/*.cpp frontend/monitor/*.cpp LINK tandem_machines)
   target_compile_definitions(tandem_frontend PUBLIC TANDEM_VERSION="${PROJECT_VERSION}")

@@ -8,6 +8,7 @@
 #include <new>
 
 #include "base/bits.h"
+#include "cpu/arm64/system/numbered.h"
 
 namespace tandem::accel::kvm {
 namespace {
@@ -149,6 +150,11 @@ RegisterClass class_of(u64 id) {
 std::string name_of(u64 id) {
     const u64 group = id & KVM_REG_ARM_COPROC_MASK;
     if (group == KVM_REG_ARM64_SYSREG) {
+        // Their ids are those of each other's encoding (asm/kvm.h).
+        if (id == KVM_REG_ARM_TIMER_CVAL) return "CNTV_CVAL_EL0";
+        if (id == KVM_REG_ARM_TIMER_CNT) return "CNTVCT_EL0";
+        const std::string_view known = cpu::arm64::system_register_name(static_cast<u16>(id));
+        if (!known.empty()) return std::string(known);
         const Name n = name_in(id);
         return fmt::format("S{}_{}_C{}_C{}_{}", n.op0, n.op1, n.crn, n.crm, n.op2);
     }

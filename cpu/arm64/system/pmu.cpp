@@ -40,6 +40,7 @@ constexpr EventRow kEvents[] = {
     {PmuEvent::Chain, 0},
     {PmuEvent::BrRetired, source(Counted::Branch)},
 };
+static_assert(std::size(kEvents) == std::size(kPmuEvents));
 
 u8 sources_of(u64 type) {
     for (const EventRow& row : kEvents) {
@@ -174,15 +175,6 @@ void pmu_changed(TranslateState& t) {
         t.pmu_interrupt = interrupt;
         t.platform->performance_interrupt(interrupt);
     }
-}
-
-u64 pmu_common_events(unsigned word) {
-    u64 found = 0;
-    for (const EventRow& row : kEvents) {
-        const auto number = static_cast<u32>(row.event);
-        if (number / 32 == word) found |= u64{1} << number % 32;
-    }
-    return found;
 }
 
 unsigned pmu_visible_counters(const TranslateState& t) { return t.s.el() == 2 ? kEventCounters : reserved_from(t); }

@@ -29,6 +29,12 @@ enum class PmuEvent : u32 {
     Chain = 0x1e,
     BrRetired = 0x21,
 };
+constexpr PmuEvent kPmuEvents[] = {
+    PmuEvent::SwIncr,    PmuEvent::L1dCacheRefill, PmuEvent::L1dCache,        PmuEvent::LdRetired,
+    PmuEvent::StRetired, PmuEvent::InstRetired,    PmuEvent::ExcTaken,        PmuEvent::ExcReturn,
+    PmuEvent::BrMisPred, PmuEvent::CpuCycles,      PmuEvent::CidWriteRetired, PmuEvent::BrPred,
+    PmuEvent::MemAccess, PmuEvent::InstSpec,       PmuEvent::Chain,           PmuEvent::BrRetired,
+};
 
 // Whether anything is counted at the current level.
 bool pmu_counts(const TranslateState& t);
@@ -42,7 +48,14 @@ void pmu_software_increment(TranslateState& t, u64 mask);
 // The registers changed: recomputes what the next overflow is and the interrupt.
 void pmu_changed(TranslateState& t);
 // PMCEID0_EL0 and PMCEID1_EL0.
-u64 pmu_common_events(unsigned word);
+constexpr u64 pmu_common_events(unsigned word) {
+    u64 found = 0;
+    for (const PmuEvent event : kPmuEvents) {
+        const auto number = static_cast<u32>(event);
+        if (number / 32 == word) found |= u64{1} << number % 32;
+    }
+    return found;
+}
 // Event counters that the current level sees: MDCR_EL2.HPMN below EL2.
 unsigned pmu_visible_counters(const TranslateState& t);
 

@@ -6,6 +6,7 @@
 
 #include "base/bits.h"
 #include "cpu/arm64/fpu/status.h"
+#include "cpu/arm64/system/limits.h"
 #include "cpu/arm64/system/mmu.h"
 #include "cpu/arm64/system/pmu.h"
 
@@ -58,19 +59,6 @@ u64 read_mmfr2(const T& t, const Row&) { return t.model->id().id_aa64mmfr2_el1; 
 
 // --- Control
 
-u64 sctlr_writable(const CpuModel& m) {
-    u64 w = sctlr::M | sctlr::A | sctlr::C | sctlr::SA | sctlr::SA0 | sctlr::UMA | 1u << 12 | sctlr::DZE | sctlr::UCT |
-            sctlr::nTWI | sctlr::nTWE | sctlr::WXN | sctlr::UCI;
-    if (m.has(Feature::PAN)) w |= sctlr::SPAN;
-    if (m.has(Feature::LSE2)) w |= sctlr::nAA;
-    if (m.has(Feature::RAS)) w |= sctlr::IESB;
-    if (m.has(Feature::PAuth)) w |= sctlr::EnIA | sctlr::EnIB | sctlr::EnDA | sctlr::EnDB;
-    if (m.has(Feature::BTI)) w |= sctlr::BT0 | sctlr::BT1;
-    if (m.has(Feature::SSBS2)) w |= sctlr::DSSBS;
-    if (m.has(Feature::SPECRES)) w |= sctlr::EnRCTX;
-    return w;
-}
-
 void set_translation_control(T& t, u64& stored, u64 v) {
     constexpr u64 kCached = sctlr::M | sctlr::WXN | 1u << 12;
     const bool changed = ((stored ^ v) & kCached) != 0;
@@ -79,14 +67,14 @@ void set_translation_control(T& t, u64& stored, u64 v) {
 }
 
 void write_sctlr_el1(T& t, const Row&, u64 v) {
-    const u64 res1 = 0x30500980 | (t.model->has(Feature::PAN) ? 0 : sctlr::SPAN);
+    const u64 res1 = kSctlrRes1 | (t.model->has(Feature::PAN) ? 0 : sctlr::SPAN);
     set_translation_control(t, t.s.sys.sctlr_el1, (v & sctlr_writable(*t.model)) | res1);
 }
 
 void write_sctlr_el2(T& t, const Row&, u64 v) {
     const bool e2h = (t.s.sys.hcr_el2 & hcr::E2H) != 0;
     u64 writable = sctlr_writable(*t.model);
-    u64 res1 = e2h ? 0x30500980 : 0x30c50830;
+    u64 res1 = e2h ? kSctlrRes1 : kSctlrEl2Res1;
     if (!e2h) {
         writable &= ~(sctlr::SA0 | sctlr::UMA | sctlr::DZE | sctlr::UCT | sctlr::nTWI | sctlr::nTWE | sctlr::UCI |
                       sctlr::SPAN | sctlr::BT0);
@@ -126,13 +114,7 @@ void write_stage2(T& t, const Row& r, u64 v) {
 }
 
 void write_hcr(T& t, const Row&, u64 v) {
-    const CpuModel& m = *t.model;
-    u64 writable = mask(34) & ~(u64{1} << 31);
-    if (m.has(Feature::VHE)) writable |= hcr::E2H;
-    if (m.has(Feature::LOR)) writable |= hcr::TLOR;
-    if (m.has(Feature::RAS)) writable |= hcr::TERR | hcr::TEA;
-    if (m.has(Feature::PAuth)) writable |= hcr::API | hcr::APK;
-    const u64 next = (v & writable) | hcr::RW;  // EL1 is AArch64 only
+    const u64 next = (v & hcr_writable(*t.model)) | hcr::RW;  // EL1 is AArch64 only
     constexpr u64 kTranslation = hcr::VM | hcr::DC | hcr::TGE | hcr::E2H | hcr::PTW;
     const bool changed = ((t.s.sys.hcr_el2 ^ next) & kTranslation) != 0;
     t.s.sys.hcr_el2 = next;
@@ -142,9 +124,8 @@ void write_hcr(T& t, const Row&, u64 v) {
 }
 
 void write_cptr_el2(T& t, const Row&, u64 v) {
-    constexpr u64 kHostBits = 0x80300000, kBits = 0x80000400, kRes1 = 0x33ff;
     const bool e2h = (t.s.sys.hcr_el2 & hcr::E2H) != 0;
-    t.s.sys.cptr_el2 = e2h ? v & kHostBits : (v & kBits) | kRes1;
+    t.s.sys.cptr_el2 = e2h ? v & kCptrHostBits : (v & kCptrBits) | kCptrRes1;
 }
 
 u64 read_isr(const T& t, const Row&) {
@@ -268,13 +249,11 @@ u64 read_authstatus(const T&, const Row&) { return 0xee; }
 
 // --- Performance monitors (DDI 0487, D12 and D19.5)
 
-constexpr u64 kPmcrP = 2, kPmcrC = 4, kPmcrLc = 64, kPmcrWritable = 0x39;
-constexpr u64 kTypeWritable = 0xc80003ff, kCycleTypeWritable = 0xc8000000;
+constexpr u64 kPmcrP = 2, kPmcrC = 4;
 
 u64 pmu_bits(const T& t) { return mask(pmu_visible_counters(t)) | u64{1} << kCycleCounter; }
 u64 read_pmcr(const T& t, const Row&) {
-    constexpr u64 kArm = u64{0x41} << 24;
-    return kArm | u64{pmu_visible_counters(t)} << 11 | kPmcrLc | (t.s.sys.pmcr_el0 & kPmcrWritable);
+    return kPmcrArm | u64{pmu_visible_counters(t)} << 11 | kPmcrLc | (t.s.sys.pmcr_el0 & kPmcrWritable);
 }
 void write_pmcr(T& t, const Row&, u64 v) {
     pmu_sync(t);

@@ -3,39 +3,11 @@
 #include "cpu/x86/fpu/mxcsr.h"
 #include "cpu/x86/fpu/xsave.h"
 #include "cpu/x86/system/internal.h"
+#include "cpu/x86/system/limits.h"
 
 namespace tandem::cpu::x86 {
 
 namespace {
-
-// CR4 bits that exist when any one of the features beside them does.
-struct Cr4Row {
-    u64 bit;
-    Feature feature;
-};
-constexpr Cr4Row kCr4Bits[] = {
-    {cr4::VME, Feature::VME},           {cr4::PVI, Feature::VME},
-    {cr4::TSD, Feature::TSC},           {cr4::DE, Feature::DE},
-    {cr4::PSE, Feature::PSE},           {cr4::PAE, Feature::PAE},
-    {cr4::MCE, Feature::MCE},           {cr4::PGE, Feature::PGE},
-    {cr4::PCE, Feature::FPU},           {cr4::OSFXSR, Feature::FXSR},
-    {cr4::OSXMMEXCPT, Feature::SSE},    {cr4::UMIP, Feature::UMIP},
-    {cr4::FSGSBASE, Feature::FSGSBASE}, {cr4::PCIDE, Feature::PCID},
-    {cr4::OSXSAVE, Feature::XSAVE},     {cr4::SMEP, Feature::SMEP},
-    {cr4::SMAP, Feature::SMAP},         {cr4::PKE, Feature::PKU},
-    {cr4::LA57, Feature::LA57},
-};
-
-u64 cr4_allowed(const CpuModel& model) {
-    u64 allowed = 0;
-    for (const Cr4Row& row : kCr4Bits) {
-        if (model.has(row.feature)) allowed |= row.bit;
-    }
-    return allowed;
-}
-
-constexpr u64 kCr0Defined =
-    cr0::PE | cr0::MP | cr0::EM | cr0::TS | cr0::ET | cr0::NE | cr0::WP | cr0::AM | cr0::NW | cr0::CD | cr0::PG;
 
 bool pae_without_long_mode(u64 cr0_value, u64 cr4_value, u64 efer_value) {
     return (cr0_value & cr0::PG) != 0 && (cr4_value & cr4::PAE) != 0 && (efer_value & efer::LMA) == 0;

@@ -1,14 +1,10 @@
 // Debug registers and debug exceptions: SDM volume 3, 17.2 and 17.3 (contract R6).
 #include "cpu/x86/system/internal.h"
+#include "cpu/x86/system/limits.h"
 
 namespace tandem::cpu::x86 {
 
 namespace {
-
-constexpr u64 kDr6Writable = 0xf | dr6::BD | dr6::BS | dr6::BT;
-constexpr u64 kDr6Ones = 0xffff0ff0;
-constexpr u64 kDr7Writable = 0xffff23ff;
-constexpr u64 kDr7Ones = 0x400;
 
 enum class Condition : u8 { Execute, Write, Io, ReadWrite };
 

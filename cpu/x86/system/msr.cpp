@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "cpu/x86/system/internal.h"
+#include "cpu/x86/system/limits.h"
 
 namespace tandem::cpu::x86 {
 
@@ -13,10 +14,6 @@ namespace {
 enum class Rule : u8 { Plain, Canonical, Low32, ReadOnly, WriteOnly, Ignored };
 using Member = u64 Msrs::*;
 constexpr Member kNoMember = nullptr;
-
-// RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO,
-// PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO: a translator does not execute speculatively.
-constexpr u64 kArchCapabilities = 0x400000000d10e17b;
 
 struct MsrRow {
     u32 index;
@@ -84,29 +81,9 @@ bool write_row(TranslateState& t, const MsrRow& row, u64 value) {
 // --- Memory types (SDM volume 3, 11.11 and 11.12)
 // ------------------------------------------------------------------------------
 
-bool mtrr_type(u64 type) { return type == 0 || type == 1 || (type >= 4 && type <= 6); }
-bool pat_type(u64 type) { return mtrr_type(type) || type == 7; }
-
-template <class F>
-bool every_byte(u64 value, F valid) {
-    for (unsigned i = 0; i < 8; ++i) {
-        if (!valid(bits(value, i * 8 + 7, i * 8))) return false;
-    }
-    return true;
-}
-
-constexpr u32 kMtrrVariable = 0x200, kMtrrVariableCount = 16, kMtrrDefType = 0x2ff, kPat = 0x277;
-constexpr u32 kMtrrFixed[] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
-
 u64* fixed_mtrr(State& s, u32 index) {
     const auto* found = std::find(std::begin(kMtrrFixed), std::end(kMtrrFixed), index);
     return found == std::end(kMtrrFixed) ? nullptr : &s.msr.mtrr_fixed[static_cast<std::size_t>(found - kMtrrFixed)];
-}
-
-bool valid_variable_mtrr(const CpuModel& model, u32 index, u64 value) {
-    if ((value >> model.physical_bits()) != 0) return false;
-    const bool is_mask = (index & 1) != 0;
-    return is_mask ? (value & 0x7ff) == 0 : (value & 0xf00) == 0 && mtrr_type(value & 0xff);
 }
 
 // nullopt: not a memory-type MSR; else whether the write was valid.
@@ -124,7 +101,7 @@ std::optional<bool> write_memory_type(TranslateState& t, u32 index, u64 value) {
         valid = valid_variable_mtrr(*t.model, index, value);
     } else if (index == kMtrrDefType) {
         slot = &s.msr.mtrr_def_type;
-        valid = (value & ~u64{0xcff}) == 0 && mtrr_type(value & 0xff);
+        valid = valid_mtrr_default(value);
     }
     if (slot == nullptr) return std::nullopt;
     if (!valid || !t.model->has(Feature::MTRR)) return false;

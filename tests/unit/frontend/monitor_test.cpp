@@ -237,6 +237,44 @@ TEST_CASE("monitor: what it shows of interrupt controllers, registers and mappin
     CHECK(m.says("info mtree", "00000000fec00000"));
 }
 
+TEST_CASE("monitor: a register by its name", "[R1][R2]") {
+    const Rig m;
+    CHECK(m("register RBX 0x1234 + 1") == "RBX = 0x1235\n");
+    CHECK(m("register rbx") == "RBX = 0x1235\n");
+    CHECK(m.says("info registers", "RBX=0000000000001235"));
+    CHECK(m("register rcx $rbx * 2") == "RCX = 0x246a\n");
+    CHECK(m("register LSTAR 0xffffffff81000000") == "LSTAR = 0xffffffff81000000\n");
+    CHECK(m("register XMM3 0x112233445566778899aabbccddeeff00") == "XMM3 = 0x112233445566778899aabbccddeeff00\n");
+    CHECK(m("register KVM_SYSTEM_TIME_NEW 0x123001") == "KVM_SYSTEM_TIME_NEW = 0x123001\n");
+    CHECK(m("register CR8 5") == "CR8 = 0x5\n");
+    CHECK(m.says("info lapic", "tpr = 0x50"));
+    CHECK(m("cpu 1").empty());
+    CHECK(m.says("register rbx", "RBX = 0x0"));
+    CHECK(m("cpu 0").empty());
+    const std::pair<const char*, const char*> refused[] = {
+        {"register RXX", "Error: there is no register 'RXX'"},
+        {"register RXX 1", "Error: there is no register 'RXX'"},
+        {"register ZMM1", "Error: ZMM1: the features of processor 'max' lack it"},
+        {"register CS 0x10000", "Error: CS has 2 bytes: 0x10000 does not fit"},
+        {"register XMM1 0x1112233445566778899aabbccddeeff00", "Error: XMM1 has 16 bytes:"},
+        {"register XMM1 0x112233445566778899aabbccddeeff0g", "is no hexadecimal number"},
+        {"register rbx $nothing", "Error: unknown register"},
+        {"register CR4 0xffffffff", "Error: CR4 cannot be 0xffffffff"},
+        {"register MTRRCAP 1", "Error: MTRRCAP stays 0x508: 0x1 is another processor's (-cpu chooses it"},
+    };
+    for (const auto& [line, error] : refused) CHECK(m.says(line, error));
+    CHECK(m("register MTRRCAP 0x508") == "MTRRCAP = 0x508\n");
+    CHECK(m.says("register", "0x2030000100000003     8  general   RBX"));
+    CHECK(m.says("register", "0x20300006000000fe     8  system    MTRRCAP (invariant)"));
+    CHECK(m.says("help register", "register [NAME [VALUE]]"));
+    CHECK(m("cont").empty());
+    for (int i = 0; i < 5000 && m.machine->state() != machines::RunState::Running; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    CHECK(m.says("register MTRRCAP 1", "(after the first run nothing changes it)"));
+    CHECK(m("register r12 7") == "R12 = 0x7\n");
+}
+
 TEST_CASE("monitor: stop, cont and snapshots of a running machine") {
     const Rig m;
     CHECK(m("cont").empty());
