@@ -8,8 +8,8 @@
 
 namespace tandem::accel {
 
-// A halt ends with an NMI and, with RFLAGS.IF, with an interrupt; INIT and SIPI come to it through x86_take_init_and_sipi(),
-// and a processor that waits for SIPI takes nothing else (SDM vol. 3, 8.4.4).
+// A halt ends with an NMI, by x86_take_unhalt() and, with RFLAGS.IF, with an interrupt; INIT and SIPI come to it through
+// x86_take_init_and_sipi(), and a processor that waits for SIPI takes nothing else (SDM vol. 3, 8.4.4).
 Rest x86_rest(cpu::x86::Activity activity, bool interrupts_enabled, const SignalWord& signals,
               const devices::CpuInterruptController& controller);
 
@@ -18,6 +18,9 @@ Rest x86_rest(cpu::x86::Activity activity, bool interrupts_enabled, const Signal
 using X86Change = std::function<Result<cpu::x86::Activity>(const std::function<void(cpu::x86::State&)>& f)>;
 Result<void> x86_take_init_and_sipi(SignalWord& signals, cpu::x86::Activity activity, bool bootstrap, u32 signature,
                                     const X86Change& change);
+
+// Whether a halt ends now on request (UnhaltVcpu), which is taken.
+bool x86_take_unhalt(SignalWord& signals, cpu::x86::Activity activity);
 
 // A state that is shown to the outside holds what has arrived and waits; one that is replaced from outside has nothing
 // waiting.

@@ -34,6 +34,16 @@ Result<jit::Tier> parse_tier(std::string_view name) {
 
 using Model = cpu::x86::CpuModel;
 
+Result<accel::KvmOptions::Irqchip> parse_irqchip(std::string_view name) {
+    using Irqchip = accel::KvmOptions::Irqchip;
+    constexpr std::pair<std::string_view, Irqchip> kChoices[] = {
+        {"user", Irqchip::User}, {"split", Irqchip::Split}, {"kernel", Irqchip::Kernel}};
+    for (const auto& [text, irqchip] : kChoices) {
+        if (name == text) return irqchip;
+    }
+    return invalid(fmt::format("-accel kvm: irqchip is user, split or kernel, not '{}'", name));
+}
+
 // With KVM among the engines that the machine may run on, the guest's processor is what both KVM and the translator can do.
 // A host without KVM is told of where KVM is wanted.
 Model narrow(const Model& model, const Options& options) {
@@ -42,7 +52,15 @@ Model narrow(const Model& model, const Options& options) {
     };
     const bool kvm = std::ranges::any_of(options.accel, names_kvm);
     if (!kvm) return model;
-    const auto narrowed = accel::narrow_to_kvm(model);
+    // A machine that changes to KVM later has the models.
+    auto irqchip = accel::KvmOptions::Irqchip::User;
+    if (const PropertyList& first = options.accel.front(); first.head == "kvm") {
+        const auto named = std::ranges::find(first.items, "irqchip", [](const auto& item) { return item.first; });
+        if (named != first.items.end()) {
+            if (const auto known = parse_irqchip(named->second)) irqchip = *known;  // create_kvm() refuses others
+        }
+    }
+    const auto narrowed = accel::narrow_to_kvm(model, irqchip);
     if (!narrowed) return model;
     if (const auto lacking = model.beyond(*narrowed); !lacking.empty()) {
         const bool everything = model.name() == "max" || model.name() == "host";
@@ -58,16 +76,6 @@ accel::EngineChoice jit_choice(const Model& model, const jit::Options& options) 
 }
 accel::EngineChoice kvm_choice(const Model& model, const accel::KvmOptions& options = {}) {
     return {"kvm", [=] { return accel::create_kvm_accelerator(model, options); }};
-}
-
-Result<accel::KvmOptions::Irqchip> parse_irqchip(std::string_view name) {
-    using Irqchip = accel::KvmOptions::Irqchip;
-    constexpr std::pair<std::string_view, Irqchip> kChoices[] = {
-        {"user", Irqchip::User}, {"split", Irqchip::Split}, {"kernel", Irqchip::Kernel}};
-    for (const auto& [text, irqchip] : kChoices) {
-        if (name == text) return irqchip;
-    }
-    return invalid(fmt::format("-accel kvm: irqchip is user, split or kernel, not '{}'", name));
 }
 
 jit::Options default_jit(const Options& options) {

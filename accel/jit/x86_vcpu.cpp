@@ -43,6 +43,7 @@ Rest X86JitVcpu::rest() const {
 }
 
 Result<void> X86JitVcpu::take_events() {
+    if (x86_take_unhalt(signals(), state_->s.activity)) state_->s.activity = Activity::Running;
     const auto change = [this](const std::function<void(State&)>& f) -> Result<Activity> {
         cpu::x86::export_flags(*state_);
         f(state_->s);

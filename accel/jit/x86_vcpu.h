@@ -2,6 +2,7 @@
 #pragma once
 
 #include "accel/jit/jit_vcpu.h"
+#include "accel/unhalt.h"
 #include "cpu/x86/model.h"
 #include "cpu/x86/platform.h"
 #include "cpu/x86/random_source.h"
@@ -9,7 +10,7 @@
 
 namespace tandem::accel {
 
-class X86JitVcpu final : public JitVcpu, public cpu::x86::Platform, public cpu::x86::RandomSource {
+class X86JitVcpu final : public JitVcpu, public cpu::x86::Platform, public cpu::x86::RandomSource, public UnhaltVcpu {
 public:
     // All references must outlive the vCPU. attach() completes construction.
     X86JitVcpu(unsigned index, ExitHandler& handler, const cpu::x86::CpuModel& model, std::atomic<u64>& sought_pc);
@@ -23,6 +24,10 @@ public:
     Result<void> import_state(const cpu::ArchState& in) override;
     Result<void> fetch_state(cpu::ArchState& out) override;
     Result<void> store_state(const cpu::ArchState& in) override;
+
+    // UnhaltVcpu
+    void raise_unhalt() override { signal(kUnhaltSignal); }
+    [[nodiscard]] bool unhalt_waits() const override { return (signals().peek() & kUnhaltSignal) != 0; }
 
     // cpu::x86::Platform
     u32 port_in(u16 port, unsigned size, cpu::x86::PortForm form) override;

@@ -22,6 +22,9 @@ struct FeatureWord {
 };
 constexpr u32 kX2apic = 1u << 21, kTscDeadline = 1u << 24, kOsxsave = 1u << 27, kHypervisor = 1u << 31;
 constexpr u32 kApic = 1u << 9, kHtt = 1u << 28;
+// KVM_FEATURE_PV_UNHALT, PV_SEND_IPI and PV_SCHED_YIELD: KVM answers their hypercalls itself, and reaches no processor
+// without local APICs of its own. The rest of the word is the machine's.
+constexpr u32 kByKernelApic = 1u << 7 | 1u << 11 | 1u << 13;
 constexpr FeatureWord kFeatureWords[] = {
     {1, 0, &CpuidResult::ecx, &kvm_cpuid_entry2::ecx, kX2apic | kTscDeadline | kOsxsave | kHypervisor, "CPUID.1:ECX"},
     {1, 0, &CpuidResult::edx, &kvm_cpuid_entry2::edx, kApic | kHtt, "CPUID.1:EDX"},
@@ -33,8 +36,7 @@ constexpr FeatureWord kFeatureWords[] = {
     {0xd, 0, &CpuidResult::eax, &kvm_cpuid_entry2::eax, 0, "CPUID.D:EAX"},
     {0xd, 0, &CpuidResult::edx, &kvm_cpuid_entry2::edx, 0, "CPUID.D:EDX"},
     {0xd, 1, &CpuidResult::eax, &kvm_cpuid_entry2::eax, 0, "CPUID.D.1:EAX"},
-    // The machine's hypercalls and clock. KVM answers the calls itself, and has no controllers to send an IPI with.
-    {0x40000001, 0, &CpuidResult::eax, nullptr, ~(1u << 11 | 1u << 13), "CPUID.40000001:EAX"},
+    {0x40000001, 0, &CpuidResult::eax, &kvm_cpuid_entry2::eax, ~kByKernelApic, "CPUID.40000001:EAX"},
     {0x80000001, 0, &CpuidResult::ecx, &kvm_cpuid_entry2::ecx, 0, "CPUID.80000001:ECX"},
     {0x80000001, 0, &CpuidResult::edx, &kvm_cpuid_entry2::edx, 0, "CPUID.80000001:EDX"},
     {0x80000008, 0, &CpuidResult::ebx, &kvm_cpuid_entry2::ebx, 0, "CPUID.80000008:EBX"},
@@ -49,10 +51,11 @@ const kvm_cpuid_entry2* find(std::span<const kvm_cpuid_entry2> entries, u32 leaf
 
 // What KVM and the machine together allow in a word. An AMD processor repeats bits of leaf 1 in 80000001H (APM volume 3,
 // E.4.2).
-u32 allowed(std::span<const kvm_cpuid_entry2> supported, const FeatureWord& w) {
+u32 allowed(std::span<const kvm_cpuid_entry2> supported, KvmOptions::Irqchip irqchip, const FeatureWord& w) {
     constexpr u32 kRepeated = 0x0183f3ff;
     const kvm_cpuid_entry2* kvm = find(supported, w.leaf, w.subleaf);
-    u32 word = (kvm != nullptr && w.supported != nullptr ? kvm->*w.supported : 0) | w.ours;
+    u32 word = (kvm != nullptr ? kvm->*w.supported : 0) | w.ours;
+    if (w.leaf == 0x40000001 && irqchip == KvmOptions::Irqchip::User) word &= ~kByKernelApic;
     if (w.leaf == 0x80000001 && w.word == &CpuidResult::edx) {
         if (const kvm_cpuid_entry2* basic = find(supported, 1, 0)) word |= (basic->edx | kApic) & kRepeated;
     }
@@ -61,9 +64,9 @@ u32 allowed(std::span<const kvm_cpuid_entry2> supported, const FeatureWord& w) {
 
 class Builder {
 public:
-    Builder(const cpu::x86::CpuModel& model, std::span<const kvm_cpuid_entry2> supported,
+    Builder(const cpu::x86::CpuModel& model, std::span<const kvm_cpuid_entry2> supported, KvmOptions::Irqchip irqchip,
             const cpu::x86::CpuModel::Dynamic& dynamic)
-        : model_(model), supported_(supported), dynamic_(dynamic) {}
+        : model_(model), supported_(supported), irqchip_(irqchip), dynamic_(dynamic) {}
 
     GuestCpuid build() {
         add_range(0);
@@ -113,7 +116,7 @@ private:
     }
 
     void restrict(const FeatureWord& w, CpuidResult& r) {
-        const u32 mask = allowed(supported_, w);
+        const u32 mask = allowed(supported_, irqchip_, w);
         for (u32 bit = 0; bit < 32; ++bit) {
             if (((r.*w.word & ~mask) >> bit & 1) != 0) out_.left_out.push_back(fmt::format("{}[{}]", w.name, bit));
         }
@@ -122,20 +125,22 @@ private:
 
     const cpu::x86::CpuModel& model_;
     std::span<const kvm_cpuid_entry2> supported_;
+    const KvmOptions::Irqchip irqchip_;
     const cpu::x86::CpuModel::Dynamic& dynamic_;
     GuestCpuid out_;
 };
 
 }  // namespace
 
-cpu::x86::CpuModel narrow(const cpu::x86::CpuModel& model, std::span<const kvm_cpuid_entry2> supported) {
+cpu::x86::CpuModel narrow(const cpu::x86::CpuModel& model, std::span<const kvm_cpuid_entry2> supported,
+                          KvmOptions::Irqchip irqchip) {
     std::vector<cpu::x86::Feature> lacking;
     for (const cpu::x86::FeatureRow& row : cpu::x86::feature_table()) {
         const auto word = std::ranges::find_if(kFeatureWords, [&](const FeatureWord& w) {
             return w.leaf == row.leaf && w.subleaf == row.subleaf && w.word == row.reg;
         });
         if (word == std::end(kFeatureWords) || !model.has(row.id)) continue;
-        if ((allowed(supported, *word) >> row.bit & 1) == 0) lacking.push_back(row.id);
+        if ((allowed(supported, irqchip, *word) >> row.bit & 1) == 0) lacking.push_back(row.id);
     }
     unsigned physical_bits = model.physical_bits();
     if (const kvm_cpuid_entry2* sizes = find(supported, 0x80000008, 0)) {
@@ -145,8 +150,8 @@ cpu::x86::CpuModel narrow(const cpu::x86::CpuModel& model, std::span<const kvm_c
 }
 
 GuestCpuid guest_cpuid(const cpu::x86::CpuModel& model, std::span<const kvm_cpuid_entry2> supported,
-                       const cpu::x86::CpuModel::Dynamic& dynamic) {
-    return Builder(model, supported, dynamic).build();
+                       KvmOptions::Irqchip irqchip, const cpu::x86::CpuModel::Dynamic& dynamic) {
+    return Builder(model, supported, irqchip, dynamic).build();
 }
 
 }  // namespace tandem::accel::kvm

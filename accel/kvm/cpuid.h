@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "accel/kvm/kvm_accelerator.h"
 #include "accel/kvm/kvm_types.h"
 #include "cpu/x86/model.h"
 
@@ -16,11 +17,12 @@ struct GuestCpuid {
 };
 
 // The model less what KVM does not offer: guest_cpuid() then leaves nothing out.
-cpu::x86::CpuModel narrow(const cpu::x86::CpuModel& model, std::span<const kvm_cpuid_entry2> supported);
+cpu::x86::CpuModel narrow(const cpu::x86::CpuModel& model, std::span<const kvm_cpuid_entry2> supported,
+                          KvmOptions::Irqchip irqchip);
 
 // `supported`: KVM_GET_SUPPORTED_CPUID's. OSXSAVE, the APIC bit and XSAVE sizes that depend on control registers are kept
 // up to date by KVM itself.
 GuestCpuid guest_cpuid(const cpu::x86::CpuModel& model, std::span<const kvm_cpuid_entry2> supported,
-                       const cpu::x86::CpuModel::Dynamic& dynamic);
+                       KvmOptions::Irqchip irqchip, const cpu::x86::CpuModel::Dynamic& dynamic);
 
 }  // namespace tandem::accel::kvm

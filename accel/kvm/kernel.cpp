@@ -52,6 +52,7 @@ Result<System> open_system() {
     s.tsc_offset = extension(KVM_CAP_VCPU_ATTRIBUTES) > 0;
     s.step_blocks_interrupts = (extension(KVM_CAP_SET_GUEST_DEBUG2) & static_cast<int>(KVM_GUESTDBG_BLOCKIRQ)) != 0 &&
                                extension(KVM_CAP_SET_GUEST_DEBUG2) > 0;
+    s.enforces_features = extension(KVM_CAP_ENFORCE_PV_FEATURE_CPUID) > 0;
     s.exits_on_failure = extension(KVM_CAP_EXIT_ON_EMULATION_FAILURE) > 0;
     s.xsave_size = std::max(extension(KVM_CAP_XSAVE2), static_cast<int>(sizeof(kvm_xsave)));
     TANDEM_TRY_ASSIGN(s.vcpu_map_size, TANDEM_KVM(s.fd, KVM_GET_VCPU_MMAP_SIZE));

@@ -19,6 +19,7 @@ struct System {
     bool tsc_fixed = false;               // guests read the host's counter, whatever offset was set
     bool shows_host_cpuid = false;        // guests find features by CPUID that they were not given
     bool step_blocks_interrupts = false;  // KVM_GUESTDBG_BLOCKIRQ
+    bool enforces_features = false;       // KVM_CAP_ENFORCE_PV_FEATURE_CPUID
     bool exits_on_failure = false;        // KVM_CAP_EXIT_ON_EMULATION_FAILURE
     int xsave_size = 0;
     std::vector<u32> msrs;  // that KVM saves and restores

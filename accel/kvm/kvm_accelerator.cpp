@@ -32,7 +32,7 @@ public:
 
     Result<void> start() {
         TANDEM_TRY_ASSIGN(shared_.system, open_system());
-        if (const auto lacking = model_.beyond(narrow(model_, shared_.system.cpuid)); !lacking.empty()) {
+        if (const auto lacking = model_.beyond(narrow(model_, shared_.system.cpuid, options_.irqchip)); !lacking.empty()) {
             return Error{
                 Errc::Unsupported,
                 fmt::format("KVM on this host does not offer all of CPU model '{}': it lacks {}; name both engines when "
@@ -77,7 +77,7 @@ public:
         dynamic.cpu_count = handler.cpu_count();
         dynamic.apic_id = model_.topology(dynamic.cpu_count).apic_id(index);
         dynamic.tsc_khz = static_cast<u32>(handler.tsc_hz() / 1000);
-        const GuestCpuid cpuid = guest_cpuid(model_, shared_.system.cpuid, dynamic);
+        const GuestCpuid cpuid = guest_cpuid(model_, shared_.system.cpuid, options_.irqchip, dynamic);
         if (!cpuid.left_out.empty()) {
             return Error{Errc::Unsupported,
                          fmt::format("KVM on this host does not offer {}", fmt::join(cpuid.left_out, ", "))};
@@ -136,15 +136,15 @@ private:
 
 }  // namespace
 
-Result<cpu::x86::CpuModel> narrow_to_kvm(const cpu::x86::CpuModel& model) {
+Result<cpu::x86::CpuModel> narrow_to_kvm(const cpu::x86::CpuModel& model, KvmOptions::Irqchip irqchip) {
     auto system = open_system();
     if (!system) return std::move(system).error().context("-accel kvm");
-    return narrow(model, system->cpuid);
+    return narrow(model, system->cpuid, irqchip);
 }
 
 Result<cpu::x86::CpuModel> found_under_kvm(const cpu::x86::CpuModel& model) {
     TANDEM_TRY_ASSIGN(const System system, open_system());
-    return system.shows_host_cpuid ? model : narrow(model, system.cpuid);
+    return system.shows_host_cpuid ? model : narrow(model, system.cpuid, KvmOptions::Irqchip::User);
 }
 
 Result<bool> kvm_moves_tsc() {

@@ -27,8 +27,10 @@ Result<std::unique_ptr<Accelerator>> create_kvm_accelerator(const cpu::x86::CpuM
 // Whether guests' TSCs can differ from the host's (docs/differences.md).
 Result<bool> kvm_moves_tsc();
 
-// `model` less what this host's KVM does not offer, which create_kvm_accelerator() then takes. Errors: those of /dev/kvm.
-Result<cpu::x86::CpuModel> narrow_to_kvm(const cpu::x86::CpuModel& model);
+// `model` less what this host's KVM does not offer, which create_kvm_accelerator() then takes with the same controllers.
+// Errors: those of /dev/kvm.
+Result<cpu::x86::CpuModel> narrow_to_kvm(const cpu::x86::CpuModel& model,
+                                         KvmOptions::Irqchip irqchip = KvmOptions::Irqchip::User);
 
 // What guests of this host's KVM may use, for who executes instructions for it: what narrow_to_kvm() leaves or, where CPUID
 // shows a guest more than KVM offers (docs/differences.md), all of `model`. Errors: those of /dev/kvm.

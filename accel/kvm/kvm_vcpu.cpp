@@ -26,6 +26,13 @@ Result<void> KvmVcpu::open(std::span<const kvm_cpuid_entry2> cpuid) {
     fd_ = Fd(fd);
     TANDEM_TRY(page_.map(fd_, shared_.system.vcpu_map_size));
     TANDEM_TRY(set_cpuid(fd_, cpuid));
+    // Or else hypercalls are answered whose features the guest's CPUID does not have (contract H1).
+    if (shared_.system.enforces_features) {
+        kvm_enable_cap cap{};
+        cap.cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID;
+        cap.args[0] = 1;
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_ENABLE_CAP, &cap));
+    }
     if (shared_.system.sync_regs) page_->kvm_valid_regs = KVM_SYNC_X86_REGS;
     State s;
     cpu::x86::reset(s, index_ == 0, model_.signature());
@@ -140,6 +147,7 @@ void KvmVcpu::prod() {
 }
 
 Result<void> KvmVcpu::take_events() {
+    TANDEM_TRY(take_unhalt());
     if ((signals().peek() & (SignalWord::Init | SignalWord::Sipi)) == 0) return {};
     const auto change = [this](const std::function<void(State&)>& f) -> Result<Activity> {
         TANDEM_TRY(complete());

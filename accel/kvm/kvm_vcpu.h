@@ -14,6 +14,7 @@
 #include "accel/kvm/kvm_accelerator.h"
 #include "accel/kvm/slots.h"
 #include "accel/native.h"
+#include "accel/unhalt.h"
 #include "accel/vcpu_base.h"
 #include "cpu/x86/model.h"
 #include "cpu/x86/state.h"
@@ -40,7 +41,7 @@ struct Shared {
     Slots slots;  // while no vCPU runs, or by the only one
 };
 
-class KvmVcpu final : public VcpuBase, public NativeVcpu {
+class KvmVcpu final : public VcpuBase, public NativeVcpu, public UnhaltVcpu {
 public:
     // All references must outlive the vCPU. open() completes construction.
     KvmVcpu(unsigned index, ExitHandler& handler, Shared& shared, const cpu::x86::CpuModel& model);
@@ -58,6 +59,10 @@ public:
     // The local APIC in the kernel. While nobody runs the vCPU.
     Result<void> store_apic(const devices::LapicState& apic);
     Result<void> fetch_apic(devices::LapicState& apic);
+
+    // UnhaltVcpu
+    void raise_unhalt() override { signal(kUnhaltSignal); }
+    [[nodiscard]] bool unhalt_waits() const override { return (signals().peek() & kUnhaltSignal) != 0; }
 
     // NativeVcpu
     Result<void> set_breakpoints(std::span<const u64> addresses) override;
@@ -88,6 +93,7 @@ private:
 
     Result<void> inject();
     Result<void> inject_vector(int vector);
+    Result<void> take_unhalt();
     Result<void> store_activity(cpu::x86::Activity activity);
     Result<void> fetch_activity();
     void sync_cr8();

@@ -1,6 +1,7 @@
 // The local APIC in the kernel, and what the processor does there between instructions (api.rst 4.38 KVM_GET_MP_STATE).
 #include "accel/kvm/irqchip_state.h"
 #include "accel/kvm/kvm_vcpu.h"
+#include "accel/x86_events.h"
 
 namespace tandem::accel::kvm {
 
@@ -29,6 +30,22 @@ Result<void> KvmVcpu::fetch_apic(devices::LapicState& apic) {
     from_kvm(page, apic);
     TANDEM_TRY_ASSIGN(apic.tsc_deadline, access_kernel_msr(KVM_GET_MSRS, kMsrTscDeadline, 0));
     apic.tsc_offset = tsc_offset_;
+    return {};
+}
+
+// Where KVM knows whether the processor halts, it is told as KVM_HC_KICK_CPU tells it: by a remote read to its APIC (api.rst
+// 4.71 KVM_SIGNAL_MSI, with delivery mode 3).
+Result<void> KvmVcpu::take_unhalt() {
+    if (!shared_.apic_in_kernel()) {
+        if (x86_take_unhalt(signals(), activity_)) activity_ = Activity::Running;
+        return {};
+    }
+    if ((signals().take(kUnhaltSignal) & kUnhaltSignal) == 0) return {};
+    constexpr u32 kMessages = 0xfee00000, kRemoteRead = 3u << 8;
+    kvm_msi message{};
+    message.address_lo = kMessages | (model_.topology(handler_.cpu_count()).apic_id(index_) & 0xff) << 12;
+    message.data = kRemoteRead;
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(shared_.vm, KVM_SIGNAL_MSI, &message));
     return {};
 }
 

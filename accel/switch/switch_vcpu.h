@@ -6,11 +6,12 @@
 #include <memory>
 #include <vector>
 
+#include "accel/unhalt.h"
 #include "accel/vcpu_base.h"
 
 namespace tandem::accel {
 
-class SwitchVcpu final : public Vcpu {
+class SwitchVcpu final : public Vcpu, public UnhaltVcpu {
 public:
     // `hand_offs` counts instructions executed for another engine; it must outlive the vCPU.
     SwitchVcpu(unsigned index, std::size_t engines, std::atomic<u64>& hand_offs)
@@ -45,6 +46,10 @@ public:
     void raise_nmi() override { signal(SignalWord::Nmi); }
     void raise_init() override { signal(SignalWord::Init); }
     void raise_sipi(u8 vector) override;
+
+    // UnhaltVcpu
+    void raise_unhalt() override { signal(kUnhaltSignal); }
+    [[nodiscard]] bool unhalt_waits() const override { return (signals_.peek() & kUnhaltSignal) != 0; }
 
 private:
     [[nodiscard]] VcpuBase* current() const { return current_.load(std::memory_order_acquire); }

@@ -56,16 +56,16 @@ constexpr u8 kBreakpoint = 0xcc;
 struct Hypercalls::Row {
     u64 number;
     std::optional<Feature> feature;  // that offers it; none: always there
-    u64 (Hypercalls::*perform)(const accel::HypercallExit& call);
+    u64 (Hypercalls::*perform)(unsigned vcpu, const accel::HypercallExit& call);
 };
 
 std::span<const Hypercalls::Row> Hypercalls::rows() {
     static constexpr Row kRows[] = {
         {1, {}, &Hypercalls::poll},                             // KVM_HC_VAPIC_POLL_IRQ
+        {5, Feature::KVM_PV_UNHALT, &Hypercalls::kick},         // KVM_HC_KICK_CPU
         {9, {}, &Hypercalls::pair_clocks},                      // KVM_HC_CLOCK_PAIRING
         {10, Feature::KVM_PV_IPI, &Hypercalls::send_ipi},       // KVM_HC_SEND_IPI
         {11, Feature::KVM_PV_SCHED_YIELD, &Hypercalls::yield},  // KVM_HC_SCHED_YIELD
-        {kRtPrio, {}, &Hypercalls::set_realtime},
     };
     return kRows;
 }
@@ -78,20 +78,43 @@ Hypercalls::Hypercalls(const HypercallOptions& options, const cpu::x86::CpuModel
       memory_(memory),
       clock_(clock),
       scheduler_(scheduler ? std::move(scheduler) : schedule_this_thread),
-      ports_(options.cpus) {}
+      ports_(options.cpus),
+      tsc_offsets_(options.cpus),
+      processors_(options.cpus) {}
 
-void Hypercalls::call(accel::HypercallExit& call) {
-    const auto row = std::ranges::find(rows(), call.number, &Row::number);
-    const bool offered = row != rows().end() && (!row->feature || model_.has(*row->feature));
-    call.result = offered ? (this->*row->perform)(call) : as_result(GuestError::Enosys);
+const Hypercalls::Row* Hypercalls::find_offered(u64 number) const {
+    const auto row = std::ranges::find(rows(), number, &Row::number);
+    return row != rows().end() && (!row->feature || model_.has(*row->feature)) ? &*row : nullptr;
+}
+
+void Hypercalls::connect(unsigned vcpu, u32 apic_id, accel::UnhaltVcpu& processor) {
+    processors_[vcpu] = {apic_id, &processor};
+}
+
+void Hypercalls::call(unsigned vcpu, accel::HypercallExit& call) {
+    if (const Row* row = find_offered(call.number); row != nullptr) {
+        call.result = (this->*row->perform)(vcpu, call);
+    } else if (call.number == options_.realtime_number) {
+        call.result = set_realtime(call);
+    } else {
+        call.result = as_result(GuestError::Enosys);
+    }
     if (!call.long_mode) call.result &= 0xffffffff;
 }
 
 // Only asks for an exit, at which interrupts are looked at.
-u64 Hypercalls::poll(const accel::HypercallExit&) { return 0; }
+u64 Hypercalls::poll(unsigned, const accel::HypercallExit&) { return 0; }
+
+// The second argument is the APIC id; flags, the first, have no meaning yet.
+u64 Hypercalls::kick(unsigned, const accel::HypercallExit& call) {
+    for (const Processor& p : processors_) {
+        if (p.vcpu != nullptr && p.apic_id == call.args[1]) p.vcpu->raise_unhalt();
+    }
+    return 0;
+}
 
 // Host and guest time of one moment (struct kvm_clock_pairing).
-u64 Hypercalls::pair_clocks(const accel::HypercallExit& call) {
+u64 Hypercalls::pair_clocks(unsigned vcpu, const accel::HypercallExit& call) {
     constexpr u64 kWallClock = 0, kNanoseconds = 1'000'000'000;
     struct Pairing {
         i64 seconds;
@@ -103,29 +126,35 @@ u64 Hypercalls::pair_clocks(const accel::HypercallExit& call) {
     static_assert(sizeof(Pairing) == 64);
     if (call.args[1] != kWallClock) return as_result(GuestError::Eopnotsupp);
     const u64 wall = clock_.wall_ns();
-    const Pairing pairing{static_cast<i64>(wall / kNanoseconds), static_cast<i64>(wall % kNanoseconds), clock_.tsc(), 0, {}};
+    const u64 tsc = clock_.tsc() + tsc_offsets_[vcpu].load(std::memory_order_relaxed);
+    const Pairing pairing{static_cast<i64>(wall / kNanoseconds), static_cast<i64>(wall % kNanoseconds), tsc, 0, {}};
     return memory_.write(call.args[0], &pairing, sizeof pairing) ? 0 : as_result(GuestError::Efault);
 }
 
-// Arguments: 128 (32-bit code: 64) processors from the lowest APIC id in the third on, and an interrupt command.
-u64 Hypercalls::send_ipi(const accel::HypercallExit& call) {
+// Arguments: 128 (32-bit code: 64) processors from the lowest APIC id in the third on, and an interrupt command, whose
+// destination they replace.
+u64 Hypercalls::send_ipi(unsigned, const accel::HypercallExit& call) {
+    using devices::ApicMessage;
     using devices::DeliveryMode;
-    const unsigned width = call.long_mode ? 64 : 32;
-    const auto mode = static_cast<DeliveryMode>(bits(call.args[3], 10, 8));
+    constexpr u64 kOtherDestination = 1u << 11 | 3u << 18;  // logical, or a shorthand
+    const u64 command = call.args[3];
+    const auto mode = static_cast<DeliveryMode>(bits(command, 10, 8));
     if (mode != DeliveryMode::Fixed && mode != DeliveryMode::Nmi) return as_result(GuestError::Einval);
+    if ((command & kOtherDestination) != 0) return as_result(GuestError::Einval);
+    const unsigned width = call.long_mode ? 64 : 32;
     u64 reached = 0;
-    for (unsigned i = 0; i < 2 * width; ++i) {
+    for (unsigned i = 0; i < 2 * width && call.args[2] < ApicMessage::kBroadcast - i; ++i) {
         if (!bit(call.args[i / width], i % width)) continue;
-        devices::ApicMessage message;
+        ApicMessage message;
         message.destination = static_cast<u32>(call.args[2]) + i;
         message.mode = mode;
-        message.vector = static_cast<u8>(call.args[3]);
+        message.vector = static_cast<u8>(command);
         if (bus_.send(message) != devices::Delivery::Ignored) ++reached;
     }
     return reached;
 }
 
-u64 Hypercalls::yield(const accel::HypercallExit&) {
+u64 Hypercalls::yield(unsigned, const accel::HypercallExit&) {
     ::sched_yield();
     return 0;
 }
@@ -172,15 +201,24 @@ void Hypercalls::reset() {
     std::ranges::fill(ports_, HypercallPortState{});
 }
 
-HypercallState Hypercalls::capture() const { return {page_, ports_}; }
+HypercallState Hypercalls::capture() const {
+    HypercallState state{page_, ports_, std::vector<u8>(processors_.size())};
+    std::ranges::transform(processors_, state.kicked.begin(),
+                           [](const Processor& p) { return static_cast<u8>(p.vcpu != nullptr && p.vcpu->unhalt_waits()); });
+    return state;
+}
 
 Result<void> Hypercalls::apply(const HypercallState& state) {
     if (state.ports.size() != ports_.size()) return corrupt("calls of another number of processors");
     if (std::ranges::any_of(state.ports, [](const auto& p) { return p.count > p.words.size(); })) {
         return corrupt("more arguments than a call has");
     }
+    if (state.kicked.size() != processors_.size()) return corrupt("kicks of another number of processors");
     page_ = state.page;
     ports_ = state.ports;
+    for (std::size_t i = 0; i < processors_.size(); ++i) {
+        if (state.kicked[i] != 0 && processors_[i].vcpu != nullptr) processors_[i].vcpu->raise_unhalt();
+    }
     return {};
 }
 

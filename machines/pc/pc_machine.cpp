@@ -24,9 +24,10 @@ namespace {
 
 namespace x86 = cpu::x86;
 
-constexpr std::array<PropertyRow, 3> kProperties{
+constexpr std::array<PropertyRow, 4> kProperties{
     {{"hpet", "on (default) or off"},
      {"rt-prio", "off (default), or the SCHED_FIFO priority, 1 to 99, that a guest may ask for its processors' threads"},
+     {"rt-prio-number", "number of the hypercall that asks for it (default: 0x52545052)"},
      {"hypercall-msr", "MSR by which the guest places a page of hypercall stubs (default: none)"}}};
 
 class PcMachine final : public BoardMachine {
@@ -58,17 +59,28 @@ public:
         TANDEM_TRY_ASSIGN(const x86::CpuModel processors, model != nullptr ? *model : x86::CpuModel::create("max"));
         hypercall_options_.cpus = config.cpus;
         hypercalls_.emplace(hypercall_options_, processors, board_->apic_bus, memory_, *board_->clock);
+        if (hypercall_options_.realtime_priority && !hypercalls_->has_realtime_number()) {
+            return invalid(fmt::format("-machine rt-prio-number={}: a feature of -cpu has the hypercall of that number",
+                                       hypercall_options_.realtime_number));
+        }
         if (firmware_) TANDEM_TRY(firmware_->map(memory_));
         if (!config.pflash.empty()) {
             config.pflash.erase(config.pflash.begin());
             TANDEM_TRY(board_->attach_flash(std::move(config.pflash), 4 * layout::kGiB - firmware_->size()));
         }
         auto devices = board_->named_devices();
-        if (hypercall_options_.page_msr != 0) devices.push_back({std::string(hypercalls_->name()), &*hypercalls_});
+        const bool kicks = processors.has(x86::Feature::KVM_PV_UNHALT);
+        if (hypercall_options_.page_msr != 0 || kicks) devices.push_back({std::string(hypercalls_->name()), &*hypercalls_});
         take_devices(config, std::move(devices));
         TANDEM_TRY(describe(config));
         TANDEM_TRY(create_vcpus(std::move(accelerator), config.cpus));
-        for (const auto& vcpu : vcpus_) board_->lapics[vcpu->index()]->connect(*vcpu);
+        for (const auto& vcpu : vcpus_) {
+            devices::Lapic& lapic = *board_->lapics[vcpu->index()];
+            lapic.connect(*vcpu);
+            if (auto* halting = dynamic_cast<accel::UnhaltVcpu*>(vcpu.get()); halting != nullptr) {
+                hypercalls_->connect(vcpu->index(), lapic.id(), *halting);
+            }
+        }
         stop_devices();  // until run()
         return reset();
     }
@@ -85,6 +97,8 @@ private:
             TANDEM_TRY_ASSIGN(const u64 priority, properties.number("rt-prio", 1, 1, 99));
             hypercall_options_.realtime_priority = static_cast<int>(priority);
         }
+        TANDEM_TRY_ASSIGN(hypercall_options_.realtime_number,
+                          properties.number("rt-prio-number", hypercall_options_.realtime_number, 0, ~u32{0}));
         TANDEM_TRY_ASSIGN(const u64 msr, properties.number("hypercall-msr", 0, kFirstFreeMsr, ~u32{0}));
         hypercall_options_.page_msr = static_cast<u32>(msr);
         return {};
@@ -221,7 +235,7 @@ private:
         } else if (auto* msr = std::get_if<accel::MsrExit>(&exit)) {
             handle_msr(vcpu.index(), *msr);
         } else if (auto* call = std::get_if<accel::HypercallExit>(&exit)) {
-            hypercalls_->call(*call);
+            hypercalls_->call(vcpu.index(), *call);
         }
     }
     devices::CpuInterruptController& interrupt_controller(unsigned vcpu) override { return *board_->lapics[vcpu]; }
@@ -229,6 +243,7 @@ private:
     void tsc_offset_changed(unsigned vcpu, u64 offset) override {
         board_->lapics[vcpu]->set_tsc_offset(offset);
         board_->kvmclock->set_tsc_offset(vcpu, offset);
+        hypercalls_->set_tsc_offset(vcpu, offset);
     }
     void fpu_error(unsigned) override { board_->fpu_error->assert_error(); }
     u64 tsc_hz() override { return board_->clock->tsc_hz(); }

@@ -76,6 +76,8 @@ TEST_CASE("wrong options are refused with one line that names them") {
              {{"-machine", "virt,its=maybe"}, "-machine virt: property 'its'"},
              {{"-machine", "pc,id=x"}, "'id'"},
              {{"-machine", "toaster,help"}, "toaster"},
+             {{"-kernel", kernel, "-machine", "rt-prio=1,rt-prio-number=10", "-cpu", "max,+kvm-pv-ipi"},
+              "rt-prio-number=10"},
              {{"-cpu", "max,+monitor"}, "monitor"},
              {{"-daemonize", "-monitor", "stdio"}, "-daemonize"},
              {{"-accel", "warp"}, "warp"},

@@ -66,7 +66,9 @@ bool implemented(Feature f) {
 }
 
 // Not part of "max" and "host".
-bool opt_in(Feature f) { return f == Feature::KVM_PV_IPI || f == Feature::KVM_PV_SCHED_YIELD; }
+bool opt_in(Feature f) {
+    return f == Feature::KVM_PV_UNHALT || f == Feature::KVM_PV_IPI || f == Feature::KVM_PV_SCHED_YIELD;
+}
 
 // QEMU spells one name as sse4.1, sse4-1 and sse4_1.
 bool same_name(std::string_view a, std::string_view b) {

@@ -22,6 +22,7 @@ namespace {
 
 constexpr u32 kPageMsr = 0x40000200;
 constexpr u64 kPage = 0x4000, kCode = 0x1000, kStack = 0x8000, kTables = 0x10000;
+constexpr u64 kRtPrio = HypercallOptions{}.realtime_number;
 constexpr u64 as_u64(GuestError e) { return static_cast<u64>(static_cast<i64>(e)); }
 
 cpu::x86::CpuModel model() {
@@ -48,7 +49,7 @@ struct Parts {
 
 u64 call(Hypercalls& calls, u64 number, std::array<u64, 4> args = {}, bool long_mode = true) {
     HypercallExit exit{number, {args[0], args[1], args[2], args[3]}, 0, long_mode};
-    calls.call(exit);
+    calls.call(0, exit);
     return exit.result;
 }
 
@@ -74,7 +75,7 @@ public:
             msr->fault = msr->write && !calls_.msr_write(msr->data);
             if (!msr->write) msr->data = calls_.msr_read();
         } else if (auto* made = std::get_if<HypercallExit>(&exit)) {
-            calls_.call(*made);
+            calls_.call(0, *made);
         }
     }
     devices::CpuInterruptController& interrupt_controller(unsigned) override { return *this; }
@@ -127,32 +128,32 @@ constexpr EngineRow kEngines[] = {
 TEST_CASE("KVM_HC_RT_PRIO: the host decides", "[H1][H3][H4]") {
     Parts parts;
     auto off = parts.hypercalls({});
-    CHECK(call(off, Hypercalls::kRtPrio, {1}) == as_u64(GuestError::Perm));
+    CHECK(call(off, kRtPrio, {1}) == as_u64(GuestError::Perm));
     CHECK(parts.asked.empty());
     auto on = parts.hypercalls({.realtime_priority = 7});
-    CHECK(call(on, Hypercalls::kRtPrio, {~u64{0}}) == 0);  // the priority is the host's setting, whatever the guest says
-    CHECK(call(on, Hypercalls::kRtPrio, {2}) == 0);
+    CHECK(call(on, kRtPrio, {~u64{0}}) == 0);  // the priority is the host's setting, whatever the guest says
+    CHECK(call(on, kRtPrio, {2}) == 0);
     REQUIRE(parts.asked.size() == 2);
     CHECK(parts.asked[0] == 7);
     CHECK_FALSE(parts.asked[1].has_value());
     parts.refusal = EPERM;
-    CHECK(call(on, Hypercalls::kRtPrio, {1}) == as_u64(GuestError::Perm));
+    CHECK(call(on, kRtPrio, {1}) == as_u64(GuestError::Perm));
     parts.refusal = EINVAL;
-    CHECK(call(on, Hypercalls::kRtPrio, {1}) == as_u64(GuestError::Einval));
-    CHECK(call(on, Hypercalls::kRtPrio, {1}, false) == 0xffffffea);
+    CHECK(call(on, kRtPrio, {1}) == as_u64(GuestError::Einval));
+    CHECK(call(on, kRtPrio, {1}, false) == 0xffffffea);
 }
 
 TEST_CASE("KVM_HC_RT_PRIO moves the calling thread to SCHED_FIFO and back", "[H4]") {
     Parts parts;
     Hypercalls calls({.realtime_priority = 1}, model(), parts.bus, parts.memory, parts.clock);
-    const u64 answer = call(calls, Hypercalls::kRtPrio, {1});
+    const u64 answer = call(calls, kRtPrio, {1});
     if (answer == as_u64(GuestError::Perm)) {
         std::printf("skipped: SCHED_FIFO: this host does not let us have it\n");
         return;
     }
     REQUIRE(answer == 0);
     CHECK(::sched_getscheduler(0) == SCHED_FIFO);
-    CHECK(call(calls, Hypercalls::kRtPrio, {0}) == 0);
+    CHECK(call(calls, kRtPrio, {0}) == 0);
     CHECK(::sched_getscheduler(0) == SCHED_OTHER);
 }
 
@@ -163,13 +164,78 @@ TEST_CASE("hypercalls that depend on a feature are there with it only", "[H1][H5
         CHECK(call(without, number) == as_u64(GuestError::Enosys));
     }
     CHECK(call(without, 1) == 0);
-    const auto max = cpu::x86::CpuModel::create("max,+kvm-pv-ipi,+kvm-pv-sched-yield");
+    const auto max = cpu::x86::CpuModel::create("max,+kvm-pv-unhalt,+kvm-pv-ipi,+kvm-pv-sched-yield");
     REQUIRE(max.ok());
-    CHECK_FALSE(cpu::x86::CpuModel::create("max")->has(cpu::x86::Feature::KVM_PV_IPI));
+    using cpu::x86::Feature;
+    for (const Feature f : {Feature::KVM_PV_UNHALT, Feature::KVM_PV_IPI, Feature::KVM_PV_SCHED_YIELD}) {
+        CHECK_FALSE(cpu::x86::CpuModel::create("max")->has(f));
+        CHECK(max->has(f));
+    }
     Hypercalls with({}, *max, parts.bus, parts.memory, parts.clock);
+    CHECK(call(with, 5, {0, 0}) == 0);  // nobody is on this bus
+    CHECK(call(with, 5, {0, ~u64{0}}) == 0);
     CHECK(call(with, 11) == 0);
-    CHECK(call(with, 10, {1, 0, 0, 0x200}) == as_u64(GuestError::Einval));  // SMI
-    CHECK(call(with, 10, {3, 0, 0, 0x31}) == 0);                            // nobody is on this bus
+    CHECK(call(with, 10, {3, 0, 0, 0x31}) == 0);
+    for (const u64 command : {0x200u, 0x500u, 0x600u, 0x831u, 0x40031u, 0xc0031u}) {  // SMI, INIT, SIPI, logical, shorthands
+        CAPTURE(command);
+        CHECK(call(with, 10, {1, 0, 0, command}) == as_u64(GuestError::Einval));
+    }
+    CHECK(call(with, 77) == as_u64(GuestError::Enosys));
+}
+
+TEST_CASE("KVM_HC_RT_PRIO never takes the number of a call that a feature offers", "[H4][H5]") {
+    Parts parts;
+    const auto plain = cpu::x86::CpuModel::create("max");
+    const auto with_ipi = cpu::x86::CpuModel::create("max,+kvm-pv-ipi");
+    REQUIRE((plain.ok() && with_ipi.ok()));
+    const auto schedule = [&](std::optional<int> priority) {
+        parts.asked.push_back(priority);
+        return 0;
+    };
+    // The number that it was proposed under.
+    const HypercallOptions options{.realtime_priority = 4, .realtime_number = 10};
+    Hypercalls first(options, *plain, parts.bus, parts.memory, parts.clock, schedule);
+    CHECK(first.has_realtime_number());
+    CHECK(call(first, 10, {1, 0, 0, 0x200}) == 0);
+    REQUIRE(parts.asked.size() == 1);
+    CHECK(parts.asked[0] == 4);
+    CHECK(call(first, kRtPrio, {1}) == as_u64(GuestError::Enosys));
+    Hypercalls second(options, *with_ipi, parts.bus, parts.memory, parts.clock, schedule);
+    CHECK_FALSE(second.has_realtime_number());
+    CHECK(call(second, 10, {1, 0, 0, 0x200}) == as_u64(GuestError::Einval));
+    CHECK(parts.asked.size() == 1);
+    Hypercalls third({.realtime_priority = 4, .realtime_number = 9}, *plain, parts.bus, parts.memory, parts.clock, schedule);
+    CHECK_FALSE(third.has_realtime_number());
+    CHECK(call(third, 9, {0x2000, 0}) == 0);
+    CHECK(parts.asked.size() == 1);
+}
+
+TEST_CASE("a kick names a processor by its APIC id, and one that waits for a halt is saved", "[H5]") {
+    struct Processor final : accel::UnhaltVcpu {
+        bool waits = false;
+        void raise_unhalt() override { waits = true; }
+        [[nodiscard]] bool unhalt_waits() const override { return waits; }
+    };
+    Parts parts;
+    const auto max = cpu::x86::CpuModel::create("max,+kvm-pv-unhalt");
+    REQUIRE(max.ok());
+    Hypercalls calls({.cpus = 2}, *max, parts.bus, parts.memory, parts.clock);
+    Processor processors[2];
+    calls.connect(0, 0, processors[0]);
+    calls.connect(1, 5, processors[1]);
+    CHECK(call(calls, 5, {7, 1}) == 0);
+    CHECK_FALSE(processors[1].waits);
+    CHECK(call(calls, 5, {7, 5}) == 0);
+    CHECK_FALSE(processors[0].waits);
+    REQUIRE(processors[1].waits);
+    const auto saved = calls.save();
+    processors[1].waits = false;
+    const auto idle = calls.save();
+    REQUIRE(calls.restore(saved).ok());
+    CHECK(processors[1].waits);
+    processors[1].waits = false;
+    REQUIRE(calls.restore(idle).ok());
+    CHECK_FALSE(processors[1].waits);
 }
 
 TEST_CASE("an IPI by hypercall reaches the processors of its bit map", "[H5]") {
@@ -177,7 +243,7 @@ TEST_CASE("an IPI by hypercall reaches the processors of its bit map", "[H5]") {
     const auto max = cpu::x86::CpuModel::create("max,+kvm-pv-ipi");
     REQUIRE(max.ok());
     std::vector<std::unique_ptr<devices::Lapic>> apics;
-    for (u32 id = 0; id < 4; ++id) {
+    for (const u32 id : {0u, 1u, 2u, 3u, 32u}) {
         apics.push_back(std::make_unique<devices::Lapic>(devices::LapicConfig{.id = id, .bsp = id == 0, .base = 0xfee00000},
                                                          parts.bus, parts.clock));
         apics.back()->io_write(0xf0, 0x1ff, 4);
@@ -188,8 +254,13 @@ TEST_CASE("an IPI by hypercall reaches the processors of its bit map", "[H5]") {
     CHECK(apics[1]->interrupt_pending());
     CHECK_FALSE(apics[2]->interrupt_pending());
     CHECK(apics[3]->acknowledge() == 0x31);
-    CHECK(call(calls, 10, {0, 1, ~u64{31}, 0x32}, false) == 1);  // the second word's first bit is the 32nd processor
-    CHECK(apics[0]->interrupt_pending());
+    CHECK(call(calls, 10, {0, 1, 0, 0x32}, false) == 1);  // the second word's first bit is the 32nd processor
+    CHECK(apics[4]->interrupt_pending());
+    // Ids end where a broadcast would begin, and do not begin again.
+    CHECK(call(calls, 10, {~u64{0}, ~u64{0}, 0xffff'fff0, 0x33}) == 0);
+    CHECK(call(calls, 10, {~u64{0}, ~u64{0}, u64{1} << 32, 0x33}) == 0);
+    CHECK_FALSE(apics[0]->interrupt_pending());
+    CHECK(call(calls, 10, {1, 0, 0, 0x400}) == 1);  // NMI
 }
 
 TEST_CASE("KVM_HC_CLOCK_PAIRING tells host time and TSC of one moment", "[H5]") {
@@ -202,6 +273,10 @@ TEST_CASE("KVM_HC_CLOCK_PAIRING tells host time and TSC of one moment", "[H5]") 
     REQUIRE(parts.memory.read(0x2000, seen, sizeof seen));
     CHECK(seen[0] * 1'000'000'000 + seen[1] == parts.clock.wall_ns());
     CHECK(seen[2] == parts.clock.tsc());
+    calls.set_tsc_offset(0, 12345);  // what its guest has written into its counter
+    REQUIRE(call(calls, 9, {0x2000, 0}) == 0);
+    REQUIRE(parts.memory.read(0x2000, seen, sizeof seen));
+    CHECK(seen[2] == parts.clock.tsc() + 12345);
 }
 
 TEST_CASE("the hypercall page: index and target are checked, nothing is written otherwise", "[H6]") {
