@@ -21,7 +21,7 @@ Result<cpu::ArchModel> create_model(const Options& options) {
         return cpu::ArchModel(std::move(model).value());
     }
     TANDEM_TRY_ASSIGN(const auto machine, machines::virt::parse_options(options.machine_properties, options.cpus));
-    auto model = cpu::arm64::CpuModel::named(options.cpu);
+    auto model = cpu::arm64::CpuModel::create(options.cpu);
     if (!model) return std::move(model).error().context("-cpu");
     model->set_el2(machine.virtualization);
     model->set_gic_registers(machine.gic_version == 3);

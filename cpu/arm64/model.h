@@ -34,8 +34,16 @@ class CpuModel {
 public:
     // `cortex-a57`, `cortex-a72`, `neoverse-n1` or `max`. NotFound names the known ones.
     static Result<CpuModel> named(std::string_view name);
+    // "NAME[,+feat][,-feat][,feat=on|off][,REGISTER.FIELD=NUMBER][,midr_el1=NUMBER]..." e.g. "max,-sha3,
+    // id_aa64isar0_el1.aes=1": features by the manual's names without FEAT_, fields of identification registers, and MIDR,
+    // REVIDR and AIDR, which say whose processor it is (contract R3). A feature and the fields that tell of it change
+    // together. NotFound: an unknown name, with the known ones; InvalidArgument: no such value, or a feature without the one
+    // that it needs; Unsupported: more than is implemented, naming register, field, wanted and the most possible.
+    static Result<CpuModel> create(std::string_view spec);
 
     [[nodiscard]] const std::string& name() const { return name_; }
+    // Whether create() was told of more than the name.
+    [[nodiscard]] bool changed() const { return changed_; }
     [[nodiscard]] bool has(Feature f) const { return features_[static_cast<std::size_t>(f)]; }
     [[nodiscard]] const IdRegisters& id() const { return id_; }
     [[nodiscard]] unsigned physical_bits() const { return physical_bits_; }
@@ -46,7 +54,9 @@ public:
     void set_gic_registers(bool present);
 
 private:
+    friend class CpuModelBuilder;
     std::string name_;
+    bool changed_ = false;
     std::bitset<static_cast<std::size_t>(Feature::Count_)> features_;
     IdRegisters id_;
     unsigned physical_bits_ = 40;

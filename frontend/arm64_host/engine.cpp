@@ -44,6 +44,10 @@ Result<Engine> create_engine(const cpu::ArchModel& arch, const Options& options)
         return Error{Errc::Unsupported,
                      fmt::format("-cpu {}: KVM gives guests this host's processor (-cpu host)", model->name())};
     }
+    if (model->changed()) {
+        return Error{Errc::Unsupported,
+                     fmt::format("-cpu {}: KVM gives guests this host's processor as it is (-cpu host)", options.cpu)};
+    }
     const PropertyList chosen = options.accel.empty() ? PropertyList{} : options.accel.front();
     if (!chosen.head.empty() && chosen.head != "kvm") {
         return Error{

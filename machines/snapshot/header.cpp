@@ -54,6 +54,9 @@ void describe_cpu(Header& h, const cpu::arm64::CpuModel& model) {
         if (model.has(feature)) h.cpu_features.emplace_back(cpu::arm64::to_string(feature));
     }
     if (model.has_el2()) h.cpu_features.emplace_back("EL2");
+    // Mostly 0.
+    if (model.id().revidr_el1 != 0) h.cpu_features.push_back(fmt::format("REVIDR_EL1={:#x}", model.id().revidr_el1));
+    if (model.id().aidr_el1 != 0) h.cpu_features.push_back(fmt::format("AIDR_EL1={:#x}", model.id().aidr_el1));
 }
 
 class Comparison {
@@ -87,21 +90,28 @@ public:
     std::vector<std::string> lines;
 };
 
+// Whether -cpu has a name for the feature: of Arm's the list has some that are -machine's choice.
+bool named(const Header& here, const std::string& feature) {
+    const std::string without = fmt::format("{},-{}", here.cpu_model, feature);
+    return here.cpu_vendor != "Arm" || cpu::arm64::CpuModel::create(without).ok();
+}
+
 void compare_features(Comparison& c, const Header& saved, const Header& here) {
     const auto has = [](const Header& h, std::string_view f) {
         return std::ranges::find(h.cpu_features, f) != h.cpu_features.end();
     };
     for (const auto& f : saved.cpu_features) {
         if (has(here, f)) continue;
+        const std::string wish = fmt::format("{},+{}", here.cpu_model, f);
         const bool possible =
-            here.cpu_vendor != "Arm" && cpu::x86::CpuModel::create(fmt::format("{},+{}", here.cpu_model, f)).ok();
+            here.cpu_vendor == "Arm" ? cpu::arm64::CpuModel::create(wish).ok() : cpu::x86::CpuModel::create(wish).ok();
         c.add(fmt::format("CPU feature '{}'", f), "on",
               possible ? fmt::format("off (possible: -cpu {},+{})", here.cpu_model, f) : "off and not possible");
     }
     for (const auto& f : here.cpu_features) {
         if (!has(saved, f)) {
             c.add(fmt::format("CPU feature '{}'", f), "off",
-                  here.cpu_vendor == "Arm" ? "on" : fmt::format("on (to match: -cpu {},-{})", here.cpu_model, f));
+                  named(here, f) ? fmt::format("on (to match: -cpu {},-{})", here.cpu_model, f) : "on");
         }
     }
 }

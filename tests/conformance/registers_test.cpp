@@ -209,6 +209,40 @@ public:
 
 }  // namespace
 
+TEST_CASE("AArch64: a field that -cpu lowers is what the guest reads, and what it can execute", "[R3]") {
+    const std::pair<const char*, bool> models[] = {
+        {"max", true}, {"max,id_aa64isar0_el1.aes=1", false}, {"max,-pmull", false}};
+    for (const auto& [spec, whole] : models) {
+        INFO(spec);
+        const auto processor = cpu::arm64::CpuModel::create(spec);
+        REQUIRE(processor.ok());
+        const cpu::ArchModel m = *processor;
+        Arm64Handler handler;
+        devices::GuestMemory memory;
+        REQUIRE(memory.add("ram", 0, 1 << 20).ok());
+        // mrs x0, id_aa64isar0_el1; aese v0.16b, v1.16b; pmull v0.1q, v1.1d, v2.1d
+        const u32 code[] = {0xd5380600, 0x4e284820, 0x0ee2e020};
+        REQUIRE(memory.write(kCode, code, sizeof code));
+        auto engine = accel::create_jit_accelerator(*processor, {});
+        REQUIRE(engine.ok());
+        REQUIRE((*engine)->map_memory(memory).ok());
+        auto vcpu = (*engine)->create_vcpu(0, handler);
+        REQUIRE(vcpu.ok());
+        StateRegisters registers(**vcpu, handler, m, Phase::BeforeFirstRun);
+        must_set(registers, "PC", kCode);
+        must_set(registers, "CPACR_EL1", 0x300000);
+        must_set(registers, "VBAR_EL1", 0x8000);
+        for (int i = 0; i < 3; ++i) (*vcpu)->step();
+        CHECK((get(registers, "X0") >> 4 & 15) == (whole ? 2 : 1));
+        CHECK(get(registers, "ID_AA64ISAR0_EL1") == get(registers, "X0"));
+        CHECK(get(registers, "PC") == (whole ? kCode + 12 : 0x8200));
+        // By number it stays.
+        const auto more = set(registers, "ID_AA64ISAR0_EL1", get(registers, "X0") ^ 0x30);
+        REQUIRE(!more.ok());
+        CHECK(more.error().code == Errc::Invariant);
+    }
+}
+
 TEST_CASE("AArch64: what MRS reads is what the register's number has", "[R1][R2]") {
     auto processor = cpu::arm64::CpuModel::named("max");
     REQUIRE(processor.ok());

@@ -1,5 +1,6 @@
 // The processor models and their identification registers, which say what this implementation does (DDI 0487, D19.2).
 #include "cpu/arm64/model.h"
+#include "cpu/arm64/models/id_fields.h"
 #include "cpu/arm64/models/list.h"
 
 #include <fmt/format.h>
@@ -33,42 +34,6 @@ constexpr ModelRow kModels[] = {
     {"max", 0x000f0510, 48, {}},
 };
 
-// A field of an identification register: its value where the model has the feature.
-struct IdField {
-    u64 IdRegisters::* reg;
-    u8 shift;
-    Feature feature;
-    u8 value;
-};
-using R = IdRegisters;
-constexpr IdField kFields[] = {
-    {&R::id_aa64isar0_el1, 4, F::AES, 1},        {&R::id_aa64isar0_el1, 4, F::PMULL, 2},
-    {&R::id_aa64isar0_el1, 8, F::SHA1, 1},       {&R::id_aa64isar0_el1, 12, F::SHA256, 1},
-    {&R::id_aa64isar0_el1, 12, F::SHA512, 2},    {&R::id_aa64isar0_el1, 16, F::CRC32, 1},
-    {&R::id_aa64isar0_el1, 20, F::LSE, 2},       {&R::id_aa64isar0_el1, 28, F::RDM, 1},
-    {&R::id_aa64isar0_el1, 32, F::SHA3, 1},      {&R::id_aa64isar0_el1, 44, F::DotProd, 1},
-    {&R::id_aa64isar0_el1, 48, F::FHM, 1},       {&R::id_aa64isar0_el1, 52, F::FlagM, 1},
-    {&R::id_aa64isar0_el1, 52, F::FlagM2, 2},    {&R::id_aa64isar0_el1, 56, F::TLBIOS, 1},
-    {&R::id_aa64isar0_el1, 56, F::TLBIRANGE, 2}, {&R::id_aa64isar1_el1, 0, F::DPB, 1},
-    {&R::id_aa64isar1_el1, 8, F::PAuth, 1},      {&R::id_aa64isar1_el1, 12, F::JSCVT, 1},
-    {&R::id_aa64isar1_el1, 16, F::FCMA, 1},      {&R::id_aa64isar1_el1, 20, F::LRCPC, 1},
-    {&R::id_aa64isar1_el1, 20, F::LRCPC2, 2},    {&R::id_aa64isar1_el1, 28, F::PAuth, 1},
-    {&R::id_aa64isar1_el1, 32, F::FRINTTS, 1},   {&R::id_aa64isar1_el1, 36, F::SB, 1},
-    {&R::id_aa64isar1_el1, 40, F::SPECRES, 1},   {&R::id_aa64pfr0_el1, 16, F::FP16, 1},
-    {&R::id_aa64pfr0_el1, 20, F::FP16, 1},       {&R::id_aa64pfr0_el1, 28, F::RAS, 1},
-    {&R::id_aa64pfr0_el1, 48, F::DIT, 1},        {&R::id_aa64pfr0_el1, 60, F::CSV3, 1},
-    {&R::id_aa64pfr1_el1, 0, F::BTI, 1},         {&R::id_aa64pfr1_el1, 4, F::SSBS2, 2},
-    {&R::id_aa64mmfr1_el1, 0, F::HAFDBS, 2},     {&R::id_aa64mmfr1_el1, 4, F::VMID16, 2},
-    {&R::id_aa64mmfr1_el1, 8, F::VHE, 1},        {&R::id_aa64mmfr1_el1, 12, F::HPDS, 1},
-    {&R::id_aa64mmfr1_el1, 16, F::LOR, 1},       {&R::id_aa64mmfr1_el1, 20, F::PAN, 1},
-    {&R::id_aa64mmfr1_el1, 20, F::PAN2, 2},      {&R::id_aa64mmfr1_el1, 28, F::XNX, 1},
-    {&R::id_aa64mmfr2_el1, 0, F::TTCNP, 1},      {&R::id_aa64mmfr2_el1, 4, F::UAO, 1},
-    {&R::id_aa64mmfr2_el1, 32, F::LSE2, 1},      {&R::id_aa64mmfr2_el1, 60, F::E0PD, 1},
-    {&R::id_aa64dfr0_el1, 0, F::VHE, 7},  // DebugVer: breakpoints compare CONTEXTIDR_EL2
-};
-
-u64 parange(unsigned physical_bits) { return physical_bits >= 48 ? 5 : physical_bits >= 44 ? 4 : 2; }
-
 // What every model has: AArch64 only at EL0 to EL2, all three granules, six breakpoints and four watchpoints.
 IdRegisters common(const ModelRow& m) {
     constexpr u64 kLargestZeroBlock = 9;  // DCZID_EL0.BS: 2 KiB, so that DC ZVA clears a page in two steps
@@ -79,7 +44,7 @@ IdRegisters common(const ModelRow& m) {
     id.clidr_el1 = 0x0a200023;
     id.ccsidr_el1 = {0x701fe00a, 0x201fe012, 0x70ffe07a, 0, 0, 0};
     id.id_aa64pfr0_el1 = 0x11;
-    id.id_aa64dfr0_el1 = 0x10305106 | u64{1} << 28;
+    id.id_aa64dfr0_el1 = 0x10305006 | u64{1} << 28;
     id.id_aa64mmfr0_el1 = parange(m.physical_bits) | 2u << 4 | 1u << 20;  // ASIDBits 16; TGran16 yes; TGran64, TGran4: 0
     for (const unsigned stage2 : {32u, 36u, 40u}) id.id_aa64mmfr0_el1 |= u64{2} << stage2;
     return id;
@@ -137,7 +102,7 @@ Result<CpuModel> CpuModel::named(std::string_view name) {
         model.id_ = host_registers();
         model.features_.set(static_cast<std::size_t>(F::Base));
         model.features_.set(static_cast<std::size_t>(F::AdvSimd));
-        for (const IdField& f : kFields) {
+        for (const IdField& f : id_fields()) {
             if (bits(model.id_.*f.reg, f.shift + 3u, f.shift) >= f.value)
                 model.features_.set(static_cast<std::size_t>(f.feature));
         }
@@ -154,7 +119,7 @@ Result<CpuModel> CpuModel::named(std::string_view name) {
         for (const Feature f : row.features) model.features_.set(static_cast<std::size_t>(f));
         model.features_.set(static_cast<std::size_t>(F::PMUv3));
         model.id_ = common(row);
-        for (const IdField& f : kFields) {
+        for (const IdField& f : id_fields()) {
             if (!model.has(f.feature)) continue;
             u64& reg = model.id_.*f.reg;
             reg = with_bits(reg, f.shift + 3u, f.shift, f.value);
@@ -173,7 +138,7 @@ std::string model_list() {
         text += fmt::format("{:<12} {}, {} bits of physical address\n", row.name,
                             row.features.empty() ? "everything that is implemented" : "as Arm's", row.physical_bits);
     }
-    return text;
+    return text + property_help();
 }
 
 void CpuModel::set_el2(bool present) {

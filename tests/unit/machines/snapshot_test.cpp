@@ -8,6 +8,7 @@
 #include "accel/jit/x86_jit.h"
 #include "devices/char/backends.h"
 #include "devices/fabric/state.h"
+#include "machines/snapshot/header.h"
 #include "machines/snapshot/snapshot.h"
 #include "machines/snapshot/state_tree.h"
 #include "tests/unit/machines/fake_kernel.h"
@@ -282,4 +283,21 @@ TEST_CASE("snapshot: CBOR that is nested without end is refused") {
     CHECK(!snapshot::from_cbor(deep).ok());
     const std::vector<u8> huge{0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     CHECK(!snapshot::from_cbor(huge).ok());
+}
+
+TEST_CASE("differences between AArch64 processors name what -cpu can do about them", "[R3][R4]") {
+    const auto describe = [](std::vector<std::string> features) {
+        snapshot::Header h;
+        h.cpu_vendor = "Arm";
+        h.cpu_model = "cortex-a57";
+        h.cpu_features = std::move(features);
+        return h;
+    };
+    const auto lines = snapshot::differences(describe({"FEAT_SHA3", "EL2"}), describe({"FEAT_AES", "REVIDR_EL1=0x7"}));
+    CHECK(lines == std::vector<std::string>{
+                       "CPU feature 'FEAT_SHA3': on in the snapshot, off (possible: -cpu cortex-a57,+FEAT_SHA3) here",
+                       "CPU feature 'EL2': on in the snapshot, off and not possible here",
+                       "CPU feature 'FEAT_AES': off in the snapshot, on (to match: -cpu cortex-a57,-FEAT_AES) here",
+                       "CPU feature 'REVIDR_EL1=0x7': off in the snapshot, on here",
+                   });
 }
