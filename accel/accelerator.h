@@ -92,8 +92,8 @@ public:
     // Something other than this engine's vCPUs and the devices has written guest memory: drops what was derived from it.
     // While no vCPU runs.
     virtual void memory_changed() {}
-    // Moves the machine to another engine, by the name that -accel has for it. While no vCPU runs. Errors: InvalidArgument
-    // for an unknown one; Unsupported where this machine or the other engine cannot, and the machine stays where it is.
+    // Moves the machine to another engine, by the name that -accel has for it. While no vCPU runs. Errors: NotFound for
+    // one that nobody knows; Unsupported where this machine or the other engine cannot, and the machine stays where it is.
     virtual Result<void> change_engine(std::string_view /*name*/) {
         return Error{Errc::Unsupported, "this machine stays on the engine that it was started with"};
     }

@@ -28,6 +28,13 @@ Error cannot_open() {
 
 }  // namespace
 
+Error kvm_error(const char* name) {
+    const bool unrecognised = errno == ENOTTY || errno == ENXIO;
+    Error error = io_error(name);
+    if (!unrecognised) return error;
+    return {Errc::NotFound, std::string(name) + ": the kernel does not recognise this request"};
+}
+
 Result<Fd> open_device(std::span<const Needed> needed) {
     Fd fd(::open("/dev/kvm", O_RDWR | O_CLOEXEC));
     if (fd.get() < 0) return cannot_open();

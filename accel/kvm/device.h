@@ -13,6 +13,10 @@
 
 namespace tandem::accel::kvm {
 
+// Error from errno of an ioctl. NotFound: the kernel does not recognise the request, or knows no such attribute of the
+// device (ENOTTY, ENXIO: api.rst 4.80); Io: any other (contract R7).
+Error kvm_error(const char* name);
+
 class Fd {
 public:
     Fd() = default;
@@ -34,7 +38,7 @@ public:
         do {
             answer = ::ioctl(fd_, request, arg);
         } while (answer < 0 && errno == EINTR);
-        if (answer < 0) return io_error(name);
+        if (answer < 0) return kvm_error(name);
         return answer;
     }
 

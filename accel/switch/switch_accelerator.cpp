@@ -64,7 +64,7 @@ public:
             for (const auto& c : choices_) {
                 if (!c.name.empty()) known += (known.empty() ? "" : ", ") + c.name;
             }
-            return invalid(fmt::format("unknown accelerator '{}' (known: {})", name, known));
+            return Error{Errc::NotFound, fmt::format("unknown accelerator '{}' (known: {})", name, known)};
         }
         const auto next = static_cast<std::size_t>(found - choices_.begin());
         if (next == current_) return {};

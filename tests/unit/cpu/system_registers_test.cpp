@@ -71,6 +71,29 @@ TEST_CASE("CR0 in 64-bit mode", "[system][cr]") {
     CHECK(vector_of(cpu, clts(&cpu.t())) == 13);
 }
 
+// SDM volume 3, 4.10.4.1: a write of CR3 drops what is not global, of the current PCID only, whether it changes the value or
+// not.
+TEST_CASE("a write of CR3 with the value that it has drops what the manual asks and no more", "[X5]") {
+    SystemCpu cpu(SystemCpu::Mode::Long);
+    CHECK(write_cr(cpu, 3, kTables) == -1);
+    const unsigned full = cpu.vcpu.full_flushes, partial = cpu.vcpu.partial_flushes;
+    for (unsigned i = 1; i <= 3; ++i) {
+        CHECK(write_cr(cpu, 3, kTables) == -1);
+        CHECK(cpu.vcpu.partial_flushes == partial + i);
+    }
+    CHECK(write_cr(cpu, 4, cpu.s().cr4) == -1);
+    CHECK(cpu.vcpu.full_flushes == full);
+    CHECK(write_cr(cpu, 4, cpu.s().cr4 | 1 << 17) == -1);  // PCIDE
+    const unsigned after = cpu.vcpu.full_flushes + cpu.vcpu.partial_flushes;
+    cpu.vcpu.spaces_flushed.clear();
+    CHECK(write_cr(cpu, 3, u64{1} << 63 | kTables) == -1);
+    CHECK(cpu.vcpu.spaces_flushed.empty());
+    CHECK(cpu.vcpu.full_flushes + cpu.vcpu.partial_flushes == after);
+    CHECK(write_cr(cpu, 3, kTables) == -1);
+    CHECK(cpu.vcpu.spaces_flushed == std::vector<u64>{0});
+    CHECK(cpu.vcpu.full_flushes + cpu.vcpu.partial_flushes == after);
+}
+
 TEST_CASE("CR4 and CR3: reserved bits and PCID", "[system][cr][pcid]") {
     SystemCpu cpu(SystemCpu::Mode::Long);
     CHECK(write_cr(cpu, 4, 0x20 | 1 << 15) == 13);  // reserved
