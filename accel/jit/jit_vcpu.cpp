@@ -14,9 +14,11 @@ void JitVcpu::attach(std::unique_ptr<jit::VcpuTranslator> translator) {
 }
 
 Result<std::optional<Exit>> JitVcpu::enter(bool stepping) {
+    begin(stepping);
     const jit::ir::LeaveReason why = stepping ? translator_->step() : translator_->run();
-    // Only a shutdown ends a run with Exit: everything else is dispatched where it happens.
+    // Only a shutdown or a debugger's breakpoint ends a run with Exit: everything else is dispatched where it happens.
     if (rest().kind == Rest::Kind::Shutdown) return std::optional<Exit>(finish(ShutdownExit{exit_pc()}));
+    if (const auto stop = take_stop(stepping)) return std::optional<Exit>(finish(*stop));
     if (stepping) return std::optional<Exit>(finish(DebugExit{DebugExit::Reason::SingleStep, exit_pc(), 0}));
     if (why == jit::ir::LeaveReason::Halt) return std::optional<Exit>(halt());
     const jit::FrameHeader& header = jit::header_of(translator_->state());

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 
 #include "accel/exact.h"
 #include "accel/vcpu_base.h"
@@ -39,6 +40,11 @@ protected:
 
     // Constructs the processor in the translator's zeroed state, in its power-on state.
     virtual void construct(void* state) = 0;
+
+    // A debugger's stop that run() or step() has come back for, which is taken.
+    virtual std::optional<DebugExit> take_stop(bool /*stepping*/) { return {}; }
+    // Before run() or step() goes into guest code.
+    virtual void begin(bool /*stepping*/) {}
 
     // VcpuBase
     void prod() override;

@@ -37,6 +37,34 @@ void X86JitVcpu::construct(void* state) {
     cpu::x86::import_flags(*state_);
 }
 
+Result<void> X86JitVcpu::set_debugger(std::span<const Breakpoint> breakpoints) {
+    using Kind = cpu::x86::Debugger::Breakpoint::Kind;
+    TANDEM_TRY(check_breakpoints(breakpoints));
+    debugger_.breakpoints.clear();
+    for (const Breakpoint& b : breakpoints) {
+        const Kind kind = b.kind == Breakpoint::Kind::Execute ? Kind::Execute
+                          : b.kind == Breakpoint::Kind::Write ? Kind::Write
+                                                              : Kind::Access;
+        debugger_.breakpoints.push_back({kind, b.size, b.address});
+    }
+    state_->s.debug_trap &= ~cpu::x86::kDebuggerTrap;
+    cpu::x86::set_debugger(*state_, breakpoints.empty() ? nullptr : &debugger_);
+    translator().state_replaced();
+    return {};
+}
+
+std::optional<DebugExit> X86JitVcpu::take_stop(bool stepping) {
+    const bool waits = (state_->s.debug_trap & cpu::x86::kDebuggerTrap) != 0;
+    if (stepping && waits && !debugger_.stop) {  // this is the boundary
+        state_->s.debug_trap &= ~cpu::x86::kDebuggerTrap;
+        debugger_.stop = {true, debugger_.data};
+    }
+    const auto stop = std::exchange(debugger_.stop, {});
+    if (!stop) return {};
+    if (!stop->data) return DebugExit{DebugExit::Reason::Breakpoint, exit_pc(), 0};
+    return DebugExit{DebugExit::Reason::Watchpoint, exit_pc(), stop->address};
+}
+
 Rest X86JitVcpu::rest() const {
     const State& s = state_->s;
     return x86_rest(s.activity, (s.rflags & cpu::x86::eflags::IF) != 0, signals(), controller_);
@@ -71,13 +99,16 @@ Result<void> X86JitVcpu::import_state(const cpu::ArchState& in) {
 Result<void> X86JitVcpu::fetch_state(cpu::ArchState& out) {
     cpu::x86::export_flags(*state_);
     cpu::x86::mxcsr_from_frame(*state_);
-    out = state_->s;
+    State s = state_->s;
+    s.debug_trap &= ~cpu::x86::kDebuggerTrap;
+    out = s;
     return {};
 }
 
 Result<void> X86JitVcpu::store_state(const cpu::ArchState& in) {
     const auto* s = std::get_if<State>(&in);
     if (s == nullptr) return invalid("state of another architecture");
+    debugger_.passed.reset();
     state_->s = *s;
     cpu::x86::mxcsr_to_frame(*state_);
     cpu::x86::import_flags(*state_);

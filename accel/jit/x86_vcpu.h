@@ -1,8 +1,10 @@
 // One x86 vCPU on the translator.
 #pragma once
 
+#include "accel/debugger.h"
 #include "accel/jit/jit_vcpu.h"
 #include "accel/unhalt.h"
+#include "cpu/x86/debugger.h"
 #include "cpu/x86/model.h"
 #include "cpu/x86/platform.h"
 #include "cpu/x86/random_source.h"
@@ -10,7 +12,11 @@
 
 namespace tandem::accel {
 
-class X86JitVcpu final : public JitVcpu, public cpu::x86::Platform, public cpu::x86::RandomSource, public UnhaltVcpu {
+class X86JitVcpu final : public JitVcpu,
+                         public cpu::x86::Platform,
+                         public cpu::x86::RandomSource,
+                         public UnhaltVcpu,
+                         public DebuggedVcpu {
 public:
     // All references must outlive the vCPU. attach() completes construction.
     X86JitVcpu(unsigned index, ExitHandler& handler, const cpu::x86::CpuModel& model, std::atomic<u64>& sought_pc);
@@ -28,6 +34,9 @@ public:
     // UnhaltVcpu
     void raise_unhalt() override { signal(kUnhaltSignal); }
     [[nodiscard]] bool unhalt_waits() const override { return (signals().peek() & kUnhaltSignal) != 0; }
+
+    // DebuggedVcpu
+    Result<void> set_debugger(std::span<const Breakpoint> breakpoints) override;
 
     // cpu::x86::Platform
     u32 port_in(u16 port, unsigned size, cpu::x86::PortForm form) override;
@@ -57,11 +66,14 @@ private:
     void construct(void* state) override;
     [[nodiscard]] Rest rest() const override;
     Result<void> take_events() override;
+    std::optional<DebugExit> take_stop(bool stepping) override;
+    void begin(bool stepping) override { debugger_.stepping = stepping; }
 
     const cpu::x86::CpuModel& model_;
     std::atomic<u64>& sought_pc_;
     std::array<u64, 16> sought_{};  // general registers
     devices::CpuInterruptController& controller_;
+    cpu::x86::Debugger debugger_;
     cpu::x86::TranslateState* state_ = nullptr;
 };
 

@@ -92,18 +92,6 @@ std::optional<Exit> KvmVcpu::take_hypercall() {
     return {};
 }
 
-Exit KvmVcpu::take_debug() {
-    constexpr u32 kBreakpointVector = 3;
-    constexpr u64 kSingleStep = u64{1} << 14;  // DR6.BS
-    constexpr u64 kHits = 0xf;                 // DR6.B0 to B3
-    const auto& arch = page_->debug.arch;
-    DebugExit exit{DebugExit::Reason::Watchpoint, arch.pc, 0};
-    const bool execution = !breakpoints_.empty() && (arch.dr6 & kHits) != 0;  // NativeVcpu's are of no other kind
-    if (arch.exception == kBreakpointVector || execution) exit.reason = DebugExit::Reason::Breakpoint;
-    if ((arch.dr6 & kSingleStep) != 0) exit.reason = DebugExit::Reason::SingleStep;
-    return finish(exit);
-}
-
 Exit KvmVcpu::take_system_event() {
     using Kind = SystemEventExit::Kind;
     switch (page_->system_event.type) {

@@ -34,8 +34,14 @@ bool KvmVcpu::stands_before_pushf(const kvm_regs& regs, const kvm_sregs& special
     return false;
 }
 
-// KVM steps by RFLAGS.TF, and the processor's PUSHF shows it to the guest.
 Exit KvmVcpu::step() {
+    told_.reset();
+    return step_guest(false);
+}
+
+// KVM steps by RFLAGS.TF, and the processor's PUSHF shows it to the guest.
+Exit KvmVcpu::step_guest(bool past_breakpoints) {
+    if (std::exchange(past_breakpoints_, past_breakpoints) != past_breakpoints) debug_known_ = false;
     if (const Result<void> done = complete(); !done) return failed(done.error());
     kvm_regs regs{};
     kvm_sregs special{};
@@ -74,8 +80,9 @@ Result<void> KvmVcpu::set_debug(bool stepping) {
             debug.arch.debugreg[7] |= u64{2} << (2 * i);  // global enable
         }
     }
-    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_GUEST_DEBUG, &debug));
     stepping_ = stepping;
+    if (!debugger_.empty() && breakpoints_.empty()) TANDEM_TRY(share_debug_registers(debug));
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_GUEST_DEBUG, &debug));
     debug_known_ = true;
     return {};
 }

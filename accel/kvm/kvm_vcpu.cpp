@@ -41,7 +41,24 @@ Result<void> KvmVcpu::open(std::span<const kvm_cpuid_entry2> cpuid) {
 
 // --- Running
 
-Exit KvmVcpu::run() { return run_guest(false); }
+// Where the debugger was told of a breakpoint, and where the guest's own lets the instruction pass (RFLAGS.RF), a step comes
+// first.
+Exit KvmVcpu::run() {
+    for (;;) {
+        if (told_ || pass_) {
+            const Result<void> done = complete();
+            if (!done) return failed(done.error());
+            if (std::exchange(pass_, false) || std::exchange(told_, {}) == exit_pc()) {
+                Exit exit = step_guest(true);
+                past_breakpoints_ = false;
+                const auto* const debug = std::get_if<DebugExit>(&exit);
+                if (debug == nullptr || debug->reason != DebugExit::Reason::SingleStep) return exit;
+            }
+        }
+        Exit exit = run_guest(false);
+        if (!pass_) return exit;
+    }
+}
 
 Exit KvmVcpu::run_guest(bool stepping) {
     const KickBlocked blocked;
@@ -64,12 +81,13 @@ Result<std::optional<Exit>> KvmVcpu::enter(bool stepping) {
     while (stepping && !exit && access_open_) {
         TANDEM_TRY(complete());
         exit = take_exit();
-        if (!exit && !access_open_) exit = finish(DebugExit{DebugExit::Reason::SingleStep, exit_pc(), 0});
+        if (!exit && !access_open_) exit = debug_exit({DebugExit::Reason::SingleStep, exit_pc(), 0});
     }
     return exit;
 }
 
 Result<void> KvmVcpu::enter_kernel(bool stepping) {
+    if (!debug_known_) TANDEM_TRY(set_debug(stepping));
     page_->cr8 = controller_.cr8();
     if (!stepping) TANDEM_TRY(inject());
     known_.reset();
@@ -92,7 +110,7 @@ Result<void> KvmVcpu::enter_kernel(bool stepping) {
         return io_error("KVM_RUN");
     }
     ++returns_;
-    return {};
+    return watch_debug_registers();
 }
 
 // NMI and external interrupt, as far as the vCPU takes them now; else asks for the window.

@@ -1,6 +1,7 @@
 // One vCPU on KVM.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "accel/accelerator.h"
+#include "accel/debugger.h"
 #include "accel/kvm/gate.h"
 #include "accel/kvm/kernel.h"
 #include "accel/kvm/kvm_accelerator.h"
@@ -41,7 +43,7 @@ struct Shared {
     Slots slots;  // while no vCPU runs, or by the only one
 };
 
-class KvmVcpu final : public VcpuBase, public NativeVcpu, public UnhaltVcpu {
+class KvmVcpu final : public VcpuBase, public NativeVcpu, public UnhaltVcpu, public DebuggedVcpu {
 public:
     // All references must outlive the vCPU. open() completes construction.
     KvmVcpu(unsigned index, ExitHandler& handler, Shared& shared, const cpu::x86::CpuModel& model);
@@ -64,6 +66,9 @@ public:
     void raise_unhalt() override { signal(kUnhaltSignal); }
     [[nodiscard]] bool unhalt_waits() const override { return (signals().peek() & kUnhaltSignal) != 0; }
 
+    // DebuggedVcpu
+    Result<void> set_debugger(std::span<const Breakpoint> breakpoints) override;
+
     // NativeVcpu
     Result<void> set_breakpoints(std::span<const u64> addresses) override;
     [[nodiscard]] u64 entries() const override { return entries_; }
@@ -77,6 +82,7 @@ private:
     Result<void> take_events() override;
 
     Exit run_guest(bool stepping);
+    Exit step_guest(bool past_breakpoints);
     // Null where the guest has no memory that can be written, or no translation.
     [[nodiscard]] u8* guest_byte(u64 linear) const;
     [[nodiscard]] bool stands_before_pushf(const kvm_regs& regs, const kvm_sregs& special) const;
@@ -87,7 +93,10 @@ private:
     std::optional<Exit> take_mmio();
     std::optional<Exit> take_msr(bool write);
     std::optional<Exit> take_hypercall();
-    Exit take_debug();
+    // What run() needs for itself answers no request to leave.
+    Exit debug_exit(DebugExit exit) { return past_breakpoints_ || pass_ ? Exit(exit) : finish(exit); }
+    std::optional<Exit> take_debug();
+    std::optional<Exit> take_hits(u64 hits, bool stepped);
     Exit take_internal_error();
     Exit take_system_event();
 
@@ -116,6 +125,10 @@ private:
     Result<void> store_msrs(const cpu::x86::State& s);
     Result<void> fetch_msrs(cpu::x86::State& s);
     Result<void> set_debug(bool stepping);
+    // Debug registers as KVM is to have them: the guest's own, and the debugger's in those that are left.
+    Result<void> share_debug_registers(kvm_guest_debug& debug);
+    Result<void> watch_debug_registers();
+    Result<void> give_debug_exception(u64 hits, bool fault);
 
     devices::CpuInterruptController& controller_;
     Shared& shared_;
@@ -135,6 +148,14 @@ private:
     bool stepping_ = false;
     bool debug_known_ = true;  // the kernel has breakpoints_ and stepping_
     std::vector<u64> breakpoints_;
+    // A debugger's, and what has become of them.
+    std::vector<Breakpoint> debugger_;
+    std::array<const Breakpoint*, 4> owner_{};  // of the processor's registers; null: the guest
+    kvm_debugregs guest_debug_{};               // the guest's own when they were shared out
+    bool past_breakpoints_ = false;             // a step that no breakpoint of the debugger's stops
+    bool pass_ = false;                         // run() has to make one
+    bool overfull_said_ = false;
+    std::optional<u64> told_;               // pc of the instruction at which the debugger was told of a breakpoint
     std::optional<cpu::x86::State> known_;  // what the kernel has: set by fetch(), until the guest runs on
     u64 tsc_offset_ = 0, tsc_adjust_ = 0;   // the guest's own
     std::optional<u64> kernel_tsc_;         // guest TSC less host TSC, as KVM has it

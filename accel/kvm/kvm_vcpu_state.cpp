@@ -81,6 +81,8 @@ Result<void> KvmVcpu::store_state(const cpu::ArchState& in) {
     const auto* s = std::get_if<State>(&in);
     if (s == nullptr) return invalid("state of another architecture");
     TANDEM_TRY(complete());
+    told_.reset();
+    debug_known_ = debug_known_ && debugger_.empty();  // the guest's registers may be others
     TANDEM_TRY(store(*s));
     handler_.tsc_offset_changed(index_, s->msr.tsc_offset);
     return {};

@@ -14,12 +14,31 @@ Result<void> SwitchVcpu::add(std::size_t engine, std::unique_ptr<Vcpu> vcpu) {
     return {};
 }
 
+namespace {
+
+Result<void> set_debugger_of(VcpuBase& vcpu, std::span<const Breakpoint> breakpoints) {
+    auto* const debugged = dynamic_cast<DebuggedVcpu*>(&vcpu);
+    if (debugged != nullptr) return debugged->set_debugger(breakpoints);
+    if (breakpoints.empty()) return {};
+    return Error{Errc::Unsupported, "this engine has no breakpoints for a debugger"};
+}
+
+}  // namespace
+
+Result<void> SwitchVcpu::set_debugger(std::span<const Breakpoint> breakpoints) {
+    TANDEM_TRY(set_debugger_of(*current(), breakpoints));
+    debugger_.assign(breakpoints.begin(), breakpoints.end());
+    return {};
+}
+
 // Signals wait in the word that all engines' vCPUs share: there is nothing to move, and nothing to lose.
 Result<void> SwitchVcpu::change(std::size_t engine) {
     VcpuBase* next = engines_[engine];
     if (next == current()) return {};
     TANDEM_TRY(current()->fetch_state(state_));
     TANDEM_TRY(next->store_state(state_));
+    TANDEM_TRY(set_debugger_of(*next, debugger_));
+    TANDEM_TRY(set_debugger_of(*current(), {}));
     current_.store(next, std::memory_order_release);
     return {};
 }
@@ -58,9 +77,9 @@ Exit SwitchVcpu::execute(bool stepping) {
 // execute, of which the helper then does more and more at a time.
 unsigned SwitchVcpu::instructions_to_hand_off() {
     constexpr auto kSoon = std::chrono::microseconds(200);
-    constexpr unsigned kMost = 256;
+    constexpr unsigned kLongest = 256;
     const bool soon = std::chrono::steady_clock::now() - last_hand_off_ < kSoon;
-    burst_ = soon ? std::min(burst_ * 2, kMost) : 1;
+    burst_ = soon ? std::min(burst_ * 2, kLongest) : 1;
     return burst_;
 }
 

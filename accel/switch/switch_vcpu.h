@@ -6,12 +6,13 @@
 #include <memory>
 #include <vector>
 
+#include "accel/debugger.h"
 #include "accel/unhalt.h"
 #include "accel/vcpu_base.h"
 
 namespace tandem::accel {
 
-class SwitchVcpu final : public Vcpu, public UnhaltVcpu {
+class SwitchVcpu final : public Vcpu, public UnhaltVcpu, public DebuggedVcpu {
 public:
     // `hand_offs` counts instructions executed for another engine; it must outlive the vCPU.
     SwitchVcpu(unsigned index, std::size_t engines, std::atomic<u64>& hand_offs)
@@ -51,6 +52,9 @@ public:
     void raise_unhalt() override { signal(kUnhaltSignal); }
     [[nodiscard]] bool unhalt_waits() const override { return (signals_.peek() & kUnhaltSignal) != 0; }
 
+    // DebuggedVcpu: on every engine that has it; Unsupported where the current one has not.
+    Result<void> set_debugger(std::span<const Breakpoint> breakpoints) override;
+
 private:
     [[nodiscard]] VcpuBase* current() const { return current_.load(std::memory_order_acquire); }
     void signal(u32 bits);
@@ -69,6 +73,7 @@ private:
     VcpuBase* helper_ = nullptr;
     bool one_at_a_time_ = false;
     cpu::ArchState state_;  // on its way
+    std::vector<Breakpoint> debugger_;
     unsigned burst_ = 1;
     std::chrono::steady_clock::time_point last_hand_off_{};
 };

@@ -1,4 +1,8 @@
 // Debug registers and debug exceptions: SDM volume 3, 17.2 and 17.3 (contract R6).
+#include <algorithm>
+#include <utility>
+
+#include "cpu/x86/debugger.h"
 #include "cpu/x86/system/internal.h"
 #include "cpu/x86/system/limits.h"
 
@@ -72,7 +76,8 @@ LeaveReason mov_from_dr(TranslateState* t, u32 index) {
 }
 
 bool debug_active(const TranslateState& t) {
-    return (t.s.rflags & eflags::TF) != 0 || (t.s.dr7 & dr7::Enables) != 0 || t.s.debug_trap != 0;
+    return (t.s.rflags & eflags::TF) != 0 || (t.s.dr7 & dr7::Enables) != 0 || t.s.debug_trap != 0 ||
+           debugger_of(t) != nullptr;
 }
 
 namespace {
@@ -80,27 +85,51 @@ namespace {
 // The trap that waits, without what MOV SS holds off: a single step is lost, breakpoints wait (SDM volume 3, 6.8.3).
 u64 take_trap(State& s) {
     const u64 trap = s.debug_trap;
-    s.debug_trap = s.mov_ss_shadow ? trap & 0xf : 0;
+    s.debug_trap = s.mov_ss_shadow ? trap & (0xf | kDebuggerTrap) : 0;
     return s.mov_ss_shadow ? 0 : trap;
 }
 
+u64 code_address(const State& s) { return linear(s, s.rip + (code64(s) ? 0 : s.seg[CS].base)); }
+
 u64 execution_hits(const State& s) {
     if ((s.rflags & eflags::RF) != 0 || s.mov_ss_shadow) return 0;
-    const u64 va = linear(s, s.rip + (code64(s) ? 0 : s.seg[CS].base));
+    const u64 va = code_address(s);
     return hits(s, [va](const Breakpoint& b) { return b.condition == Condition::Execute && b.address == va; });
+}
+
+// Whether the debugger stops at this boundary: behind an instruction that has met a data breakpoint, or before one that has
+// a breakpoint of its own, unless it was told of it. MOV SS holds both off as it does the guest's.
+bool stop_for_debugger(State& s, Debugger& d) {
+    if (s.mov_ss_shadow) return false;
+    if ((s.debug_trap & kDebuggerTrap) != 0) {
+        s.debug_trap &= ~kDebuggerTrap;
+        d.stop = {true, d.data};
+        return true;
+    }
+    const u64 va = code_address(s);
+    const bool told = d.passed == va;
+    if (told) d.passed.reset();
+    const auto here = [va](const Debugger::Breakpoint& b) {
+        return b.kind == Debugger::Breakpoint::Kind::Execute && b.address == va;
+    };
+    if (told || d.stepping || s.debug_trap != 0 || std::ranges::none_of(d.breakpoints, here)) return false;
+    d.passed = va;
+    d.stop = {false, va};
+    return true;
 }
 
 }  // namespace
 
 bool debug_before_fetch(TranslateState& t) {
     if (!debug_active(t)) return false;
+    if (Debugger* const d = debugger_of(t); d != nullptr && stop_for_debugger(t.s, *d)) return true;
     const u64 trap = take_trap(t.s);
     const u64 hit = trap != 0 ? trap : execution_hits(t.s);
     return hit != 0 && !fault(t, kDB, 0, hit);
 }
 
 LeaveReason debug_begin(TranslateState* t) {
-    if (debug_before_fetch(*t)) return LeaveReason::Exception;
+    if (debug_before_fetch(*t)) return t->s.pending.valid ? LeaveReason::Exception : LeaveReason::Exit;
     State& s = t->s;
     s.rflags &= ~eflags::RF;
     const bool branches_only = (s.msr.debugctl & debugctl::BTF) != 0;
@@ -119,6 +148,16 @@ void debug_data(TranslateState* t, u64 va, u32 size, u32 write) {
         const bool kind = b.condition == Condition::ReadWrite || (b.condition == Condition::Write && write != 0);
         return kind && overlaps(b, va, size);
     });
+    Debugger* const d = debugger_of(*t);
+    if (d == nullptr) return;
+    for (const Debugger::Breakpoint& b : d->breakpoints) {
+        const bool kind =
+            b.kind == Debugger::Breakpoint::Kind::Access || (b.kind == Debugger::Breakpoint::Kind::Write && write != 0);
+        if (!kind || va >= b.address + b.size || b.address >= va + size) continue;
+        d->data = b.address;
+        t->s.debug_trap |= kDebuggerTrap;
+        return;
+    }
 }
 
 void debug_port(TranslateState& t, u16 port, unsigned size) {

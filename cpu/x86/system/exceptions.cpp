@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/log.h"
+#include "cpu/x86/debugger.h"
 
 namespace tandem::cpu::x86 {
 
@@ -141,7 +142,10 @@ LeaveReason deliver_with_nesting(TranslateState& t, Event event) {
 
 LeaveReason deliver_exception(TranslateState& t) {
     State& s = t.s;
-    if (!s.pending.valid) return LeaveReason::Lookup;
+    if (!s.pending.valid) {  // a debugger's breakpoint comes before the fault of a fetch
+        const Debugger* const d = debugger_of(t);
+        return d != nullptr && d->stop ? LeaveReason::Exit : LeaveReason::Lookup;
+    }
     const PendingEvent e = s.pending;
     s.pending = {};
     export_flags(t);
