@@ -96,6 +96,8 @@ public:
     }
 
     Result<CpuModel> finish() {
+        // A host's processor may have more in its fields than is known here.
+        if (!model_.changed_) return model_;
         for (const Dependency& d : kDependencies) {
             if (!model_.has(d.feature) || model_.has(d.needs)) continue;
             if (std::ranges::find(asked_for_, d.feature) != asked_for_.end()) {
