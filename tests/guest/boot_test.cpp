@@ -66,6 +66,20 @@ TEST_CASE("Debian's kernel boots to an interactive shell on every tier") {
     }
 }
 
+TEST_CASE("four processors of Debian's kernel halt on its locks, kick and interrupt each other by hypercalls", "[H5]") {
+    Session s(debian("", {"-smp", "4", "-cpu", "max,+kvm-pv-unhalt,+kvm-pv-ipi,+kvm-pv-sched-yield"}));
+    INFO(s.output());
+    REQUIRE(s.wait_for("kvm-guest: PV spinlocks enabled", 120s));
+    REQUIRE(s.wait_for("kvm-guest: setup PV IPIs", 120s));
+    REQUIRE(s.wait_for(kPrompt, 240s));
+    s.type(
+        "for i in 1 2 3 4 5 6 7 8; do (seq 1 3000 | md5sum; cat /proc/interrupts > /dev/null) & done; wait; echo all-$((3 + "
+        "5))\n");
+    CHECK(s.wait_for("all-8", 120s));
+    s.type("poweroff -f\n");
+    CHECK(s.wait_exit() == 0);
+}
+
 TEST_CASE("an ext4 disk is the root: written, synced, powered off, and clean") {
     Disk disk;
     {
