@@ -5,6 +5,10 @@
 #include "accel/exit.h"
 #include "base/log.h"
 
+namespace tandem::cpu::x86 {
+struct NestedEvent;
+}
+
 namespace tandem::accel {
 
 // The exit itself: "kvm_exit: vcpu 0 reason IO_INSTRUCTION rip 0x... info1 1f00039 info2 0". info1 is the exit qualification
@@ -25,6 +29,10 @@ struct CpuidAnswer {
     u32 eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
 void trace_cpuid(unsigned vcpu, u64 pc, const CpuidAnswer& answer);
+
+// A guest hypervisor's doings (contract T3): kvm_nested_vmrun; kvm_nested_vmexit and kvm_nested_vmexit_inject, after a
+// kvm_nested_intr_vmexit where an interrupt is the reason; kvm_invlpga; kvm_skinit. Reasons are named as by KVM for SVM.
+void trace_nested(const cpu::x86::NestedEvent& event);
 
 // The encoding of a port access's exit qualification.
 u64 io_qualification(const PortExit& exit);

@@ -5,7 +5,7 @@
 #include "accel/trace.h"
 #include "accel/x86_events.h"
 #include "cpu/x86/fpu/mxcsr.h"
-#include "cpu/x86/system/registers.h"
+#include "cpu/x86/system/svm_events.h"
 #include "jit/runtime/fp_control.h"
 
 namespace tandem::accel {
@@ -67,7 +67,8 @@ std::optional<DebugExit> X86JitVcpu::take_stop(bool stepping) {
 
 Rest X86JitVcpu::rest() const {
     const State& s = state_->s;
-    return x86_rest(s.activity, (s.rflags & cpu::x86::eflags::IF) != 0, signals(), controller_);
+    if (s.activity == Activity::Halted && cpu::x86::virtual_interrupt_due(s)) return {};
+    return x86_rest(s.activity, cpu::x86::physical_interrupts_enabled(s), signals(), controller_);
 }
 
 Result<void> X86JitVcpu::take_events() {
@@ -179,6 +180,10 @@ void X86JitVcpu::fpu_error() {
 
 void X86JitVcpu::cpuid_answered(u32 leaf, u32 subleaf, const cpu::x86::CpuidResult& r) {
     if (log::enabled(log::Exits)) trace_cpuid(index_, exit_pc(), {leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx});
+}
+
+void X86JitVcpu::nested_event(const cpu::x86::NestedEvent& event) {
+    if (log::enabled(log::Exits)) trace_nested(event);
 }
 
 u64 X86JitVcpu::hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3) {

@@ -56,6 +56,7 @@ public:
     u32 cpu_count() override { return handler_.cpu_count(); }
     u32 tsc_khz() override { return static_cast<u32>(handler_.tsc_hz() / 1000); }
     void cpuid_answered(u32 leaf, u32 subleaf, const cpu::x86::CpuidResult& result) override;
+    void nested_event(const cpu::x86::NestedEvent& event) override;
     u64 hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3) override;
     void shutdown(u64 rip) override;
 

@@ -40,7 +40,10 @@ constexpr FeatureWord kFeatureWords[] = {
     {0x80000001, 0, &CpuidResult::ecx, &kvm_cpuid_entry2::ecx, 0, "CPUID.80000001:ECX"},
     {0x80000001, 0, &CpuidResult::edx, &kvm_cpuid_entry2::edx, 0, "CPUID.80000001:EDX"},
     {0x80000008, 0, &CpuidResult::ebx, &kvm_cpuid_entry2::ebx, 0, "CPUID.80000008:EBX"},
+    {0x8000000a, 0, &CpuidResult::edx, nullptr, 0, "CPUID.8000000A:EDX"},
 };
+// A guest hypervisor's state is not exchanged with KVM (decision 0029).
+constexpr u32 kSvm = 1u << 2;
 
 const kvm_cpuid_entry2* find(std::span<const kvm_cpuid_entry2> entries, u32 leaf, u32 subleaf) {
     const auto found = std::find_if(entries.begin(), entries.end(), [=](const kvm_cpuid_entry2& e) {
@@ -54,8 +57,9 @@ const kvm_cpuid_entry2* find(std::span<const kvm_cpuid_entry2> entries, u32 leaf
 u32 allowed(std::span<const kvm_cpuid_entry2> supported, KvmOptions::Irqchip irqchip, const FeatureWord& w) {
     constexpr u32 kRepeated = 0x0183f3ff;
     const kvm_cpuid_entry2* kvm = find(supported, w.leaf, w.subleaf);
-    u32 word = (kvm != nullptr ? kvm->*w.supported : 0) | w.ours;
+    u32 word = (kvm != nullptr && w.supported != nullptr ? kvm->*w.supported : 0) | w.ours;
     if (w.leaf == 0x40000001 && irqchip == KvmOptions::Irqchip::User) word &= ~kByKernelApic;
+    if (w.leaf == 0x80000001 && w.word == &CpuidResult::ecx) word &= ~kSvm;
     if (w.leaf == 0x80000001 && w.word == &CpuidResult::edx) {
         if (const kvm_cpuid_entry2* basic = find(supported, 1, 0)) word |= (basic->edx | kApic) & kRepeated;
     }

@@ -46,6 +46,7 @@ public:
         kAvx = 36,            // OSXSAVE and XCR0[2:1] = 3
         kAvx512 = 37,         // OSXSAVE and XCR0[7:5,2:1] all set
         kLa57 = 38,           // CR4
+        kSvmGuest = 39,       // between VMRUN and #VMEXIT: instructions ask for their intercepts
     };
 
     ModeBits() = default;

@@ -7,6 +7,7 @@
 namespace tandem::cpu::x86 {
 
 struct CpuidResult;
+struct NestedEvent;
 
 // How an instruction accesses a port, beside its number and size.
 struct PortForm {
@@ -52,6 +53,9 @@ public:
 
     // CPUID answered, for traces.
     virtual void cpuid_answered(u32 /*leaf*/, u32 /*subleaf*/, const CpuidResult& /*result*/) {}
+
+    // VMRUN, #VMEXIT and what else a hypervisor does, for traces.
+    virtual void nested_event(const NestedEvent& /*event*/) {}
 
     // VMCALL/VMMCALL at CPL 0, operands already truncated to the mode's width. The result goes to RAX (contract H1).
     virtual u64 hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3) = 0;

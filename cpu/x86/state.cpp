@@ -28,6 +28,11 @@ void reset_common(State& s, bool bsp, u32 signature) {
     s.debug_trap = 0;
     s.sti_shadow = s.mov_ss_shadow = s.nmi_blocked = s.nmi_pending = false;
     s.pending = {};
+    // INIT ends the guest without a #VMEXIT and leaves VM_CR and VM_HSAVE_PA (APM volume 2, table 14-1).
+    const Svm before = s.svm;
+    s.svm = {};
+    s.svm.vm_cr = before.vm_cr;
+    s.svm.hsave_pa = before.hsave_pa;
 }
 
 }  // namespace

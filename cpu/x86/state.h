@@ -128,9 +128,17 @@ struct Msrs {
 
 enum class Activity : u8 { Running, Halted, WaitForSipi, Shutdown };
 
+// What is pending: an exception or software interrupt of the code that runs, or what SVM does between two instructions.
+enum class PendingKind : u8 {
+    Exception,
+    Exit,       // #VMEXIT as Svm::exit says
+    Injection,  // Svm::injected, VMRUN's EVENTINJ
+};
+
 // An exception or software interrupt recorded but not yet delivered.
 struct PendingEvent {
     bool valid = false;
+    PendingKind kind = PendingKind::Exception;  // the fields below: Exception only
     u8 vector = 0;
     bool has_error = false;
     bool software = false;  // INT n, INT3, INTO: DPL is checked, and the saved rip is that of the next instruction
@@ -138,6 +146,7 @@ struct PendingEvent {
     u64 payload = 0;  // CR2 for #PF, DR6 bits for #DB
     void visit(auto& v) {
         v("valid", valid);
+        v("kind", kind);
         v("vector", vector);
         v("has_error", has_error);
         v("software", software);
@@ -147,8 +156,88 @@ struct PendingEvent {
     bool operator==(const PendingEvent&) const = default;
 };
 
+// --- AMD's secure virtual machine (APM volume 2, chapter 15; VMCB offsets: appendix B)
+
+// What a #VMEXIT reports.
+struct SvmExit {
+    u64 code = 0;  // EXITCODE (APM volume 2, appendix C)
+    u64 info1 = 0;
+    u64 info2 = 0;
+    u64 next_rip = 0;     // of the instruction behind the intercepted one; 0 where the exit is not an instruction's
+    bool shadow = false;  // the intercepted instruction stood in an interrupt shadow
+    void visit(auto& v) {
+        v("code", code);
+        v("info1", info1);
+        v("info2", info2);
+        v("next_rip", next_rip);
+        v("shadow", shadow);
+    }
+    bool operator==(const SvmExit&) const = default;
+};
+
+// What VMRUN keeps of the host for #VMEXIT (15.5.1). A processor puts it into the page at VM_HSAVE_PA, in a form of its own.
+struct SvmHost {
+    std::array<Segment, 4> seg{};  // ES, CS, SS, DS
+    DescriptorTable gdtr, idtr;
+    u64 efer = 0, cr0 = 0, cr3 = 0, cr4 = 0, rflags = 2, rip = 0, rsp = 0, rax = 0, pat = 0;
+    void visit(auto& v) {
+        v("seg", seg);
+        v("gdtr", gdtr);
+        v("idtr", idtr);
+        v("efer", efer);
+        v("cr0", cr0);
+        v("cr3", cr3);
+        v("cr4", cr4);
+        v("rflags", rflags);
+        v("rip", rip);
+        v("rsp", rsp);
+        v("rax", rax);
+        v("pat", pat);
+    }
+    bool operator==(const SvmHost&) const = default;
+};
+
+struct Svm {
+    u64 vm_cr = 0;     // MSR C001_0114
+    u64 hsave_pa = 0;  // MSR C001_0117
+    bool gif = true;
+    bool guest = false;  // between VMRUN and #VMEXIT; what follows is of the guest that runs
+    bool nested_paging = false;
+    u64 vmcb = 0;                     // physical address
+    std::array<u32, 6> intercepts{};  // bit n of the whole: exit code n
+    u64 iopm = 0, msrpm = 0;          // physical addresses
+    u64 tsc_offset = 0;
+    u32 asid = 0;
+    u64 v_intr = 0;        // VMCB offset 060h: V_TPR, V_IRQ ...
+    u64 nested_cr3 = 0;    // N_CR3
+    u64 injected = 0;      // EVENTINJ, while PendingKind::Injection
+    u64 injected_rip = 0;  // what an injected software interrupt returns to
+    SvmExit exit;          // while PendingKind::Exit
+    SvmHost host;
+    void visit(auto& v) {
+        v("vm_cr", vm_cr);
+        v("hsave_pa", hsave_pa);
+        v("gif", gif);
+        v("guest", guest);
+        v("nested_paging", nested_paging);
+        v("vmcb", vmcb);
+        v("intercepts", intercepts);
+        v("iopm", iopm);
+        v("msrpm", msrpm);
+        v("tsc_offset", tsc_offset);
+        v("asid", asid);
+        v("v_intr", v_intr);
+        v("nested_cr3", nested_cr3);
+        v("injected", injected);
+        v("injected_rip", injected_rip);
+        v("exit", exit);
+        v("host", host);
+    }
+    bool operator==(const Svm&) const = default;
+};
+
 struct State {
-    static constexpr u32 kVersion = 1;  // of the saved form; one more with every change to what visit() names
+    static constexpr u32 kVersion = 2;  // of the saved form; one more with every change to what visit() names
     std::array<u64, 16> gpr{};          // first: their offsets fit into a signed byte from the frame pointer
     u64 rip = 0xfff0;
     u64 rflags = 2;  // canonical after an export; see translate_state.h for the translator's lazy form
@@ -173,6 +262,7 @@ struct State {
     bool nmi_blocked = false;  // until IRET
     bool nmi_pending = false;
     PendingEvent pending;
+    Svm svm;
     void visit(auto& v) {
         v("gpr", gpr);
         v("rip", rip);
@@ -204,6 +294,7 @@ struct State {
         v("nmi_pending", nmi_pending);
         v("pending", pending);
         v("debug_trap", debug_trap);
+        v("svm", svm);
     }
     bool operator==(const State&) const = default;
 };

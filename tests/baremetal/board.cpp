@@ -176,7 +176,7 @@ Result<GuestRun> start(const std::string& path, const EngineMaker& make_engine, 
     devices::GuestMemory memory;
     TANDEM_TRY(memory.add("ram", 0, kRamBytes));
     memory.write(kLoadAddress, code.data(), code.size());
-    TANDEM_TRY_ASSIGN(const auto model, cpu::x86::CpuModel::create("max"));
+    TANDEM_TRY_ASSIGN(const auto model, cpu::x86::CpuModel::create("max,+svm"));
     TANDEM_TRY_ASSIGN(const auto accelerator, make_engine(model));
     TANDEM_TRY(accelerator->map_memory(memory));
     Board board(left_out);

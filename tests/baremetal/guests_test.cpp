@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <regex>
 #include <sstream>
 #include <string_view>
 
@@ -134,6 +135,33 @@ TEST_CASE("an A64 processor in WFE leaves the host's processor to others") {
     INFO(run.ending << "\n" << run.output);
     CHECK(run.status == 0);
     CHECK(std::clock() - before < CLOCKS_PER_SEC / 4);  // of processor time, while half a second goes by
+}
+
+TEST_CASE("a guest's hypervisor leaves KVM's lines of nested virtualization", "[T3]") {
+    const LogCapture log(log::Exits);
+    for (const char* guest : {"svm", "svm_events"}) {
+        REQUIRE(run_guest(std::string(TANDEM_BAREMETAL_DIR) + "/" + guest + ".bin", tiers().front().options).status == 0);
+    }
+    const auto lines = log.lines();
+    const auto has = [&](const std::string& pattern) {
+        const std::regex form(pattern);
+        return std::ranges::any_of(lines, [&](const std::string& line) { return std::regex_match(line, form); });
+    };
+    const std::string address = "0x[0-9a-f]{16}", word = "0x[0-9a-f]{8}";
+    const std::string event = " ext_int: " + word + " ext_int_err: " + word;
+    CHECK(has("kvm_nested_vmrun: rip: " + address + " vmcb: 0x0000000000800000 nrip: " + address + " int_ctl: " + word +
+              " event_inj: " + word + " npt: off"));
+    CHECK(has("kvm_nested_vmrun: .* event_inj: 0x80000041 npt: on"));
+    CHECK(
+        has("kvm_nested_vmexit: rip: " + address + " reason: cpuid ext_inf1: " + address + " ext_inf2: " + address + event));
+    CHECK(has("kvm_nested_vmexit_inject: reason: io ext_inf1: 0x0000000012340221 ext_inf2: " + address + event));
+    CHECK(has("kvm_nested_vmexit: .* reason: npf ext_inf1: 0x0000000100000006 ext_inf2: 0x0000000000a00123" + event));
+    CHECK(has("kvm_nested_vmexit: .* reason: npf .* ext_int: 0x80000041 ext_int_err: 0x00000000"));
+    CHECK(has("kvm_nested_vmexit: .* reason: read_cr4 .*"));
+    CHECK(has("kvm_nested_vmexit: .* reason: excp13 .*"));
+    CHECK(has("kvm_nested_intr_vmexit: rip: " + address));
+    CHECK(has("kvm_invlpga: rip: " + address + " asid: 5 address: 0x0000000000600000"));
+    CHECK(has("kvm_skinit: rip: " + address + " slb: 0x00000000"));
 }
 
 // Hidden: KVM backed by an implementation without hardware virtualization lacks much of what these guests do.

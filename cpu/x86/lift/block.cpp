@@ -35,7 +35,9 @@ std::optional<Vector> refused(const Instruction& i, ModeBits mode) {
     if ((i.flags & kRowProtected) != 0 && !mode.protected_mode()) return kUD;
     if ((i.flags & kRowSse) != 0 && (mode.has(ModeBits::kEm) || !mode.has(ModeBits::kOsFxsr))) return kUD;
     if ((i.flags & kRowMmx) != 0 && mode.has(ModeBits::kEm)) return kUD;
-    if ((i.flags & kRowCpl0) != 0 && mode.cpl() != 0 && !plant::active(plant::Fault::MissedPrivilege)) {
+    // SVM's own look for EFER.SVME first.
+    if ((i.flags & kRowCpl0) != 0 && i.feature != Feature::SVM && mode.cpl() != 0 &&
+        !plant::active(plant::Fault::MissedPrivilege)) {
         const bool smap = i.opcode == Opcode::CLAC || i.opcode == Opcode::STAC;
         return smap ? kUD : kGP;
     }
@@ -69,6 +71,7 @@ void lift_instruction(Lifter& l, Instruction insn, u64 pc, DecodeStatus status) 
     const LiftRow* row = row_of(l.insn.opcode);
     if (row == nullptr) return l.raise(kUD);
     if (const auto vector = refused(l.insn, l.mode)) return l.raise(*vector);
+    if (l.mode.has(ModeBits::kSvmGuest)) lift_intercepts(l);
     l.arg = row->arg;
     row->lift(l);
 }

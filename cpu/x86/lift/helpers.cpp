@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "cpu/x86/mode.h"
+#include "cpu/x86/system/svm_events.h"
 #include "jit/guest/frame.h"
 #include "jit/guest/spin.h"
 
@@ -58,7 +59,9 @@ std::optional<bool> frequent_condition(u32 description, u32 test, u64 dst, u64 s
 // Whether the dispatcher would find an event to deliver now.
 bool event_waits(const TranslateState& t) {
     const State& s = t.s;
-    return (s.nmi_pending && !s.nmi_blocked) || ((s.rflags & eflags::IF) != 0 && t.platform->interrupt_pending());
+    if (s.svm.guest && virtual_interrupt_due(s)) return true;
+    if (s.nmi_pending && !s.nmi_blocked && s.svm.gif) return true;
+    return physical_interrupts_enabled(s) && t.platform->interrupt_pending();
 }
 
 LeaveReason leave_at(TranslateState& t, u64 rip) {

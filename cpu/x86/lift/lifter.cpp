@@ -24,6 +24,7 @@ void Lifter::begin_instruction(const Instruction& i, u64 at) {
     if (mode.code() != Mode::Bits64) next &= mask(32);
     address_ = {};
     sp_bias = 0;
+    in_shadow = shadow_open_ || mode.has(ModeBits::kShadow);
     shadow_open_ = false;
     b.insn_start(pc, i.length);
     if (mode.has(ModeBits::kDebug)) call(HelperId::debug_begin);

@@ -43,6 +43,7 @@ public:
     u64 next = 0;             // pc of the next one
     u32 arg = 0;              // LiftRow::arg of the current instruction
     u64 sought_pc = ~u64{0};  // the instruction before which execution may be left (jit::Hold)
+    bool in_shadow = false;   // the current instruction stands in an interrupt shadow
     u64 sp_bias = 0;          // added to rSP where it is an address's base: POP computes its destination after the increment
 
     // True when a terminator was emitted.
@@ -209,6 +210,9 @@ struct LiftRow {
     void (*lift)(Lifter&);
     u32 arg = 0;  // Lifter::arg, for functions that serve several opcodes
 };
+// In guest mode, before the instruction: its intercepts (svm.cpp).
+void lift_intercepts(Lifter& l);
+
 #define TANDEM_X86_LIFT_TABLE(name) std::span<const LiftRow> name##_rows();
 #include "cpu/x86/lift/tables.inc"
 #undef TANDEM_X86_LIFT_TABLE

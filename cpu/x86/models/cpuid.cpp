@@ -10,7 +10,8 @@ namespace tandem::cpu::x86 {
 
 namespace {
 
-constexpr u32 kMaxBasic = 0x16, kMaxExtended = 0x80000008, kHypervisor = 0x40000000, kMaxHypervisor = 0x40000001;
+constexpr u32 kMaxBasic = 0x16, kMaxExtended = 0x80000008, kSvmLeaf = 0x8000000a, kHypervisor = 0x40000000,
+              kMaxHypervisor = 0x40000001;
 
 u32 word_of(std::string_view text, std::size_t offset) {
     u32 word = 0;
@@ -19,6 +20,10 @@ u32 word_of(std::string_view text, std::size_t offset) {
     }
     return word;
 }
+
+u32 max_extended(const CpuModel& model) { return model.has(Feature::SVM) ? kSvmLeaf : kMaxExtended; }
+
+constexpr u32 kAsids = 0x8000;
 
 // Deterministic cache parameters (leaf 4).
 enum class Sharing : u8 { Core, Package };
@@ -60,7 +65,7 @@ public:
             case 0x16: r = {d_.tsc_khz / 1000, d_.tsc_khz / 1000, d_.tsc_khz != 0 ? 100u : 0u, 0}; break;
             case kHypervisor: r = {kMaxHypervisor, 0x4b4d564b, 0x564b4d56, 0x4d}; break;
             case 0x80000000:
-                r = {kMaxExtended, word_of(m_.vendor_, 0), word_of(m_.vendor_, 8), word_of(m_.vendor_, 4)};
+                r = {max_extended(m_), word_of(m_.vendor_, 0), word_of(m_.vendor_, 8), word_of(m_.vendor_, 4)};
                 break;
             case 0x80000001: extended_version(r); break;
             case 0x80000002:
@@ -68,6 +73,7 @@ public:
             case 0x80000004: r = brand((leaf - 0x80000002) * 16); break;
             case 0x80000006: r.ecx = 2048u << 16 | 8u << 12 | kLineBytes; break;
             case 0x80000008: address_sizes(r); break;
+            case kSvmLeaf: virtualization(r); break;
             default: break;
         }
         return r;
@@ -172,6 +178,13 @@ private:
         if (m_.amd()) r.ecx = ((topology_.package_count() - 1) & 0xff) | topology_.package_shift() << 12;
     }
 
+    // Revision and number of ASIDs (APM volume 3, E.4.9).
+    void virtualization(CpuidResult& r) const {
+        if (!m_.has(Feature::SVM)) return;
+        r.eax = 1;
+        r.ebx = kAsids;
+    }
+
     const CpuModel& m_;
     const CpuModel::Dynamic& d_;
     const Topology topology_;
@@ -181,7 +194,7 @@ CpuidResult CpuModel::cpuid(u32 leaf, u32 subleaf, const Dynamic& d) const {
     const CpuidLeaves leaves(*this, d);
     // Beyond the highest leaf Intel processors answer as for the highest basic leaf, AMD processors zero.
     const bool basic = leaf <= kMaxBasic;
-    const bool extended = leaf >= 0x80000000 && leaf <= kMaxExtended;
+    const bool extended = leaf >= 0x80000000 && leaf <= max_extended(*this);
     const bool hypervisor = leaf >= kHypervisor && leaf < kHypervisor + 0x10000;
     if (basic || extended || hypervisor) return leaves.answer(leaf, subleaf);
     return amd() ? CpuidResult{} : leaves.answer(kMaxBasic, subleaf);

@@ -59,7 +59,12 @@ constexpr Dependency kDependencies[] = {
     {Feature::VPCLMULQDQ, Feature::AVX},
     {Feature::VPCLMULQDQ, Feature::PCLMULQDQ},
     {Feature::BHI_CTRL, Feature::SPEC_CTRL},
+    {Feature::SVM_NPT, Feature::SVM},
+    {Feature::SVM_NRIP_SAVE, Feature::SVM},
+    {Feature::SVM_FLUSH_BY_ASID, Feature::SVM},
 };
+
+constexpr Feature kSvmFeatures[] = {Feature::SVM_NPT, Feature::SVM_NRIP_SAVE, Feature::SVM_FLUSH_BY_ASID};
 
 bool implemented(Feature f) {
     return std::find(std::begin(kImplementedFeatures), std::end(kImplementedFeatures), f) != std::end(kImplementedFeatures);
@@ -67,7 +72,8 @@ bool implemented(Feature f) {
 
 // Not part of "max" and "host".
 bool opt_in(Feature f) {
-    return f == Feature::KVM_PV_UNHALT || f == Feature::KVM_PV_IPI || f == Feature::KVM_PV_SCHED_YIELD;
+    const bool svm = f == Feature::SVM || std::ranges::find(kSvmFeatures, f) != std::end(kSvmFeatures);
+    return svm || f == Feature::KVM_PV_UNHALT || f == Feature::KVM_PV_IPI || f == Feature::KVM_PV_SCHED_YIELD;
 }
 
 // QEMU spells one name as sse4.1, sse4-1 and sse4_1.
@@ -212,6 +218,9 @@ private:
         word = with_bits(word, index % 64, index % 64, on ? 1 : 0);
         // It comes with SPEC_CTRL: without it kernels empty the branch history by hand on every system call.
         if (f == Feature::SPEC_CTRL) set(Feature::BHI_CTRL, on);
+        if (f == Feature::SVM) {
+            for (const Feature part : kSvmFeatures) set(part, on);
+        }
     }
 
     // Rows stand after those that their needs depend on.

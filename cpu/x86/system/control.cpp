@@ -2,8 +2,8 @@
 #include "base/log.h"
 #include "cpu/x86/fpu/mxcsr.h"
 #include "cpu/x86/fpu/xsave.h"
-#include "cpu/x86/system/internal.h"
 #include "cpu/x86/system/limits.h"
+#include "cpu/x86/system/svm.h"
 
 namespace tandem::cpu::x86 {
 
@@ -110,7 +110,7 @@ LeaveReason mov_to_cr(TranslateState* t, u32 index, u64 value) {
         case 4: return done(*t, write_cr4(*t, value));
         default:
             if ((value & ~u64{15}) != 0) return raise(*t, kGP);
-            t->platform->cr8_write(static_cast<u8>(value));
+            set_task_priority(*t, static_cast<u8>(value));
             break;
     }
     return LeaveReason::None;
@@ -124,7 +124,7 @@ LeaveReason mov_from_cr(TranslateState* t, u32 index) {
         case 2: t->scratch[0] = s.cr2; break;
         case 3: t->scratch[0] = s.cr3; break;
         case 4: t->scratch[0] = s.cr4; break;
-        default: t->scratch[0] = t->platform->cr8_read() & 15u; break;
+        default: t->scratch[0] = task_priority(*t); break;
     }
     return LeaveReason::None;
 }

@@ -1,6 +1,9 @@
 // Exceptions and interrupts up to the gate: SDM volume 3, chapter 6.
 #include "cpu/x86/system/exceptions.h"
 
+#include "cpu/x86/system/svm.h"
+#include "cpu/x86/system/svm_events.h"
+
 #include <array>
 
 #include "base/log.h"
@@ -73,6 +76,10 @@ Event to_event(const State& s, const PendingEvent& e) {
 
 LeaveReason shut_down(TranslateState& t) {
     State& s = t.s;
+    if (intercepts(s, exit_code::Shutdown)) {
+        leave_guest(t, {exit_code::Shutdown, 0, 0, 0, false});
+        return LeaveReason::Lookup;
+    }
     log::trace(log::Int, "int: triple fault at {:04x}:{:#x}, processor shuts down", s.seg[CS].selector, s.rip);
     s.activity = Activity::Shutdown;
     // An interrupt's delivery has no result that would end the run.
@@ -127,6 +134,11 @@ LeaveReason deliver_with_nesting(TranslateState& t, Event event) {
         if (!s.pending.valid) return failed(t);
         PendingEvent nested = s.pending;
         s.pending = {};
+        if (nested.kind == PendingKind::Exit) {
+            leave_guest(t, s.svm.exit, &event);
+            return LeaveReason::Lookup;
+        }
+        if (s.svm.guest && exception_exits(t, nested, &event)) return LeaveReason::Lookup;
         const bool exception = event.source == EventSource::Exception;
         const Combined result = exception ? combine(event.vector, nested.vector) : Combined::Serial;
         if (result == Combined::Shutdown) return shut_down(t);
@@ -135,6 +147,7 @@ LeaveReason deliver_with_nesting(TranslateState& t, Event event) {
             nested = {};
             nested.vector = kDF;
             nested.has_error = true;
+            if (s.svm.guest && exception_exits(t, nested, &event)) return LeaveReason::Lookup;
         }
         event = to_event(s, nested);
     }
@@ -149,6 +162,12 @@ LeaveReason deliver_exception(TranslateState& t) {
     const PendingEvent e = s.pending;
     s.pending = {};
     export_flags(t);
+    switch (e.kind) {
+        case PendingKind::Exit: leave_guest(t, s.svm.exit); return LeaveReason::Lookup;
+        case PendingKind::Injection: return deliver_with_nesting(t, injected_event(s));
+        case PendingKind::Exception: break;
+    }
+    if (s.svm.guest && exception_exits(t, e)) return LeaveReason::Lookup;
     apply_payload(s, e);
     return deliver_with_nesting(t, to_event(s, e));
 }
@@ -157,6 +176,7 @@ LeaveReason software_interrupt(TranslateState* t, u32 vector, u32 kind, u64 next
     State& s = t->s;
     export_flags(*t);
     const auto which = static_cast<SoftwareInterrupt>(kind);
+    if (s.svm.guest && software_interrupt_exits(*t, static_cast<u8>(vector), which, next)) return failed(*t);
     if (vm86(s) && which == SoftwareInterrupt::IntN) {
         const VirtualInterrupt result = virtual_interrupt(*t, static_cast<u8>(vector), next);
         if (result == VirtualInterrupt::Fault) return failed(*t);
@@ -192,19 +212,39 @@ bool deliver_asynchronous(TranslateState& t, EventSource source, u8 vector) {
     return true;
 }
 
+// The event stays pending; the host takes it when it sets GIF (APM volume 2, 15.13).
+bool exits_instead(TranslateState& t, u64 code) {
+    if (!intercepts(t.s, code)) return false;
+    leave_guest(t, {code, 0, 0, 0, false});
+    return true;
+}
+
+// The guest's own (APM volume 2, 15.21.4).
+bool deliver_virtual(TranslateState& t) {
+    State& s = t.s;
+    if (!virtual_interrupt_due(s)) return false;
+    if (exits_instead(t, exit_code::Vintr)) return true;
+    const u64 v = s.svm.v_intr;
+    s.svm.v_intr &= ~v_intr::Irq;
+    return deliver_asynchronous(t, EventSource::External, static_cast<u8>(v >> v_intr::kVector));
+}
+
 // NMI before external interrupts (SDM volume 3, 6.9).
 bool deliver_next(TranslateState& t) {
     State& s = t.s;
     if (t.platform->take_nmi()) s.nmi_pending = true;
+    if (!s.svm.gif) return false;
     // Both last for one instruction, whose block ends in the dispatcher, which polls again. A waiting #DB trap is reported
     // first, by debug_begin().
     if (shadow_active(s) || (t.s.debug_trap != 0 && s.activity == Activity::Running)) return false;
     if (s.nmi_pending && !s.nmi_blocked) {
+        if (exits_instead(t, exit_code::Nmi)) return true;
         s.nmi_pending = false;
         s.nmi_blocked = true;
         return deliver_asynchronous(t, EventSource::Nmi, kNMI);
     }
-    if ((s.rflags & eflags::IF) == 0 || !t.platform->interrupt_pending()) return false;
+    if (!physical_interrupts_enabled(s) || !t.platform->interrupt_pending()) return deliver_virtual(t);
+    if (exits_instead(t, exit_code::Intr)) return true;
     const int vector = t.platform->acknowledge_interrupt();
     return vector >= 0 && deliver_asynchronous(t, EventSource::External, static_cast<u8>(vector));
 }

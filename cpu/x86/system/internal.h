@@ -182,6 +182,8 @@ bool switch_task(TranslateState& t, u16 selector, TaskSwitch reason, u64 return_
 // -------------------------------------------------------------------------------------------------------------------
 
 bool require_cpl0(TranslateState& t);
+// Bits of EFER that exist on the model, LMA apart.
+u64 writable_efer(const CpuModel& model);
 // Loads s.pdpte from `cr3`: #GP(0) for reserved bits in a present entry.
 bool load_pdptes(TranslateState& t, u64 cr3);
 

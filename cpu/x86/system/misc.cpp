@@ -1,7 +1,7 @@
 // Flag, port, time and other privileged instructions: SDM volume 2; volume 1, 19.5 (I/O protection).
 #include <utility>
 
-#include "cpu/x86/system/internal.h"
+#include "cpu/x86/system/svm.h"
 
 namespace tandem::cpu::x86 {
 
@@ -54,7 +54,7 @@ LeaveReason set_ac(TranslateState& t, bool value) {
     return LeaveReason::None;
 }
 
-u64 guest_tsc(const TranslateState& t) { return t.platform->tsc() + t.s.msr.tsc_offset; }
+u64 guest_tsc(const TranslateState& t) { return t.platform->tsc() + t.s.msr.tsc_offset + svm_tsc_offset(t.s); }
 
 bool check_tsc_access(TranslateState& t) {
     const State& s = t.s;
@@ -132,6 +132,8 @@ LeaveReason privileged(TranslateState* t) { return done(*t, require_cpl0(*t)); }
 LeaveReason hypercall(TranslateState* t) {
     constexpr u64 kEperm = 1;  // KVM_EPERM (contract H2)
     State& s = t->s;
+    // To its own hypervisor a guest calls by the intercept, which was not there (APM volume 2, 15.5.3).
+    if (s.svm.guest) return raise(*t, kUD);
     const u64 width = code64(s) ? ~u64{0} : 0xffffffff;
     u64 result = ~kEperm + 1;
     if (cpl(s) == 0) {

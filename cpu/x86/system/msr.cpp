@@ -4,8 +4,8 @@
 #include <optional>
 
 #include "base/log.h"
-#include "cpu/x86/system/internal.h"
 #include "cpu/x86/system/limits.h"
+#include "cpu/x86/system/svm.h"
 
 namespace tandem::cpu::x86 {
 
@@ -192,14 +192,10 @@ bool write_apic_base(TranslateState& t, u64 value) {
 u64 read_efer(TranslateState& t) { return t.s.msr.efer; }
 // SDM volume 3, 2.2.1 and 4.1.1. LMA is read-only and ignored.
 bool write_efer(TranslateState& t, u64 value) {
-    constexpr u64 kFfxsr = 1u << 14;
+    constexpr u64 kSvmDisable = 1u << 4;
     State& s = t.s;
-    const CpuModel& model = *t.model;
-    u64 writable = 0;
-    if (model.has(Feature::SYSCALL)) writable |= efer::SCE;
-    if (model.has(Feature::LM)) writable |= efer::LME;
-    if (model.has(Feature::NX)) writable |= efer::NXE;
-    if (model.has(Feature::FFXSR)) writable |= kFfxsr;
+    u64 writable = writable_efer(*t.model);
+    if ((s.svm.vm_cr & kSvmDisable) != 0) writable &= ~efer::SVME;
     if ((value & ~(writable | efer::LMA)) != 0) return false;
     const u64 changed = (s.msr.efer ^ value) & writable;
     if ((changed & efer::LME) != 0 && (s.cr0 & cr0::PG) != 0) return false;
@@ -207,6 +203,9 @@ bool write_efer(TranslateState& t, u64 value) {
     if ((changed & efer::NXE) != 0) jit::tlb_flush(&t, false);
     return true;
 }
+
+u64 read_vm_cr(TranslateState& t) { return t.s.svm.vm_cr; }
+u64 read_hsave_pa(TranslateState& t) { return t.s.svm.hsave_pa; }
 
 template <SegReg kSeg>
 u64 read_base(TranslateState& t) {
@@ -228,6 +227,8 @@ constexpr SpecialMsr kSpecial[] = {
     {0x0e7, "MPERF", read_frequency_clock, drop, Feature::FPU},
     {0x0e8, "APERF", read_frequency_clock, drop, Feature::FPU},
     {0xc0000080, "EFER", read_efer, write_efer, Feature::LM},
+    {0xc0010114, "VM_CR", read_vm_cr, write_vm_cr, Feature::SVM},
+    {0xc0010117, "VM_HSAVE_PA", read_hsave_pa, write_hsave_pa, Feature::SVM},
     {0xc0000100, "FS_BASE", read_base<FS>, write_base<FS>, Feature::LM},
     {0xc0000101, "GS_BASE", read_base<GS>, write_base<GS>, Feature::LM},
 };
@@ -239,6 +240,17 @@ const SpecialMsr* find_special(const CpuModel& model, u32 index) {
 }
 
 }  // namespace
+
+u64 writable_efer(const CpuModel& model) {
+    constexpr u64 kFfxsr = 1u << 14;
+    u64 writable = 0;
+    if (model.has(Feature::SYSCALL)) writable |= efer::SCE;
+    if (model.has(Feature::LM)) writable |= efer::LME;
+    if (model.has(Feature::NX)) writable |= efer::NXE;
+    if (model.has(Feature::FFXSR)) writable |= kFfxsr;
+    if (model.has(Feature::SVM)) writable |= efer::SVME;
+    return writable;
+}
 
 bool msr_read(TranslateState& t, u32 index, u64& value) {
     value = 0;

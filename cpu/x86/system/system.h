@@ -171,6 +171,27 @@ LeaveReason port_out(TranslateState* t, u32 port, u32 spec, u32 value);
 u32 port_read_unchecked(TranslateState* t, u32 port, u32 size, PortForm form);
 void port_write_unchecked(TranslateState* t, u32 port, u32 size, u32 value, PortForm form);
 
+// --- AMD's secure virtual machine (svm.h). #UD without EFER.SVME, and intercepts, are their own affair.
+// -------------------------------------------------------------------------------------------------
+
+LeaveReason vmrun(TranslateState* t, u64 next);   // Lookup in the guest, or Exception
+LeaveReason vmload(TranslateState* t, u64 next);  // ends the block
+LeaveReason vmsave(TranslateState* t, u64 next);
+LeaveReason stgi(TranslateState* t, u64 next);     // ends the block
+LeaveReason clgi(TranslateState* t, u64 next);     // ends the block
+LeaveReason invlpga(TranslateState* t, u64 next);  // ends the block
+LeaveReason skinit(TranslateState* t, u64 next);
+
+// In guest mode (ModeBits::kSvmGuest), before an instruction: a #VMEXIT becomes pending where it is intercepted. `spec`: the
+// exit code, or the low 16 bits of an I/O intercept's EXITINFO1, with the flags.
+constexpr u32 kInterceptShadow = 1u << 16;  // the instruction stands in an interrupt shadow
+constexpr u32 kInterceptWrite = 1u << 17;   // WRMSR
+constexpr u32 kInterceptLmsw = 1u << 18;    // the value of CR0 has four bits
+LeaveReason svm_intercept(TranslateState* t, u32 spec, u64 next);
+LeaveReason svm_intercept_cr0(TranslateState* t, u32 spec, u64 value, u64 next);
+LeaveReason svm_intercept_msr(TranslateState* t, u32 spec, u64 next);
+LeaveReason svm_intercept_port(TranslateState* t, u32 spec, u32 port, u64 next);
+
 LeaveReason hlt(TranslateState* t, u64 next);  // Halt
 LeaveReason privileged(TranslateState* t);     // #GP(0) unless CPL 0: INVD, WBINVD
 LeaveReason hypercall(TranslateState* t);      // VMCALL, VMMCALL: RAX written (contracts H1, H2)

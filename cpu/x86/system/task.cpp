@@ -1,5 +1,5 @@
 // Task management: SDM volume 3, chapter 7.
-#include "cpu/x86/system/internal.h"
+#include "cpu/x86/system/svm.h"
 
 namespace tandem::cpu::x86 {
 
@@ -180,10 +180,24 @@ void load_registers(TranslateState& t, const TssLayout& l, const Image& image, u
     s.seg[SS].access = static_cast<u16>(rpl_of(image.seg[CS]) << 5);
 }
 
+// 15.14.1
+SvmExit task_switch_exit(const State& s, u16 selector, TaskSwitch reason, bool has_error, u32 error) {
+    constexpr u64 kIret = u64{1} << 36, kJump = u64{1} << 38, kHasError = u64{1} << 44, kResume = u64{1} << 48;
+    u64 info = has_error ? kHasError | error : 0;
+    if (reason == TaskSwitch::Iret) info |= kIret;
+    if (reason == TaskSwitch::Jump) info |= kJump;
+    if ((s.rflags & eflags::RF) != 0) info |= kResume;
+    return {exit_code::TaskSwitch, selector, info, 0, false};
+}
+
 }  // namespace
 
 bool switch_task(TranslateState& t, u16 selector, TaskSwitch reason, u64 return_pc, u32 ext, bool has_error, u32 error) {
     State& s = t.s;
+    if (intercepts(s, exit_code::TaskSwitch)) {
+        exit_due(t, task_switch_exit(s, selector, reason, has_error, error));
+        return false;
+    }
     Target target;
     if (!load_target(t, selector, reason, ext, target)) return false;
     const u64 new_base = target.descriptor.base();

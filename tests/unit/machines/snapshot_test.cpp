@@ -136,6 +136,8 @@ TEST_CASE("snapshot: every field of the processor's state is saved") {
     state.activity = x86::Activity::Shutdown;
     state.sti_shadow = state.mov_ss_shadow = state.nmi_blocked = state.nmi_pending = true;
     state.pending.valid = state.pending.has_error = state.pending.software = true;
+    state.pending.kind = x86::PendingKind::Exit;
+    state.svm.gif = state.svm.guest = state.svm.nested_paging = state.svm.exit.shadow = true;
     const auto saved = devices::to_device_state(state);
     const auto cbor = snapshot::to_cbor(saved.fields);
     const auto tree = snapshot::from_cbor(cbor);

@@ -1,0 +1,135 @@
+// SVM's instructions but VMRUN, and its registers: AMD APM volume 2, 15.5, 15.17, 15.30; volume 3, chapter 4.
+#include "cpu/x86/system/svm.h"
+
+#include "cpu/x86/system/svm_events.h"
+
+namespace tandem::cpu::x86 {
+
+namespace {
+
+// #UD without EFER.SVME, #GP(0) above CPL 0, then the intercept (15.9): false. The lifter has refused real and virtual-8086
+// mode.
+bool allowed(TranslateState& t, u64 code, u64 next) {
+    State& s = t.s;
+    if ((s.msr.efer & efer::SVME) == 0) return fault(t, kUD);
+    if (!require_cpl0(t)) return false;
+    if (!intercepts(s, code)) return true;
+    exit_due(t, {code, 0, 0, next, false});
+    return false;
+}
+
+// What VMLOAD and VMSAVE move beside segments.
+struct SavedMsr {
+    u32 offset;
+    u64 Msrs::* member;
+};
+constexpr SavedMsr kSavedMsrs[] = {
+    {vmcb::Star, &Msrs::star},
+    {vmcb::Lstar, &Msrs::lstar},
+    {vmcb::Cstar, &Msrs::cstar},
+    {vmcb::Sfmask, &Msrs::fmask},
+    {vmcb::KernelGsBase, &Msrs::kernel_gs_base},
+    {vmcb::SysenterCs, &Msrs::sysenter_cs},
+    {vmcb::SysenterEsp, &Msrs::sysenter_esp},
+    {vmcb::SysenterEip, &Msrs::sysenter_eip},
+};
+
+}  // namespace
+
+bool begin_with_vmcb(TranslateState& t, u64 code, u64 next, u64& address) {
+    if (!allowed(t, code, next)) return false;
+    address = code64(t.s) ? t.s.gpr[RAX] : t.s.gpr[RAX] & 0xffffffff;
+    return ((address & mask(12)) == 0 && (address >> t.model->physical_bits()) == 0) || fault(t, kGP);
+}
+
+LeaveReason vmload(TranslateState* t, u64 next) {
+    State& s = t->s;
+    u64 address = 0;
+    if (!begin_with_vmcb(*t, exit_code::Vmload, next, address)) return failed(*t);
+    const Vmcb v(*t, address);
+    s.seg[FS] = v.segment(vmcb::Fs);
+    s.seg[GS] = v.segment(vmcb::Gs);
+    s.ldtr = v.segment(vmcb::Ldtr);
+    s.tr = v.segment(vmcb::Tr);
+    for (const SavedMsr& m : kSavedMsrs) s.msr.*m.member = v.get(m.offset);
+    return LeaveReason::None;
+}
+
+LeaveReason vmsave(TranslateState* t, u64 next) {
+    State& s = t->s;
+    u64 address = 0;
+    if (!begin_with_vmcb(*t, exit_code::Vmsave, next, address)) return failed(*t);
+    Vmcb v(*t, address);
+    v.put_segment(vmcb::Fs, s.seg[FS]);
+    v.put_segment(vmcb::Gs, s.seg[GS]);
+    v.put_segment(vmcb::Ldtr, s.ldtr);
+    v.put_segment(vmcb::Tr, s.tr);
+    for (const SavedMsr& m : kSavedMsrs) v.put(m.offset, s.msr.*m.member);
+    return LeaveReason::None;
+}
+
+LeaveReason stgi(TranslateState* t, u64 next) {
+    if (!allowed(*t, exit_code::Stgi, next)) return failed(*t);
+    t->s.svm.gif = true;
+    return LeaveReason::None;
+}
+
+LeaveReason clgi(TranslateState* t, u64 next) {
+    if (!allowed(*t, exit_code::Clgi, next)) return failed(*t);
+    t->s.svm.gif = false;
+    return LeaveReason::None;
+}
+
+// The soft TLB has nothing of other ASIDs.
+LeaveReason invlpga(TranslateState* t, u64 next) {
+    State& s = t->s;
+    if (!allowed(*t, exit_code::Invlpga, next)) return failed(*t);
+    NestedEvent event;
+    event.kind = NestedEvent::Kind::Invlpga;
+    event.rip = s.rip;
+    event.address = linear(s, s.gpr[RAX]);
+    event.asid = static_cast<u32>(s.gpr[RCX]);
+    t->platform->nested_event(event);
+    if (canonical(s, event.address)) jit::tlb_flush_page(t, event.address);
+    return LeaveReason::None;
+}
+
+// Not offered: whoever executes it gets as far as a hypervisor's intercept.
+LeaveReason skinit(TranslateState* t, u64 next) {
+    State& s = t->s;
+    if (!allowed(*t, exit_code::Skinit, next)) return failed(*t);
+    NestedEvent event;
+    event.kind = NestedEvent::Kind::Skinit;
+    event.rip = s.rip;
+    event.address = s.gpr[RAX] & 0xffff0000;
+    t->platform->nested_event(event);
+    return raise(*t, kUD);
+}
+
+bool write_vm_cr(TranslateState& t, u64 value) {
+    constexpr u64 kWritable = 0x7 | 1u << 4, kDisable = 1u << 4;
+    if ((value & ~kWritable) != 0) return false;
+    if ((value & kDisable) != 0 && (t.s.msr.efer & efer::SVME) != 0) return false;
+    t.s.svm.vm_cr = value;
+    return true;
+}
+
+bool write_hsave_pa(TranslateState& t, u64 value) {
+    if ((value & mask(12)) != 0 || (value >> t.model->physical_bits()) != 0) return false;
+    t.s.svm.hsave_pa = value;
+    return true;
+}
+
+u8 task_priority(const TranslateState& t) {
+    const Svm& svm = t.s.svm;
+    if (svm.guest && (svm.v_intr & v_intr::Masking) != 0) return static_cast<u8>(svm.v_intr & 15);
+    return t.platform->cr8_read() & 15u;
+}
+
+void set_task_priority(TranslateState& t, u8 value) {
+    Svm& svm = t.s.svm;
+    if (svm.guest) svm.v_intr = (svm.v_intr & ~v_intr::Tpr) | value;
+    if (!svm.guest || (svm.v_intr & v_intr::Masking) == 0) t.platform->cr8_write(value);
+}
+
+}  // namespace tandem::cpu::x86

@@ -1,0 +1,43 @@
+// AMD's secure virtual machine: AMD APM volume 2, chapter 15; decision 0029. A #VMEXIT is a pending event
+// (PendingKind::Exit), which whoever finds it due records and the delivery of exceptions carries out.
+#pragma once
+
+#include "cpu/x86/system/exceptions.h"
+#include "cpu/x86/system/vmcb.h"
+
+namespace tandem::cpu::x86 {
+
+inline bool nested_paging(const State& s) { return s.svm.guest && s.svm.nested_paging; }
+
+// Whether exit code `code` (below 192) is intercepted now.
+inline bool intercepts(const State& s, u64 code) {
+    return s.svm.guest && bit(s.svm.intercepts[code / 32], static_cast<unsigned>(code % 32));
+}
+
+// How VMRUN, VMLOAD and VMSAVE begin: what they refuse, their intercept, and then the VMCB's physical address in rAX.
+bool begin_with_vmcb(TranslateState& t, u64 code, u64 next, u64& address);
+
+// Records a #VMEXIT instead of the current instruction.
+LeaveReason exit_due(TranslateState& t, const SvmExit& exit);
+// Carries out a #VMEXIT: the guest's state goes into its VMCB, the host's comes back (15.6). `event`: what was being
+// delivered, or null.
+void leave_guest(TranslateState& t, const SvmExit& exit, const Event* event = nullptr);
+// #VMEXIT for an exception that is intercepted, before it has any effect: true.
+bool exception_exits(TranslateState& t, const PendingEvent& e, const Event* during = nullptr);
+// The event of EVENTINJ, which VMRUN has left in Svm::injected (15.20).
+Event injected_event(const State& s);
+// Before a software interrupt, a breakpoint or ICEBP: a #VMEXIT is recorded instead.
+bool software_interrupt_exits(TranslateState& t, u8 vector, SoftwareInterrupt kind, u64 next);
+
+// Time-stamp counter of a guest, on top of the host's own.
+inline u64 svm_tsc_offset(const State& s) { return s.svm.guest ? s.svm.tsc_offset : 0; }
+
+// MSRs VM_CR and VM_HSAVE_PA. False: #GP(0).
+bool write_vm_cr(TranslateState& t, u64 value);
+bool write_hsave_pa(TranslateState& t, u64 value);
+
+// CR8: of a guest whose interrupts are virtual, V_TPR (15.21.1).
+u8 task_priority(const TranslateState& t);
+void set_task_priority(TranslateState& t, u8 value);
+
+}  // namespace tandem::cpu::x86
