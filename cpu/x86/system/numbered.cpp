@@ -45,6 +45,12 @@ constexpr std::size_t kX87Bytes = 10;
 bool is_canonical(const CpuModel& model, const Row&, u64 value) { return canonical(value, model.linear_bits()); }
 bool is_physical(const CpuModel& model, const Row&, u64 value) { return value >> model.physical_bits() == 0; }
 
+bool is_physical_page(const CpuModel& model, const Row& row, u64 value) {
+    return (value & mask(12)) == 0 && is_physical(model, row, value);
+}
+
+constexpr u64 kVmCrBits = 0x17;  // DPD, R_INIT, DIS_A20M, SVMDIS (AMD APM volume 2, 15.30.1)
+
 bool rflags_holds(const CpuModel&, const Row&, u64 value) { return (value & eflags::One) != 0; }
 bool cr0_holds(const CpuModel&, const Row&, u64 value) {
     const bool paging = (value & cr0::PG) == 0 || (value & cr0::PE) != 0;
@@ -242,6 +248,12 @@ private:
         field(RegisterClass::System, 0xc0000101, "GS_BASE", s_.seg[GS].base).holds = is_canonical;
         rows_.back().needs = Feature::LM;
         memory_types();
+        Row& vm_cr = field(RegisterClass::System, 0xc0010114, "VM_CR", s_.svm.vm_cr);
+        vm_cr.needs = Feature::SVM;
+        vm_cr.bits = kVmCrBits;
+        Row& save_area = field(RegisterClass::System, 0xc0010117, "VM_HSAVE_PA", s_.svm.hsave_pa);
+        save_area.needs = Feature::SVM;
+        save_area.holds = is_physical_page;
         // Those of devices. The old numbers of KVM's clock (Documentation/virt/kvm/x86/msr.rst) name the same registers.
         msr(0x6e0, "TSC_DEADLINE", Source::Device, Feature::TSC_DEADLINE);
         msr(0x11, "KVM_WALL_CLOCK", Source::Device, Feature::KVM_CLOCK_OLD);

@@ -288,6 +288,18 @@ TEST_CASE("registers hold what the processor lets them hold", "[R1]") {
     CHECK(code_of(a.set("DBGBCR0_EL1", 0)) == Errc::InvalidArgument);  // bits that are always 1
 }
 
+TEST_CASE("the registers of nested virtualization by number", "[R1]") {
+    Subject s = x86_subject("max,vendor=AuthenticAMD,+svm,phys-bits=40");
+    REQUIRE(s.set("VM_HSAVE_PA", 0x123000).ok());
+    CHECK(std::get<cpu::x86::State>(s.state).svm.hsave_pa == 0x123000);
+    CHECK(code_of(s.set("VM_HSAVE_PA", 0x123001)) == Errc::InvalidArgument);
+    CHECK(code_of(s.set("VM_HSAVE_PA", u64{1} << 40)) == Errc::InvalidArgument);
+    REQUIRE(s.set("VM_CR", 0x10).ok());
+    CHECK(code_of(s.set("VM_CR", 8)) == Errc::InvalidArgument);
+    CHECK(s.set("EFER", 0x1000).ok());
+    CHECK(cpu::find_register(x86_subject("max,-svm").model, "VM_CR").error().code == Errc::Unsupported);
+}
+
 TEST_CASE("counters by number", "[R1]") {
     Subject s = x86_subject();
     REQUIRE(s.set("TSC", 5'000'000).ok());
@@ -386,13 +398,18 @@ TEST_CASE("what is saved of system registers has a number", "[R1][R5]") {
 }
 
 TEST_CASE("the MSRs that are saved, paravirtual ones included, come back with the machine", "[R5]") {
-    const auto indexes = cpu::x86::saved_msrs();
+    auto indexes = cpu::x86::saved_msrs();
     CHECK(std::is_sorted(indexes.begin(), indexes.end()));
     for (const u32 index :
          {0x10u, 0x11u, 0x12u, 0x1bu, 0x3bu, 0x174u, 0x277u, 0x6e0u, 0x4b564d00u, 0x4b564d01u, 0xc0000080u}) {
         INFO(index);
         CHECK(std::binary_search(indexes.begin(), indexes.end(), index));
     }
+    const Subject subject = x86_subject();
+    std::erase_if(indexes, [&](u32 index) {
+        const auto id = cpu::register_id(cpu::RegisterArchitecture::X86, cpu::RegisterClass::System, 8, index);
+        return !cpu::find_register(subject.model, id, 8).ok();
+    });
     const tests::Kernel files;
     const auto build = [&] {
         machines::MachineConfig config = files.config();
