@@ -66,7 +66,7 @@ TEST_CASE("Debian's kernel boots to an interactive shell on every tier") {
     }
 }
 
-TEST_CASE("four processors of Debian's kernel halt on its locks, kick and interrupt each other by hypercalls", "[H5]") {
+TEST_CASE("four processors of Debian's kernel take up KVM's paravirtual spinlocks and IPIs, and work", "[H5]") {
     Session s(debian("", {"-smp", "4", "-cpu", "max,+kvm-pv-unhalt,+kvm-pv-ipi,+kvm-pv-sched-yield"}));
     INFO(s.output());
     REQUIRE(s.wait_for("kvm-guest: PV spinlocks enabled", 120s));
