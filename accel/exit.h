@@ -24,6 +24,7 @@ struct MmioExit {
     u8 size = 1;      // 1, 2, 4 or 8
     bool write = false;
     u64 data = 0;
+    bool unclaimed = false;  // answer: nothing is at that address (Arm: the translator raises an external abort)
 };
 struct MsrExit {
     u32 index = 0;

@@ -45,11 +45,11 @@ public:
 
     [[nodiscard]] std::string statistics() const override;
 
-    u64 mmio_read(void* owner, u64 gpa, unsigned size) override {
-        return static_cast<JitVcpu*>(owner)->mmio_read(gpa, size);
+    bool mmio_read(void* owner, u64 gpa, unsigned size, u64& value) override {
+        return static_cast<JitVcpu*>(owner)->mmio_read(gpa, size, value);
     }
-    void mmio_write(void* owner, u64 gpa, u64 value, unsigned size) override {
-        static_cast<JitVcpu*>(owner)->mmio_write(gpa, value, size);
+    bool mmio_write(void* owner, u64 gpa, u64 value, unsigned size) override {
+        return static_cast<JitVcpu*>(owner)->mmio_write(gpa, value, size);
     }
 
 private:

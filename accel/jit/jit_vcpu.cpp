@@ -53,15 +53,18 @@ void JitVcpu::dispatch_now(Exit& exit) {
     dispatch(*this, handler_, exit);
 }
 
-u64 JitVcpu::mmio_read(u64 gpa, unsigned size) {
+bool JitVcpu::mmio_read(u64 gpa, unsigned size, u64& value) {
     Exit exit = MmioExit{gpa, static_cast<u8>(size), false, 0};
     dispatch_now(exit);
-    return std::get<MmioExit>(exit).data;
+    const auto& answer = std::get<MmioExit>(exit);
+    value = answer.data;
+    return !answer.unclaimed;
 }
 
-void JitVcpu::mmio_write(u64 gpa, u64 value, unsigned size) {
+bool JitVcpu::mmio_write(u64 gpa, u64 value, unsigned size) {
     Exit exit = MmioExit{gpa, static_cast<u8>(size), true, value};
     dispatch_now(exit);
+    return !std::get<MmioExit>(exit).unclaimed;
 }
 
 }  // namespace tandem::accel

@@ -32,8 +32,9 @@ public:
     void seek(const cpu::ArchState*) override {}
 
     // The translator's bus.
-    u64 mmio_read(u64 gpa, unsigned size);
-    void mmio_write(u64 gpa, u64 value, unsigned size);
+    // As jit::Bus.
+    bool mmio_read(u64 gpa, unsigned size, u64& value);
+    bool mmio_write(u64 gpa, u64 value, unsigned size);
 
 protected:
     JitVcpu(unsigned index, ExitHandler& handler) : VcpuBase(index, handler) {}

@@ -88,6 +88,10 @@ public:
         TranslateState& t = state_of(state);
         arm64::alignment_fault(t, va, access, mmu, !ModeBits::of(t).has(ModeBits::kAlign));
     }
+    bool bus_error(void* state, u64 va, jit::Access access, unsigned mmu) const override {
+        arm64::external_abort(state_of(state), va, access, mmu);
+        return true;
+    }
 
     jit::ir::LeaveReason deliver_exception(void* state) const override { return arm64::deliver_exception(state_of(state)); }
     bool poll_interrupts(void* state) const override { return arm64::poll_interrupts(state_of(state)); }

@@ -114,33 +114,40 @@ void AddressSpace::report_unclaimed(const char* what, u64 address, unsigned size
 }
 
 u64 AddressSpace::read(u64 address, unsigned size) {
-    const Target t = find(address);
-    if (t.handler != nullptr && t.left >= size) return t.handler->io_read(t.offset, size) & mask(size * 8);
-    if (size == 1) {
-        report_unclaimed("read", address, size);
-        return 0xff;
-    }
-    // Straddling an end, from either side: byte by byte.
-    if (t.handler == nullptr && find(address + size - 1).handler == nullptr) {
-        report_unclaimed("read", address, size);
-        return mask(size * 8);
-    }
     u64 value = 0;
-    for (unsigned i = 0; i < size; ++i) value |= read(address + i, 1) << (8 * i);
+    (void)read(address, size, value);
     return value;
 }
 
-void AddressSpace::write(u64 address, u64 value, unsigned size) {
+bool AddressSpace::read(u64 address, unsigned size, u64& value) {
+    const Target t = find(address);
+    if (t.handler != nullptr && t.left >= size) {
+        value = t.handler->io_read(t.offset, size) & mask(size * 8);
+        return true;
+    }
+    // Straddling an end, from either side: byte by byte.
+    if (size == 1 || (t.handler == nullptr && find(address + size - 1).handler == nullptr)) {
+        report_unclaimed("read", address, size);
+        value = mask(size * 8);
+        return false;
+    }
+    value = 0;
+    for (unsigned i = 0; i < size; ++i) value |= read(address + i, 1) << (8 * i);
+    return true;
+}
+
+bool AddressSpace::write(u64 address, u64 value, unsigned size) {
     const Target t = find(address);
     if (t.handler != nullptr && t.left >= size) {
         t.handler->io_write(t.offset, value & mask(size * 8), size);
-        return;
+        return true;
     }
     if (size == 1 || (t.handler == nullptr && find(address + size - 1).handler == nullptr)) {
         report_unclaimed("write", address, size);
-        return;
+        return false;
     }
     for (unsigned i = 0; i < size; ++i) write(address + i, bits(value, 8 * i + 7, 8 * i), 1);
+    return true;
 }
 
 std::vector<IoRegion> AddressSpace::regions() const {

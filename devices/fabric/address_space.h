@@ -46,7 +46,10 @@ public:
     // An access nobody claims reads as all ones and is swallowed; both log under guest_errors. An access that straddles a
     // region's end is split into bytes.
     u64 read(u64 address, unsigned size);
-    void write(u64 address, u64 value, unsigned size);
+    // As the one above; false: nobody claims any of its bytes.
+    bool read(u64 address, unsigned size, u64& value);
+    // False: nobody claims any of its bytes.
+    bool write(u64 address, u64 value, unsigned size);
 
     // Who rings the doorbells of all regions, present and to come, or null: writes reach their handlers. It outlives its
     // use.

@@ -104,6 +104,9 @@ public:
     virtual bool check_crossing(void*, u64 /*va*/, unsigned /*size*/) const { return true; }
     // Records the exception for a misaligned kAligned access (x86: #GP(0); arm64: alignment fault). vCPU thread.
     virtual void alignment_fault(void* state, u64 va, Access access, unsigned mmu) const = 0;
+    // An access to an address where nothing answers. True: it is an exception, which is recorded (arm64: external abort);
+    // false: it is complete, as on x86. vCPU thread.
+    virtual bool bus_error(void*, u64 /*va*/, Access, unsigned /*mmu*/) const { return false; }
     // Delivers the pending exception (vector through IDT or VBAR, nested faults included). The reason says how to go on:
     // Lookup normally, Exit when the machine must act (triple fault). vCPU thread.
     virtual ir::LeaveReason deliver_exception(void* state) const = 0;

@@ -251,7 +251,11 @@ u8* direct_span(void* state, u64 va, unsigned mmu, Access access, u64 want, u64&
 u64 phys_load(void* state, u64 gpa, unsigned size) {
     Vcpu& v = Vcpu::of(state);
     const PhysicalMemory::Range* range = v.core().memory().find(gpa);
-    if (range == nullptr || !range->contains(gpa + size - 1)) return v.bus_read(gpa, size);
+    if (range == nullptr || !range->contains(gpa + size - 1)) {
+        u64 value = 0;
+        (void)v.bus_read(gpa, size, value);
+        return value;
+    }
     const u8* host = range->host(gpa);
     if (size == 8) return __atomic_load_n(reinterpret_cast<const u64*>(host), __ATOMIC_RELAXED);
     u64 value = 0;
@@ -270,7 +274,7 @@ void phys_store(void* state, u64 gpa, u64 value, unsigned size) {
     Vcpu& v = Vcpu::of(state);
     const PhysicalMemory::Range* range = v.core().memory().find(gpa);
     if (range == nullptr || range->slot.readonly || !range->contains(gpa + size - 1)) {
-        v.bus_write(gpa, value, size);
+        (void)v.bus_write(gpa, value, size);
         return;
     }
     std::memcpy(range->host(gpa), &value, std::min(size, 8u));
@@ -282,8 +286,10 @@ bool phys_cas(void* state, u64 gpa, u64 expected, u64 desired, unsigned size) {
     Vcpu& v = Vcpu::of(state);
     const PhysicalMemory::Range* range = v.core().memory().find(gpa);
     if (range == nullptr || range->slot.readonly) {
-        if (v.bus_read(gpa, size) != expected) return false;
-        v.bus_write(gpa, desired, size);
+        u64 value = 0;
+        (void)v.bus_read(gpa, size, value);
+        if (value != expected) return false;
+        (void)v.bus_write(gpa, desired, size);
         return true;
     }
     const bool done = host_atomic(range->host(gpa), size, Op::AtomicCas, expected, desired) == expected;

@@ -41,9 +41,10 @@ struct MemorySlot {
 class Bus {
 public:
     virtual ~Bus() = default;
-    // `size` is 1, 2, 4 or 8; the access never crosses an 8-byte boundary. `owner` is FrameHeader::owner.
-    virtual u64 mmio_read(void* owner, u64 gpa, unsigned size) = 0;
-    virtual void mmio_write(void* owner, u64 gpa, u64 value, unsigned size) = 0;
+    // `size` is 1, 2, 4 or 8; the access never crosses an 8-byte boundary. `owner` is FrameHeader::owner. False: nothing
+    // answers at that address, which Guest::bus_error() hears of; a read has a value all the same.
+    virtual bool mmio_read(void* owner, u64 gpa, unsigned size, u64& value) = 0;
+    virtual bool mmio_write(void* owner, u64 gpa, u64 value, unsigned size) = 0;
 };
 
 // Counters since start; approximate while vCPUs run.

@@ -41,15 +41,22 @@ struct Vcpu::CodeBytes {
     std::array<u8, kCopied> copy{};
     std::span<const u8> bytes;
 
-    void load(Vcpu& vcpu, const Fetch& from) {
+    // False: nothing answers at the first byte, and the guest calls that an exception.
+    bool load(Vcpu& vcpu, const Fetch& from, u64 va, unsigned mmu) {
         const u64 room = kPageSize - (from.phys & ~kPageMask);
         if (from.host != nullptr) {
             bytes = {from.host, room};
-            return;
+            return true;
         }
         const u64 n = std::min<u64>(room, kCopied);
-        for (u64 i = 0; i < n; ++i) copy[i] = static_cast<u8>(vcpu.bus_read(from.phys + i, 1));
+        for (u64 i = 0; i < n; ++i) {
+            u64 value = 0;
+            const bool answered = vcpu.bus_read(from.phys + i, 1, value);
+            if (!answered && i == 0 && vcpu.core().guest().bus_error(vcpu.state(), va, Access::Execute, mmu)) return false;
+            copy[i] = static_cast<u8>(value);
+        }
         bytes = {copy.data(), n};
+        return true;
     }
 };
 
@@ -218,12 +225,13 @@ LeaveReason Vcpu::lift_one(const BlockKey& key) {
     if (!fetch(key.address(), mmu, from)) return LeaveReason::Exception;
     CodeBytes first;
     CodeBytes second;
-    first.load(*this, from);
+    if (!first.load(*this, from, key.address(), mmu)) return LeaveReason::Exception;
     scratch_.clear();
     scratch_.key = key;
     if (core_.guest().lift(key, {first.bytes, {}}, 1, scratch_) == LiftStatus::Ok) return LeaveReason::None;
-    if (!fetch((key.address() & kPageMask) + kPageSize, mmu, from)) return LeaveReason::Exception;
-    second.load(*this, from);
+    const u64 next_page = (key.address() & kPageMask) + kPageSize;
+    if (!fetch(next_page, mmu, from)) return LeaveReason::Exception;
+    if (!second.load(*this, from, next_page, mmu)) return LeaveReason::Exception;
     scratch_.clear();
     scratch_.key = key;
     if (core_.guest().lift(key, {first.bytes, second.bytes}, 1, scratch_) == LiftStatus::Ok) return LeaveReason::None;

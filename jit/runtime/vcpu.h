@@ -74,8 +74,9 @@ public:
     // What `size` bytes at `place` (all in one page) must do to be written while translated code may be there.
     enum class WriteVerdict : u8 { Plain, Code, Defer };
     WriteVerdict judge_write(const Place& place, unsigned size);
-    void read_place(const Place& place, void* out, unsigned size);
-    void write_place(const Place& place, WriteVerdict verdict, const void* in, unsigned size);
+    // False: nothing answers there and the guest calls that an exception, which is pending.
+    bool read_place(const Place& place, Access access, void* out, unsigned size);
+    bool write_place(const Place& place, WriteVerdict verdict, const void* in, unsigned size);
     // Up to 4096 bytes with at most one page crossing; strict pages ask for `alignment`, a power of two. False:
     // leave_status() says why.
     bool read(u64 va, unsigned mmu, Access access, void* out, unsigned size, unsigned alignment = 1);
@@ -93,8 +94,9 @@ public:
         return false;
     }
     [[nodiscard]] ir::LeaveReason leave_status() const { return leave_status_; }
-    u64 bus_read(u64 phys, unsigned size);
-    void bus_write(u64 phys, u64 value, unsigned size);
+    // False: nothing answers there.
+    bool bus_read(u64 phys, unsigned size, u64& value);
+    bool bus_write(u64 phys, u64 value, unsigned size);
 
 private:
     friend class Core;

@@ -143,30 +143,34 @@ bool Vcpu::resolve(u64 va, unsigned mmu, Access access, Place& out, bool misalig
     }
 }
 
-u64 Vcpu::bus_read(u64 phys, unsigned size) {
+bool Vcpu::bus_read(u64 phys, unsigned size, u64& value) {
     const HostFpScope host(*header_);
-    return core_.bus().mmio_read(header_->owner, phys, size);
+    return core_.bus().mmio_read(header_->owner, phys, size, value);
 }
 
-void Vcpu::bus_write(u64 phys, u64 value, unsigned size) {
+bool Vcpu::bus_write(u64 phys, u64 value, unsigned size) {
     const HostFpScope host(*header_);
-    core_.bus().mmio_write(header_->owner, phys, value, size);
+    return core_.bus().mmio_write(header_->owner, phys, value, size);
 }
 
-void Vcpu::read_place(const Place& place, void* out, unsigned size) {
+bool Vcpu::read_place(const Place& place, Access access, void* out, unsigned size) {
     if (place.host != nullptr) {
         copy_bytes(out, place.host, size);
-        return;
+        return true;
     }
     auto* to = static_cast<u8*>(out);
     for (u64 at = place.phys; size > 0;) {
         const unsigned n = bus_chunk(at, size);
-        const u64 value = bus_read(at, n);
+        u64 value = 0;
+        const bool answered = bus_read(at, n, value);
+        const u64 va = place.va + (at - place.phys);
+        if (!answered && core_.guest().bus_error(state_, va, access, place.mmu)) return fail(LeaveReason::Exception);
         std::memcpy(to, &value, n);
         at += n;
         to += n;
         size -= n;
     }
+    return true;
 }
 
 Vcpu::WriteVerdict Vcpu::judge_write(const Place& place, unsigned size) {
@@ -187,22 +191,25 @@ Vcpu::WriteVerdict Vcpu::judge_write(const Place& place, unsigned size) {
     return stepping_ ? WriteVerdict::Code : WriteVerdict::Defer;
 }
 
-void Vcpu::write_place(const Place& place, WriteVerdict verdict, const void* in, unsigned size) {
+bool Vcpu::write_place(const Place& place, WriteVerdict verdict, const void* in, unsigned size) {
     if (place.host != nullptr) {
         copy_bytes(place.host, in, size);
         if (verdict == WriteVerdict::Code) core_.written(place.phys, size);
-        return;
+        return true;
     }
     const auto* from = static_cast<const u8*>(in);
     for (u64 at = place.phys; size > 0;) {
         const unsigned n = bus_chunk(at, size);
         u64 value = 0;
         std::memcpy(&value, from, n);
-        bus_write(at, value, n);
+        const bool answered = bus_write(at, value, n);
+        const u64 va = place.va + (at - place.phys);
+        if (!answered && core_.guest().bus_error(state_, va, Access::Write, place.mmu)) return fail(LeaveReason::Exception);
         at += n;
         from += n;
         size -= n;
     }
+    return true;
 }
 
 bool Vcpu::strictly_aligned(const Place& place, u64 va, unsigned alignment, Access access) {
@@ -219,16 +226,14 @@ bool Vcpu::read(u64 va, unsigned mmu, Access access, void* out, unsigned size, u
     if (!resolve(va, mmu, access, first, misaligned) || !strictly_aligned(first, va, alignment, access)) return false;
     if (held(first)) return fail(LeaveReason::Interpret);
     if (size <= room) {
-        read_place(first, out, size);
-        return true;
+        return read_place(first, access, out, size);
     }
     Place second;
     if (!resolve(va + room, mmu, access, second, misaligned)) return false;
     if (!strictly_aligned(second, va, alignment, access)) return false;
     if (held(second)) return fail(LeaveReason::Interpret);
-    read_place(first, out, static_cast<unsigned>(room));
-    read_place(second, static_cast<u8*>(out) + room, size - static_cast<unsigned>(room));
-    return true;
+    return read_place(first, access, out, static_cast<unsigned>(room)) &&
+           read_place(second, access, static_cast<u8*>(out) + room, size - static_cast<unsigned>(room));
 }
 
 bool Vcpu::write(u64 va, unsigned mmu, const void* in, unsigned size, unsigned alignment) {
@@ -242,17 +247,15 @@ bool Vcpu::write(u64 va, unsigned mmu, const void* in, unsigned size, unsigned a
     const WriteVerdict verdict = judge_write(first, head);
     if (verdict == WriteVerdict::Defer || held(first)) return fail(LeaveReason::Interpret);
     if (head == size) {
-        write_place(first, verdict, in, size);
-        return true;
+        return write_place(first, verdict, in, size);
     }
     Place second;
     if (!resolve(va + head, mmu, Access::Write, second, misaligned)) return false;
     if (!strictly_aligned(second, va, alignment, Access::Write)) return false;
     const WriteVerdict second_verdict = judge_write(second, size - head);
     if (second_verdict == WriteVerdict::Defer || held(second)) return fail(LeaveReason::Interpret);
-    write_place(first, verdict, in, head);
-    write_place(second, second_verdict, static_cast<const u8*>(in) + head, size - head);
-    return true;
+    return write_place(first, verdict, in, head) &&
+           write_place(second, second_verdict, static_cast<const u8*>(in) + head, size - head);
 }
 
 bool Vcpu::check_alignment(u64 va, u32 mem_flags, unsigned size, Access access) {

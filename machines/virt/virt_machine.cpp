@@ -224,11 +224,15 @@ private:
 
     // The interrupt controller answers each processor for itself.
     void handle_mmio(unsigned vcpu, accel::MmioExit& e) {
+        bool claimed = false;
         if (e.write) {
-            if (!board_->gic->mmio_write(vcpu, e.address, e.data, e.size)) board_->mmio.write(e.address, e.data, e.size);
-        } else if (!board_->gic->mmio_read(vcpu, e.address, e.size, e.data)) {
-            e.data = board_->mmio.read(e.address, e.size);
+            claimed =
+                board_->gic->mmio_write(vcpu, e.address, e.data, e.size) || board_->mmio.write(e.address, e.data, e.size);
+        } else {
+            claimed =
+                board_->gic->mmio_read(vcpu, e.address, e.size, e.data) || board_->mmio.read(e.address, e.size, e.data);
         }
+        e.unclaimed = !claimed && !layout::host_bridge_answers(e.address);
     }
 
     // The GIC's registers, and PMOVSSET_EL0: the level of the performance monitors' interrupt.

@@ -24,6 +24,7 @@ constexpr u64 kRam = 0x40000000, kRamBytes = 64 << 20, kLoadAddress = 0x40100000
 constexpr u16 kPmovsset = devices::system_register(3, 3, 9, 14, 3);
 constexpr u64 kConsole = 0x09000000;
 constexpr u64 kInputs = 0x09080000;  // writes set inputs of the interrupt controller: GIC number in 15:0, level in 16
+constexpr u64 kNowhere = 0x70000000, kNowhereBytes = 1 << 20;
 constexpr u64 kGicd = 0x08000000, kGicc = 0x08010000, kGicv2m = 0x08020000, kGich = 0x08030000, kGicv = 0x08040000;
 constexpr u64 kIts = 0x08080000, kGicr = 0x080a0000;
 constexpr unsigned kSpis = 64, kMaintenancePpi = 25, kMessageSpi = 48, kMessageSpis = 16;
@@ -154,6 +155,7 @@ private:
     }
     void access(unsigned cpu, accel::MmioExit& mmio) {
         if (interrupts_ != nullptr && interrupts_->access(cpu, mmio)) return;
+        mmio.unclaimed = mmio.address - kNowhere < kNowhereBytes;
         if (!mmio.write) {
             mmio.data = 0;
         } else if (mmio.address == kConsole) {

@@ -17,8 +17,11 @@ namespace {
 
 class NoBus final : public jit::Bus {
 public:
-    u64 mmio_read(void*, u64, unsigned) override { return 0; }
-    void mmio_write(void*, u64, u64, unsigned) override {}
+    bool mmio_read(void*, u64, unsigned, u64& value) override {
+        value = 0;
+        return true;
+    }
+    bool mmio_write(void*, u64, u64, unsigned) override { return true; }
 };
 
 constexpr u64 kMemory = 0x10000, kCode = 0x1000, kData = 0x8000, kStack = 0x7000;

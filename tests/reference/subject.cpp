@@ -73,8 +73,11 @@ private:
 
 class NoBus final : public jit::Bus {
 public:
-    u64 mmio_read(void*, u64, unsigned) override { return ~u64{0}; }
-    void mmio_write(void*, u64, u64, unsigned) override {}
+    bool mmio_read(void*, u64, unsigned, u64& value) override {
+        value = ~u64{0};
+        return true;
+    }
+    bool mmio_write(void*, u64, u64, unsigned) override { return true; }
 };
 
 }  // namespace

@@ -72,9 +72,10 @@ bool alignment_comes_first(TranslateState& t, u64 va, Access access, unsigned mm
     return behind_stage1 && f.code == FaultCode::Permission && walk(t, r, m, ignored) && m.device;
 }
 
-// External aborts on a walk of stage 1 go where data aborts go, or where HCR_EL2.TEA sends them.
+// External aborts of accesses and on walks of stage 1 go where data aborts go, or where HCR_EL2.TEA sends them.
 bool external_to_el2(const TranslateState& t, const Fault& f) {
-    return f.code == FaultCode::ExternalOnWalk && t.s.el() < 2 && (effective_hcr(t) & hcr::TEA) != 0;
+    return (f.code == FaultCode::External || f.code == FaultCode::ExternalOnWalk) && t.s.el() < 2 &&
+           (effective_hcr(t) & hcr::TEA) != 0;
 }
 
 void record_abort(TranslateState& t, u64 va, Access access, unsigned mmu, const Fault& f) {
@@ -151,6 +152,12 @@ void alignment_fault(TranslateState& t, u64 va, Access access, unsigned index, b
     const bool both = access == Access::Write && current_word(t, word) && is_read_modify_write(word);
     const u32 wnr = access == Access::Write && !both ? kWnr : 0;
     raise_at(t, ec, static_cast<u32>(FaultCode::Alignment) | wnr, target, va);
+}
+
+void external_abort(TranslateState& t, u64 va, Access access, unsigned index) {
+    Fault f;
+    f.code = FaultCode::External;
+    record_abort(t, va, access, regime_mmu(t, index), f);
 }
 
 namespace {

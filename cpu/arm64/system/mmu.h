@@ -13,6 +13,7 @@ enum class FaultCode : u8 {
     Translation = 0x04,
     AccessFlag = 0x08,
     Permission = 0x0c,
+    External = 0x10,        // nothing answers at the address
     ExternalOnWalk = 0x14,  // nothing answers at a table's address
     Alignment = 0x21,
 };

@@ -141,6 +141,8 @@ LeaveReason zero_block(TranslateState* t, u32 word, u64 va);             // DC Z
 bool translate(TranslateState& t, u64 va, jit::Access access, unsigned index, jit::Translation& out);
 // `index` is the translator's MMU index of the access; `by_memory_type`: it would be allowed but for Device memory.
 void alignment_fault(TranslateState& t, u64 va, jit::Access access, unsigned index, bool by_memory_type);
+// Guest::bus_error: a synchronous external abort (DFSC 0x10).
+void external_abort(TranslateState& t, u64 va, jit::Access access, unsigned index);
 
 // Does what other PEs ask of this PE's TLB.
 void apply_tlb_demand(TranslateState& t, TlbDemand demand);

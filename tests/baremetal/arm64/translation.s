@@ -15,6 +15,7 @@
 .equ FLT_TRANS, 4
 .equ FLT_AF, 8
 .equ FLT_PERM, 12
+.equ FLT_NOTHING, 0x10                  // an access where nothing answers
 .equ FLT_EXTERNAL, 0x14                 // on a table that is nowhere
 // ISV of "ldr x0, [x1]" and "str x0, [x1]": 64 bits, register 0.
 .equ ISV64, (1 << 24) + (3 << 22) + (1 << 15)
@@ -113,6 +114,8 @@ main:
     MAP 9, PAGE + AF + AP_RW + DEVICE
     MAP 10, PAGE + AF + AP_RW + NC
     ENTRY L3, 11, P + 0x1000 + PAGE + AF + AP_RW + (1 << 11)
+    ENTRY L3, 14, 0x70001000 + PAGE + AF + AP_RW + DEVICE
+    ENTRY L3, 15, 0x70001000 + PAGE + AF
     ENTRY L2, 5, 0x40a00000 + BLOCK
     ENTRY L2, 6, 0x40c00000 + BLOCK + AF + AP_RO
     ENTRY L2, 7, (1 << 44) + BLOCK + AF
@@ -202,7 +205,16 @@ main:
     EL1_FAULT "external abort, level 3, fetch", i_jump, 0x41a00010, IABT + FLT_EXTERNAL + 3
     EL1_FAULT "external abort, level 2", i_load, 0x1c0000010, DABT + FLT_EXTERNAL + 2
     EL1_FAULT "external abort, AT", i_at, 0x41a00010, DABT + CM + WNR + FLT_EXTERNAL + 3
+    // Accesses to where nothing is.
+    EL1_FAULT "nothing there", i_load, P + 0xe010, DABT + FLT_NOTHING
+    EL1_FAULT "nothing there, store", i_store, P + 0xe010, DABT + WNR + FLT_NOTHING
+    EL1_FAULT "nothing there, pair", i_load_pair, P + 0xf010, DABT + FLT_NOTHING
+    EL1_FAULT "nothing there, exclusive", i_load_exclusive, P + 0xf010, DABT + FLT_NOTHING
+    EL1_FAULT "nothing there, SIMD&FP", i_load_fp, P + 0xf010, DABT + FLT_NOTHING
+    EL1_FAULT "nothing there, fetch", i_jump, P + 0xf010, IABT + FLT_NOTHING
+    USER_FAULT "nothing there, EL0", i_load, P + 0xe010, EL1_LOWER, DABT_LOWER + FLT_NOTHING
     CHANGE hcr_el2, 1 << 37
+    FAULT "nothing there with TEA", EL1H, i_store, P + 0xe010, EL2_LOWER, DABT_LOWER + WNR + FLT_NOTHING
     FAULT "external abort with TEA", EL1H, i_load, 0x41a00010, EL2_LOWER, DABT_LOWER + FLT_EXTERNAL + 3
     CHANGE hcr_el2, 0, 1 << 37
     // Alignment.

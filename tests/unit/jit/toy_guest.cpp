@@ -190,16 +190,21 @@ std::string ToyGuest::disassemble(const ir::BlockKey& key, std::span<const u8> c
     return fmt::format("{:#x}: {} bytes", key.pc, code.size());
 }
 
-u64 ToyBus::mmio_read(void*, u64 gpa, unsigned size) {
+bool ToyBus::mmio_read(void*, u64 gpa, unsigned size, u64& value) {
     fp_control = host_fp_control();
-    if (const auto it = bytes.find(gpa); it != bytes.end() && size == 1) return it->second;
+    if (const auto it = bytes.find(gpa); it != bytes.end() && size == 1) {
+        value = it->second;
+        return true;
+    }
     log.push_back({false, gpa, answer, size});
-    return answer;
+    value = answer;
+    return true;
 }
 
-void ToyBus::mmio_write(void*, u64 gpa, u64 value, unsigned size) {
+bool ToyBus::mmio_write(void*, u64 gpa, u64 value, unsigned size) {
     fp_control = host_fp_control();
     log.push_back({true, gpa, value, size});
+    return true;
 }
 
 Machine::Machine(Options options, u32 private_mmus)

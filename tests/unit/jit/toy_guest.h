@@ -119,8 +119,8 @@ public:
         u64 value;
         unsigned size;
     };
-    u64 mmio_read(void* owner, u64 gpa, unsigned size) override;
-    void mmio_write(void* owner, u64 gpa, u64 value, unsigned size) override;
+    bool mmio_read(void* owner, u64 gpa, unsigned size, u64& value) override;
+    bool mmio_write(void* owner, u64 gpa, u64 value, unsigned size) override;
 
     std::vector<Access> log;
     u64 answer = 0;

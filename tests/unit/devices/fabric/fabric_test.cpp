@@ -121,7 +121,13 @@ TEST_CASE("address space: dispatch, unclaimed, straddling") {
     CHECK(s.read(0x0ff, 2) == 0x10ff);
     CHECK(s.read(0x200, 4) == 0xffffffff);
     CHECK(s.read(0x200, 8) == ~u64{0});
-    s.write(0x107, 0xabcd, 2);
+    u64 value = 0;
+    CHECK(s.read(0x0ff, 2, value));
+    CHECK(value == 0x10ff);
+    CHECK_FALSE(s.read(0x200, 4, value));
+    CHECK(value == 0xffffffff);
+    CHECK_FALSE(s.write(0x200, 1, 4));
+    CHECK(s.write(0x107, 0xabcd, 2));
     CHECK(b.last == 3);
     CHECK(b.last_value == 0xcd);
     CHECK(b.writes == 1);
