@@ -1,6 +1,7 @@
 // Every x87, MMX and SSE row of the decoder's table, lifted and interpreted, against the host executing the same bytes on
 // the same registers: results, exception flags, tags, memory. Register operands stay clear of RSP and R15; memory operands
 // are [RSI].
+#include <array>
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <optional>
@@ -205,6 +206,15 @@ public:
 
         std::memcpy(buffer_.data(), c.data.data(), kDataSize);
         native_.run(bytes, c.native);
+        const bool whole_images = pointers;
+        if (pointers && !keeps_pointers()) {
+            constexpr unsigned kPointers = 6, kPointersEnd = 24;  // in the image that FXSAVE and XSAVE write
+            std::memcpy(&buffer_[kPointers], &runner.vcpu.memory[kData + kPointers], kPointersEnd - kPointers);
+            pointers = false;
+        }
+        // MXCSR_MASK.MM (misaligned SSE) is AMD's own.
+        constexpr unsigned kMaskHigh = 30;
+        if (whole_images && buffer_[kMaskHigh] == 2) buffer_[kMaskHigh] = runner.vcpu.memory[kData + kMaskHigh];
         std::string difference = compare(runner.state(), c.native, &runner.vcpu.memory[kData], buffer_.data(), pointers);
         const bool trapped = runner.state().pending.valid && runner.state().pending.vector == kXM;
         if (trapped != (c.native.trapped != 0)) difference += trapped ? "  #XM here only\n" : "  #XM on the host only\n";
@@ -218,6 +228,25 @@ public:
         }
         out << "    data " << hex({c.data.data(), 16}) << "\n";
         return difference + out.str();
+    }
+
+    // Whether the host's FXSAVE and FXRSTOR move FOP, FIP and FDP without a pending exception. AMD's need not (APM volume 2,
+    // 11.4.4, and CPUID Fn8000_0008 EBX.RstrFpErrPtrs).
+    bool keeps_pointers() {
+        if (!keeps_pointers_) {
+            constexpr unsigned kFip = 8;
+            NativeState n{};
+            n.fx[0] = 0x7f;
+            n.fx[1] = 3;
+            n.fx[24] = 0x80;
+            n.fx[25] = 0x1f;
+            n.fx[kFip] = 0x55;
+            n.gpr[RSI] = n.gpr[RDI] = data_address();
+            constexpr std::array<u8, 1> kNop{0x90};
+            native_.run(kNop, n);
+            keeps_pointers_ = n.fx[kFip] == 0x55;
+        }
+        return *keeps_pointers_;
     }
 
     u64 data_address() const { return reinterpret_cast<u64>(buffer_.data()); }
@@ -235,6 +264,7 @@ private:
 
     LiftedRunner runner;
     Native native_;
+    std::optional<bool> keeps_pointers_;
     alignas(64) std::array<u8, kDataSize> buffer_{};
 };
 
@@ -312,6 +342,7 @@ void randomize_image(Case& c, RandomOperands& random, bool extended) {
 
 TEST_CASE("FXSAVE, FXRSTOR and XSAVE images are the host's") {
     Comparison comparison;
+    if (!comparison.keeps_pointers()) WARN("skipped: the x87 pointers, which this host's FXSAVE leaves out");
     unsigned compared = 0;
     for (const StateInstruction& insn : kStateInstructions) {
         RandomOperands random(kSeed);
