@@ -440,9 +440,9 @@ finish:
     out dx, al
     jmp $
 
-; [ebx] becomes edx within a while, and stays there for a little: ZF.
+; [ebx] becomes edx, for which a processor without hardware to run on may take long, and stays there for a little: ZF.
 await:
-    mov ecx, 20000000
+    mov ecx, 200000000
 .more:
     pause
     cmp [ebx], edx
@@ -491,15 +491,26 @@ each_got_43:
     ret
 
 one_got_4a:
-    mov ecx, 3000000
+    mov edx, 200000000
 .more:
+    call sum_of_4a
+    jnz .there
+    pause
+    dec edx
+    jnz .more
+.there:
+    mov ecx, 300000
+.stay:
+    pause
+    loop .stay
+    call sum_of_4a
+    cmp eax, 1
+    ret
+sum_of_4a:
     mov eax, [counts + 0x4a * 4]
     add eax, [counts + 1024 + 0x4a * 4]
     add eax, [counts + 2048 + 0x4a * 4]
     add eax, [counts + 3072 + 0x4a * 4]
-    pause
-    loop .more
-    cmp eax, 1
     ret
 
 clear_counts:
