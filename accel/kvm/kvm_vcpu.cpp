@@ -93,7 +93,8 @@ Result<void> KvmVcpu::enter_kernel(bool stepping) {
     known_.reset();
     failed_ = false;
     const int error = gate_.enter(fd_, page_, [&] {
-        const bool leave = !stepping && (signals().peek() & (SignalWord::ExitRequest | SignalWord::Init)) != 0;
+        const bool leave =
+            !stepping && ((signals().peek() & (SignalWord::ExitRequest | SignalWord::Init)) != 0 || event_came());
         if (!leave) ++entries_;
         return leave;
     });
@@ -126,6 +127,14 @@ Result<void> KvmVcpu::inject() {
     }
     page_->request_interrupt_window = untaken_vector_ >= 0 || controller_.interrupt_pending();
     return {};
+}
+
+// Since inject(): nobody is kicked for it who is not inside KVM_RUN.
+bool KvmVcpu::event_came() const {
+    const u32 now = signals().peek();
+    if ((now & SignalWord::Nmi) != 0) return true;
+    if (shared_.irqchip == KvmOptions::Irqchip::Kernel || page_->request_interrupt_window != 0) return false;
+    return (now & SignalWord::Interrupt) != 0 && controller_.interrupt_pending();
 }
 
 // KVM's own APIC holds one vector of the 8259 until its processor takes it.

@@ -101,6 +101,7 @@ private:
     Exit take_system_event();
 
     Result<void> inject();
+    [[nodiscard]] bool event_came() const;
     Result<void> inject_vector(int vector);
     Result<void> take_unhalt();
     Result<void> store_activity(cpu::x86::Activity activity);

@@ -29,6 +29,7 @@ public:
     std::function<void(const accel::PortExit&)> on_write;
     std::function<void(accel::Vcpu&, accel::MmioExit&)> on_mmio;
     std::function<int()> vector;      // as an 8259 that has one; null: nothing is pending
+    std::function<bool()> pending;    // null: whether `vector` is set
     std::function<u64()> clock;       // none: time stands still
     std::atomic<u64> tsc_offset = 0;  // as a vCPU has told
     accel::HypercallExit hypercall;
@@ -48,7 +49,7 @@ public:
     devices::CpuInterruptController& interrupt_controller(unsigned) override { return *this; }
     u64 tsc(unsigned) override { return clock ? clock() : 0; }
     void tsc_offset_changed(unsigned, u64 offset) override { tsc_offset = offset; }
-    [[nodiscard]] bool interrupt_pending() const override { return vector != nullptr; }
+    [[nodiscard]] bool interrupt_pending() const override { return pending ? pending() : vector != nullptr; }
     int acknowledge() override { return vector ? std::exchange(vector, nullptr)() : -1; }
     [[nodiscard]] u8 cr8() const override { return 0; }
     void set_cr8(u8) override {}

@@ -130,6 +130,45 @@ TEST_CASE("a storm of requests is neither lost nor counted twice", "[U4]") {
     CHECK(halted(b.vcpu->run()));
 }
 
+// KVM_RUN would not be interrupted for it: the kick is for a vCPU that is inside.
+TEST_CASE("an interrupt or NMI that comes on the way into KVM_RUN does not wait for the guest's next exit", "[U1][U3]") {
+    FOR_EACH_ENGINE;
+    if (engine != Engine::Kvm) return;
+    constexpr u8 kVector = 0x40;
+    const bool nmi = GENERATE(false, true);
+    const int when = GENERATE(1, 2, 3);  // the engine asks before its first entry, and twice before the one behind OUT
+    CAPTURE(nmi, when);
+    Bench b(engine, {0xfb, 0x90, 0xe6, 0x10, 0xeb, 0xfe});  // sti; nop; out 0x10, al; jmp .
+    constexpr u8 kHalt[] = {0xf4};
+    constexpr u16 kHandler = 0x2000;
+    b.memory.write(kHandler, kHalt, sizeof kHalt);
+    for (const unsigned vector : {2u, unsigned{kVector}}) b.memory.write(vector * 4, &kHandler, sizeof kHandler);
+    bool waits = false;
+    int asked = 0;
+    b.handler.pending = [&] {
+        const bool answer = waits;
+        if (++asked == when && nmi) b.vcpu->raise_nmi();
+        if (asked == when && !nmi) {
+            waits = true;
+            b.vcpu->set_line(devices::CpuLine::Interrupt, true);
+        }
+        return answer;
+    };
+    b.handler.vector = [&]() -> int {
+        waits = false;
+        b.vcpu->set_line(devices::CpuLine::Interrupt, false);
+        return kVector;
+    };
+    std::atomic<bool> over{false};
+    std::thread watchdog([&] {
+        for (int i = 0; i < 500 && !over; ++i) std::this_thread::sleep_for(10ms);
+        if (!over) b.vcpu->request_exit();
+    });
+    CHECK(halted(b.vcpu->run()));
+    over = true;
+    watchdog.join();
+}
+
 TEST_CASE("state is complete after an exit: a port read has reached its register", "[U5]") {
     FOR_EACH_ENGINE;
     CAPTURE(static_cast<int>(engine));
