@@ -202,9 +202,12 @@ bool Vcpu::write_place(const Place& place, WriteVerdict verdict, const void* in,
         const unsigned n = bus_chunk(at, size);
         u64 value = 0;
         std::memcpy(&value, from, n);
-        const bool answered = bus_write(at, value, n);
+        // Read-only memory that is nobody's register swallows what is written to it.
+        const bool answered = bus_write(at, value, n) || core_.memory().find(at) != nullptr;
         const u64 va = place.va + (at - place.phys);
-        if (!answered && core_.guest().bus_error(state_, va, Access::Write, place.mmu)) return fail(LeaveReason::Exception);
+        if (!answered && core_.guest().bus_error(state_, va, Access::Write, place.mmu)) {
+            return fail(LeaveReason::Exception);
+        }
         at += n;
         from += n;
         size -= n;

@@ -85,10 +85,10 @@ TEST_CASE("A directory that is no reproducer, or a damaged one, is one clear lin
         {"{}", "field 'version' is missing"},
         {R"({"version": "x"})", "field 'version' is missing or not a number"},
         {R"({"version": 1, "cpu": "max"})", "field 'version' is 1: this program reads"},
-        {R"({"version": 2001})", "field 'case' is missing"},
-        {R"({"version": 2001, "case": 7})", "field 'case' is missing or not a group of fields"},
-        {R"({"version": 2001, "case": {"cpu": 3}})", "field 'cpu' is not a string"},
-        {R"({"version": 2001, "case": {"cpu": "max", "engines": ["a"]}})", "field 'engines' is not a list of 2 values"},
+        {R"({"version": 2002})", "field 'case' is missing"},
+        {R"({"version": 2002, "case": 7})", "field 'case' is missing or not a group of fields"},
+        {R"({"version": 2002, "case": {"cpu": 3}})", "field 'cpu' is not a string"},
+        {R"({"version": 2002, "case": {"cpu": "max", "engines": ["a"]}})", "field 'engines' is not a list of 2 values"},
     };
     const std::filesystem::path path = directory();
     std::filesystem::create_directories(path);
