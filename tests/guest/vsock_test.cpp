@@ -157,7 +157,10 @@ TEST_CASE("virtio-vsock: connections are reset when a machine is restored, and n
     monitor("loadvm " + saved);
     s.type("wait; echo over-$((40 + 2))\n");
     CHECK(s.wait_for("over-42"));
-    CHECK(s.output().find("sockets: ended with Connection reset by peer") != std::string::npos);
+    // ENOTCONN where the machine was saved before the guest's read() had begun to wait.
+    const bool waited = s.output().find("sockets: ended with Connection reset by peer") != std::string::npos;
+    const bool late = s.output().find("sockets: ended with Transport endpoint is not connected") != std::string::npos;
+    CHECK((waited || late));
     s.type("sockets send 2000 5; echo sent-$((40 + 2))\n");
     close(accept(server, nullptr, nullptr));  // the one that was reset
     const int peer = accept(server, nullptr, nullptr);
