@@ -85,8 +85,8 @@ bool is_access_fault(u32 vector) { return vector >= 12 && vector <= 14; }
 bool amd_host() {
     static const bool amd = [] {
         unsigned a = 0, b = 0, c = 0, d = 0;
-        constexpr unsigned kEnti = 0x69746e65, kGenu = 0x756e6547;  // "enti" of AuthenticAMD, "Genu" of GenuineIntel
-        return __get_cpuid(0, &a, &b, &c, &d) != 0 && b != kGenu && (d == kEnti || b != 0);
+        constexpr unsigned kGenu = 0x756e6547;  // the beginning of GenuineIntel
+        return __get_cpuid(0, &a, &b, &c, &d) != 0 && b != kGenu;
     }();
     return amd;
 }

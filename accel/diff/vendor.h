@@ -10,7 +10,7 @@
 
 namespace tandem::accel::diff {
 
-// Whether this host's processor is AMD's, or of its design (CPUID.0H). Any thread.
+// Whether this host's processor is not Intel's by CPUID.0H: AMD's, or of its design. Any thread.
 bool amd_host();
 
 // Whether an AMD processor need not agree about this experiment. `hardware` is its outcome.
