@@ -192,8 +192,10 @@ public:
     void poke(Input& in) override {
         const u8 where = in.byte();
         const unsigned width = 1u << where % 3;
-        if (where >= 0xc0) return mmio_.write(kFunction + in.byte(), in.word(), width);
-        write((where / 32) * 0x1000u + in.byte(), in.word(), width);
+        if (where >= 0xc0)
+            (void)mmio_.write(kFunction + in.byte(), in.word(), width);
+        else
+            write((where / 32) * 0x1000u + in.byte(), in.word(), width);
     }
     void peek(Input& in) override {
         const u8 where = in.byte();
