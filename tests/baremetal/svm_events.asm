@@ -24,6 +24,11 @@ main64:
     EXITS "injected interrupt", guest_call, 0x81, guest_handler
     CHECK_EQ "injected interrupt: vector", qword [seen_vector], 0x41
     mov qword [resume], guest_handler
+    mov eax, 1 << 31 | 2 << 8
+    mov V(EVENT_INJECTION), rax
+    EXITS "injected NMI", guest_call, 0x81, guest_handler
+    CHECK_EQ "injected NMI: vector", qword [seen_vector], 2
+    mov qword [resume], guest_handler
     mov eax, 1 << 31 | 4 << 8 | 0x42
     mov V(EVENT_INJECTION), rax
     mov V(NEXT_RIP), 0x5678

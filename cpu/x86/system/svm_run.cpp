@@ -202,7 +202,8 @@ Event injected_event(const State& s) {
     const u64 info = s.svm.injected;
     const u64 type = bits(info, 10, 8);
     Event e;
-    e.vector = static_cast<u8>(info);
+    // An NMI's vector is 2, whatever the field says (15.20, table 15-14).
+    e.vector = type == event_info::Nmi ? u8{kNMI} : static_cast<u8>(info);
     e.has_error = (info & event_info::HasError) != 0;
     e.error = static_cast<u32>(info >> event_info::kError);
     e.return_rip = s.rip;
