@@ -58,7 +58,6 @@ std::array<u64, 4> flat_gdt(bool long_mode) { return {0, 0, descriptor(long_mode
 void set_flat_protected_mode(cpu::x86::State& s, u32 eip, u64 gdt) {
     using namespace cpu::x86;
     constexpr u64 kPe = 1, kEt = 1u << 4, kNe = 1u << 5;
-    constexpr u64 kMtrrEnabledWriteBack = 1u << 11 | 6;  // what firmware leaves: all of memory is write-back
     const Segment data{0, 0xffffffff, kBootDs, kData};
     for (auto& segment : s.seg) segment = data;
     s.seg[CS] = {0, 0xffffffff, kBootCs, kCode32};
@@ -66,7 +65,6 @@ void set_flat_protected_mode(cpu::x86::State& s, u32 eip, u64 gdt) {
     s.tr = {0, 0xffff, 0, 0x008b};
     s.gdtr = {gdt, static_cast<u16>(sizeof(flat_gdt(false)) - 1)};
     s.idtr = {0, 0};
-    s.msr.mtrr_def_type = kMtrrEnabledWriteBack;
     s.rflags = 2;
     s.gpr.fill(0);
     s.gpr[RSP] = layout::kBootStack;

@@ -105,6 +105,7 @@ private:
     }
     // Where no processor has registers of its own: what hypervisors use (SDM volume 4, table 2-2).
     static constexpr u32 kFirstFreeMsr = 0x40000000;
+    static constexpr u64 kMtrrEnabledWriteBack = 1u << 11 | 6;
 
     static Result<void> check(const MachineConfig& config) {
         if (config.cpus < 1 || config.cpus > layout::kMaxCpus) {
@@ -196,6 +197,8 @@ private:
             const bool bsp = vcpu->index() == 0;
             x86::State state;
             x86::reset(state, bsp, signature_);
+            // Firmware would leave every processor with the same memory types (SDM volume 3, 11.11.8): all is write-back.
+            if (image_) state.msr.mtrr_def_type = kMtrrEnabledWriteBack;
             if (bsp && image_) image_->set_entry_state(state);
             state.msr.apic_base = board_->lapics[vcpu->index()]->apic_base();
             TANDEM_TRY(vcpu->import_state(state));

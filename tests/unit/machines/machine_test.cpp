@@ -50,7 +50,7 @@ public:
     u64 exit_pc() const override { return 0; }
     Result<void> export_state(cpu::ArchState&) override { return {}; }
     Result<void> import_state(const cpu::ArchState& in) override {
-        if (index_ == 0) stage_.imported.push_back(std::get<cpu::x86::State>(in));
+        stage_.imported.push_back(std::get<cpu::x86::State>(in));
         return {};
     }
     void set_line(devices::CpuLine, bool) override {}
@@ -181,6 +181,17 @@ TEST_CASE("machine: the kernel's entry and the firmware's tables are in place") 
     CHECK(kib == 639);
     REQUIRE(rig.stage.memory->read(kEbda.base, &size, 1));
     CHECK(size == 1);
+}
+
+TEST_CASE("machine: a kernel without firmware finds the same memory types on every processor") {
+    const Kernel k;
+    MachineConfig two = k.config();
+    two.cpus = 2;
+    Rig rig;
+    REQUIRE(rig.build(std::move(two)).ok());
+    REQUIRE(rig.stage.imported.size() == 2);
+    CHECK(rig.stage.imported[0].msr.mtrr_def_type == 0x806);
+    CHECK(rig.stage.imported[1].msr.mtrr_def_type == 0x806);
 }
 
 TEST_CASE("machine: accesses reach the devices at the board's addresses") {
