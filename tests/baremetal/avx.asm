@@ -214,6 +214,13 @@ back_in_64:
     STATE xrstor, 7
     UPPER ymm5
     CHECK_EQ "XRSTOR of the compacted format", qword [upper], -1
+    mov eax, 0xd
+    mov ecx, 1
+    cpuid
+    bt eax, 3
+    mov byte [has_xsaves], 0
+    jnc .no_xsaves
+    inc byte [has_xsaves]
     vmovups ymm5, [ones]
     vmovups ymm6, [ones]
     STATE xsaves, 7
@@ -223,12 +230,16 @@ back_in_64:
     CHECK_EQ "XSAVES, XRSTORS", qword [upper], -1
     mov qword [AREA + 520], 0
     FAULTS "XRSTORS needs the compacted format", 13, 0, -1, xrstors [AREA]
+.no_xsaves:
     cld
     mov rsi, user_code
     mov rdi, USER
     mov ecx, user_end - user_code
     rep movsb
+    cmp byte [has_xsaves], 0
+    je .no_user_xsaves
     USER_FAULTS "XSAVES at CPL 3", 13, 0, USER + (user_xsaves - user_code)
+.no_user_xsaves:
     USER_FAULTS "XSETBV at CPL 3", 13, 0, USER + (user_xsetbv - user_code)
     mov byte [IDT + 0x80 * 16 + 5], 0xee
     USER_FAULTS "AVX at CPL 3", 0x80, 0, USER + (user_avx - user_code)
@@ -309,6 +320,8 @@ low_half: dq -1, -1, 0, 0
 ones_fp: dq 0, 0, 0x3f8000003f800000, 0x3f8000003f800000
 indexes: dd 0, 1, 2, 3
 upper: dq 0, 0
+has_xsaves: db 0
+    align 16
 mxcsr_default: dd 0x1f80
 mxcsr_divide: dd 0x1d80
 

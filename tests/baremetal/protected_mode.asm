@@ -282,8 +282,10 @@ after_task_jump:
     mov eax, 0xffff0ff0
     mov dr6, eax
     and byte [task_tss + 0x64], 0xfe
+    LEFT_OUT "16-bit task", .no_task16
     call TSS_16:0
     CHECK_EQ "16-bit task", dword [task16_runs], 1
+.no_task16:
 
     ; --- Virtual-8086 mode
     mov esi, vm_code

@@ -191,6 +191,8 @@ LeaveReason software_interrupt(TranslateState* t, u32 vector, u32 kind, u64 next
                                                       : EventSource::Int3OrInto;
     event.vector = static_cast<u8>(vector);
     event.return_rip = next;
+    // EXITINTINFO names it if its delivery leaves the guest (APM volume 2, 15.7.2).
+    if (s.svm.guest) return deliver_with_nesting(*t, event);
     trace(*t, event);
     t->s.debug_trap = 0;  // INT clears TF, and no single-step trap follows it
     if (deliver_event(*t, event)) {

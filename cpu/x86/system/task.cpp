@@ -194,12 +194,13 @@ SvmExit task_switch_exit(const State& s, u16 selector, TaskSwitch reason, bool h
 
 bool switch_task(TranslateState& t, u16 selector, TaskSwitch reason, u64 return_pc, u32 ext, bool has_error, u32 error) {
     State& s = t.s;
+    Target target;
+    if (!load_target(t, selector, reason, ext, target)) return false;
+    // "Before the task switch takes place but after the incoming TSS and task gate [...] have been checked" (15.14.1).
     if (intercepts(s, exit_code::TaskSwitch)) {
         exit_due(t, task_switch_exit(s, selector, reason, has_error, error));
         return false;
     }
-    Target target;
-    if (!load_target(t, selector, reason, ext, target)) return false;
     const u64 new_base = target.descriptor.base();
     const u64 old_base = s.tr.base;
     const u16 old_selector = s.tr.selector;
