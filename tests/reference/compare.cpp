@@ -14,6 +14,11 @@ unsigned rounds(unsigned few) {
     return std::getenv("TANDEM_FULL") != nullptr ? few * 40 : few;
 }
 
+u64 seed(u64 fixed) {
+    const char* chosen = std::getenv("TANDEM_SEED");
+    return chosen != nullptr ? std::strtoull(chosen, nullptr, 10) : fixed;
+}
+
 std::unique_ptr<Subject> subject(jit::Tier tier, bool exact, u8* data) {
     auto made = Subject::create(tier, exact, data);
     INFO((made ? std::string() : made.error().message));

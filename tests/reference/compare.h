@@ -14,6 +14,8 @@ namespace tandem::reference_test {
 
 // The rounds of each row: 40 times as many with TANDEM_FULL, TANDEM_ROUNDS times as many with that.
 unsigned rounds(unsigned few);
+// What a test's streams are made from: `fixed`, or TANDEM_SEED, so that long runs need not repeat each other.
+u64 seed(u64 fixed);
 
 // Fails the test when it cannot be made.
 std::unique_ptr<Subject> subject(jit::Tier tier, bool exact, u8* data);

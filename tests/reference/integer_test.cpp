@@ -31,34 +31,6 @@ bool is_reference_defect(const Row& row, u32 word) {
     return narrow_extremum || (row.name == "MOVK" && word >> 31 == 0);
 }
 
-// Numbers that carry, overflow and are equal now and then.
-void randomize_integers(MachineState& state, Random& random) {
-    randomize(state, random, Control::Nearest);
-    for (unsigned i = 1; i < state.x.size(); ++i) {
-        if ((random() & 7) == 0) state.x[i] = state.x[i - 1];
-        if ((random() & 7) == 0) state.x[i] = u64{0} - state.x[i - 1];
-        if ((random() & 7) == 0) state.x[i] &= 0xffffffff;
-    }
-    state.sp = random() & ~u64{15};
-}
-
-// Whether the word leaves nothing CONSTRAINED UNPREDICTABLE: no base that is also loaded, no register loaded twice.
-bool predictable(const Row& row, u32 word) {
-    const unsigned rt = word & 31, rn = word >> 5 & 31, rt2 = word >> 10 & 31;
-    if (rn == 31) return false;
-    const bool pair = (word >> 27 & 7) == 5;
-    if (rt == rn || (pair && (rt2 == rn || rt == rt2))) return false;
-    return !starts(row, "CASP") || (rt != rn - 1 && (word >> 16 & 31) != rn && (word >> 16 & 31) + 1 != rn);
-}
-
-// Offsets that keep the access within the data, and ordered accesses aligned.
-u32 within_data(const Row& row, u32 word) {
-    const bool unsigned_offset = (word & 0x3b000000) == 0x39000000;
-    if (unsigned_offset) return word & ~(0xfu << 18);
-    if (starts(row, "LDAPUR") || starts(row, "STLUR")) return word & ~(0xfu << 12);
-    return word;
-}
-
 }  // namespace
 
 TEST_CASE("A64 integer instructions agree with VIXL's simulator", "[arm64]") {

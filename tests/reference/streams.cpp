@@ -103,4 +103,34 @@ void randomize(MachineState& state, Random& random, Control control) {
     if (control == Control::Any) state.fpcr = static_cast<u32>(random()) & fpu::fpcr::Defined;
 }
 
+void randomize_integers(MachineState& state, Random& random, Control control) {
+    randomize(state, random, control);
+    for (unsigned i = 1; i < state.x.size(); ++i) {
+        if ((random() & 7) == 0) state.x[i] = state.x[i - 1];
+        if ((random() & 7) == 0) state.x[i] = u64{0} - state.x[i - 1];
+        if ((random() & 7) == 0) state.x[i] &= 0xffffffff;
+    }
+    state.sp = random() & ~u64{15};
+}
+
+bool predictable(const Row& row, u32 word) {
+    const unsigned rt = word & 31, rn = word >> 5 & 31, rt2 = word >> 10 & 31;
+    if (rn == 31) return false;
+    const bool pair = (word >> 27 & 7) == 5;
+    if (rt == rn || (pair && (rt2 == rn || rt == rt2))) return false;
+    const unsigned rs = word >> 16 & 31;
+    if (row.name.starts_with("STX") || row.name.starts_with("STLX")) {
+        return rs != rt && rs != rn && (row.name.back() != 'P' || rs != rt2);
+    }
+    if (row.name == "LDXP" || row.name == "LDAXP") return rt != rt2 && rt2 != rn;
+    return !row.name.starts_with("CASP") || (rt != rn - 1 && rs != rn && rs + 1 != rn);
+}
+
+u32 within_data(const Row& row, u32 word) {
+    const bool unsigned_offset = (word & 0x3b000000) == 0x39000000;
+    if (unsigned_offset) return word & ~(0xfu << 18);
+    if (row.name.starts_with("LDAPUR") || row.name.starts_with("STLUR")) return word & ~(0xfu << 12);
+    return word;
+}
+
 }  // namespace tandem::reference_test

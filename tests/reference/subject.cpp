@@ -158,6 +158,7 @@ bool Subject::run(std::span<const u32> words, MachineState& state) {
     s.fpsr = state.fpsr;
     s.pc = reinterpret_cast<u64>(impl_->code) + impl_->start;
     s.pending = {};
+    s.exclusive = {};
     import_flags(t);
     fpu::control_to_frame(t);
     const u64 end = s.pc + words.size_bytes();

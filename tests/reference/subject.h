@@ -26,7 +26,7 @@ public:
 
     // Where the words stand until others are placed or run.
     u64 place(std::span<const u32> words);
-    // False when the run ended anywhere else; `state` is then what it was there.
+    // With the exclusive monitor open. False when the run ended anywhere else; `state` is then what it was there.
     bool run(std::span<const u32> words, MachineState& state);
     // The program counter after the last run.
     [[nodiscard]] u64 stopped_at() const;

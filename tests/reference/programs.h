@@ -1,0 +1,31 @@
+// Streams of all kinds of instructions, accesses to the data among them, and branches ahead.
+#pragma once
+
+#include <vector>
+
+#include "tests/reference/streams.h"
+
+namespace tandem::reference_test {
+
+struct Program {
+    std::vector<u32> words;
+    unsigned base = 0;  // the general-purpose register that holds the middle of the data; no word writes it
+};
+
+class Programs {
+public:
+    Programs();
+    // About `length` words; those that access memory come with words that set their base registers. With `branches` some
+    // jump over a few of those that follow, all of them forwards.
+    Program make(Random& random, unsigned length, bool branches) const;
+
+private:
+    struct Maker;
+    std::vector<const cpu::arm64::Row*> data_;
+    std::vector<const cpu::arm64::Row*> memory_;
+    std::vector<const cpu::arm64::Row*> load_exclusive_;
+    std::vector<const cpu::arm64::Row*> store_exclusive_;
+    std::vector<const cpu::arm64::Row*> branches_;
+};
+
+}  // namespace tandem::reference_test
