@@ -21,6 +21,7 @@ struct System {
     bool step_blocks_interrupts = false;  // KVM_GUESTDBG_BLOCKIRQ
     bool enforces_features = false;       // KVM_CAP_ENFORCE_PV_FEATURE_CPUID
     bool exits_on_failure = false;        // KVM_CAP_EXIT_ON_EMULATION_FAILURE
+    bool breakpoints = true;              // of KVM_SET_GUEST_DEBUG stop guests
     int xsave_size = 0;
     std::vector<u32> msrs;  // that KVM saves and restores
     std::vector<kvm_cpuid_entry2> cpuid;
@@ -32,7 +33,8 @@ constexpr unsigned long kTssArea = 0xfeffd000;
 // Asks a guest of its own what /dev/kvm does not tell: features that KVM lists and refuses to have switched on, which leave
 // `system`; whether a guest's CPUID shows what it was given; and whether a guest's TSC moves by the offset that
 // KVM_VCPU_TSC_CTRL sets, where an implementation without virtualization hardware may take the offset and let RDTSC read the
-// host's counter.
+// host's counter; and whether a breakpoint of KVM_SET_GUEST_DEBUG stops a guest, which a processor without the debug
+// registers of a guest's saved state (APM volume 2, 15.5.1) loses.
 Result<void> probe(System& system);
 
 // Gives a vCPU its CPUID.

@@ -44,6 +44,7 @@ public:
         doorbells_ = Doorbells::create(shared_.vm);
         if (shared_.system.tsc_fixed) log::info("KVM on this host gives guests the host's time-stamp counter as it is");
         shared_.system.tsc_offset = shared_.system.tsc_offset && options_.tsc_control;
+        shared_.system.breakpoints = shared_.system.breakpoints && options_.debug_registers;
         TANDEM_TRY(enable(KVM_CAP_X86_USER_SPACE_MSR,
                           KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER));
         if (shared_.system.exception_payload) TANDEM_TRY(enable(KVM_CAP_EXCEPTION_PAYLOAD, 1));

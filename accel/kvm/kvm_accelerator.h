@@ -18,6 +18,9 @@ struct KvmOptions {
     Irqchip irqchip = Irqchip::User;
     // Sets guest TSCs by KVM_VCPU_TSC_CTRL where KVM has it; otherwise as on older kernels, by writing the MSR.
     bool tsc_control = true;
+    // Stops at the breakpoints of a comparison (accel/native.h) by debug registers where they work; otherwise by HLT in the
+    // guest's code, which is there while the guest runs only, and works in ring 0.
+    bool debug_registers = true;
 };
 
 // Unsupported, Io: one line that says what is missing (/dev/kvm, permission, an extension) and what to do, or the features

@@ -21,7 +21,7 @@ std::optional<Exit> KvmVcpu::take_exit() {
         case KVM_EXIT_X86_RDMSR: return take_msr(false);
         case KVM_EXIT_X86_WRMSR: return take_msr(true);
         case KVM_EXIT_HYPERCALL: return take_hypercall();
-        case KVM_EXIT_HLT: activity_ = Activity::Halted; return halt();
+        case KVM_EXIT_HLT: return take_halt();
         case KVM_EXIT_SHUTDOWN: activity_ = Activity::Shutdown; return finish(ShutdownExit{exit_pc()});
         case KVM_EXIT_IOAPIC_EOI: handler_.end_of_interrupt(page_->eoi.vector); return {};
         case KVM_EXIT_DEBUG: return take_debug();
@@ -34,6 +34,16 @@ std::optional<Exit> KvmVcpu::take_exit() {
             return finish(InternalErrorExit{
                 fmt::format("KVM left the guest for reason {}, which this engine does not know", page_->exit_reason)});
     }
+}
+
+Exit KvmVcpu::take_halt() {
+    if (!stepping_ && plants()) {
+        const auto planted = stands_at_planted();
+        if (!planted) return failed(planted.error());
+        if (*planted) return debug_exit({DebugExit::Reason::Breakpoint, exit_pc(), 0});
+    }
+    activity_ = Activity::Halted;
+    return halt();
 }
 
 // A REP string access arrives with all its elements.

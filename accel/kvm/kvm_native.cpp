@@ -7,6 +7,7 @@ namespace tandem::accel::kvm {
 namespace {
 
 constexpr u64 kTrapFlag = 0x100, kLongModeActive = 0x400;
+constexpr u8 kHalt = 0xf4;
 
 bool in_64_bit_code(const kvm_sregs& s) { return (s.efer & kLongModeActive) != 0 && s.cs.l != 0; }
 
@@ -71,7 +72,7 @@ Result<void> KvmVcpu::set_debug(bool stepping) {
     if (stepping) {
         debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
         if (shared_.system.step_blocks_interrupts) debug.control |= KVM_GUESTDBG_BLOCKIRQ;
-    } else if (!breakpoints_.empty()) {
+    } else if (!breakpoints_.empty() && shared_.system.breakpoints) {
         constexpr u64 kReserved = 0x400;  // reads as one; length and condition 0: execution
         debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
         debug.arch.debugreg[7] = kReserved;
@@ -85,6 +86,39 @@ Result<void> KvmVcpu::set_debug(bool stepping) {
     TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_SET_GUEST_DEBUG, &debug));
     debug_known_ = true;
     return {};
+}
+
+// A processor whose APIC is in the kernel would sleep there.
+bool KvmVcpu::plants() const { return !breakpoints_.empty() && !shared_.system.breakpoints && !shared_.apic_in_kernel(); }
+
+void KvmVcpu::plant_breakpoints() {
+    for (const u64 address : breakpoints_) {
+        u8* const byte = guest_byte(address);
+        if (byte == nullptr || *byte == kHalt) continue;
+        planted_.push_back({byte, *byte});
+        *byte = kHalt;
+    }
+}
+
+// What the guest has written over one stays.
+void KvmVcpu::lift_breakpoints() {
+    for (const Planted& planted : planted_) {
+        if (*planted.at == kHalt) *planted.at = planted.was;
+    }
+    planted_.clear();
+}
+
+Result<bool> KvmVcpu::stands_at_planted() {
+    kvm_regs regs{};
+    kvm_sregs special{};
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int got, TANDEM_KVM(fd_, KVM_GET_REGS, &regs));
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int also, TANDEM_KVM(fd_, KVM_GET_SREGS, &special));
+    const u64 linear = regs.rip - 1 + (in_64_bit_code(special) ? 0 : special.cs.base);
+    if (std::ranges::find(breakpoints_, linear) == breakpoints_.end()) return false;
+    --regs.rip;
+    TANDEM_TRY_ASSIGN([[maybe_unused]] const int set, TANDEM_KVM(fd_, KVM_SET_REGS, &regs));
+    if (shared_.system.sync_regs) page_->s.regs.regs.rip = regs.rip;
+    return true;
 }
 
 Result<void> KvmVcpu::take_written(std::vector<u64>& pages) { return shared_.slots.take_written(shared_.vm, pages); }

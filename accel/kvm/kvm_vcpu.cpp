@@ -92,12 +92,14 @@ Result<void> KvmVcpu::enter_kernel(bool stepping) {
     if (!stepping) TANDEM_TRY(inject());
     known_.reset();
     failed_ = false;
+    if (!stepping && plants()) plant_breakpoints();
     const int error = gate_.enter(fd_, page_, [&] {
         const bool leave =
             !stepping && ((signals().peek() & (SignalWord::ExitRequest | SignalWord::Init)) != 0 || event_came());
         if (!leave) ++entries_;
         return leave;
     });
+    lift_breakpoints();
     access_open_ = false;
     sync_cr8();
     ready_for_interrupt_ = page_->ready_for_interrupt_injection != 0;

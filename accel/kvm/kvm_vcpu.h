@@ -89,6 +89,7 @@ private:
     // One KVM_RUN.
     Result<void> enter_kernel(bool stepping);
     std::optional<Exit> take_exit();
+    Exit take_halt();
     std::optional<Exit> take_io();
     std::optional<Exit> take_mmio();
     std::optional<Exit> take_msr(bool write);
@@ -126,6 +127,12 @@ private:
     Result<void> store_msrs(const cpu::x86::State& s);
     Result<void> fetch_msrs(cpu::x86::State& s);
     Result<void> set_debug(bool stepping);
+    // Breakpoints where the processor's do not work: HLT in the guest's code, as far as it is mapped, until it stops.
+    [[nodiscard]] bool plants() const;
+    void plant_breakpoints();
+    void lift_breakpoints();
+    // Whether the halt that the guest stopped at is one of them; then it stands before the instruction again.
+    Result<bool> stands_at_planted();
     // Debug registers as KVM is to have them: the guest's own, and the debugger's in those that are left.
     Result<void> share_debug_registers(kvm_guest_debug& debug);
     Result<void> watch_debug_registers();
@@ -149,6 +156,11 @@ private:
     bool stepping_ = false;
     bool debug_known_ = true;  // the kernel has breakpoints_ and stepping_
     std::vector<u64> breakpoints_;
+    struct Planted {
+        u8* at;
+        u8 was;
+    };
+    std::vector<Planted> planted_;
     // A debugger's, and what has become of them.
     std::vector<Breakpoint> debugger_;
     std::array<const Breakpoint*, 4> owner_{};  // of the processor's registers; null: the guest

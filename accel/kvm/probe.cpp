@@ -94,6 +94,22 @@ public:
         return ahead - kOffset / 2 < kOffset;
     }
 
+    // Whether a breakpoint that KVM is asked for stops the guest.
+    Result<bool> stops_at_breakpoints() {
+        constexpr u8 kNopAndHalt[] = {0x90, 0xf4};  // nop; hlt
+        constexpr u64 kReserved = 0x400, kGlobal = 2;
+        kvm_guest_debug debug{};
+        debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
+        debug.arch.debugreg[0] = kCode + 1;
+        debug.arch.debugreg[7] = kReserved | kGlobal;
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int set, TANDEM_KVM(vcpu_, KVM_SET_GUEST_DEBUG, &debug));
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const bool halted, run(kNopAndHalt));
+        const bool stopped = run_->exit_reason == KVM_EXIT_DEBUG;
+        debug = {};
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const int unset, TANDEM_KVM(vcpu_, KVM_SET_GUEST_DEBUG, &debug));
+        return stopped;
+    }
+
 private:
     // Runs real-mode code; false: it did not come to its HLT.
     Result<bool> run(std::span<const u8> code) {
@@ -120,6 +136,7 @@ Result<void> probe(System& system) {
     TANDEM_TRY(guest.create(system));
     guest.check_switches(system);
     TANDEM_TRY_ASSIGN(system.shows_host_cpuid, guest.finds_more(system));
+    TANDEM_TRY_ASSIGN(system.breakpoints, guest.stops_at_breakpoints());
     if (!system.tsc_offset) return {};
     TANDEM_TRY_ASSIGN(const bool offsets, guest.offsets_tsc());
     system.tsc_fixed = !offsets;
