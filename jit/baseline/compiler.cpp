@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "jit/guest/counting.h"
+#include "jit/runtime/hot_counters.h"
 
 namespace tandem::jit::baseline {
 
@@ -101,8 +102,7 @@ void Compiler::emit_entry(TranslatedBlock& block) {
     }
     if (!hot_counters_) return;
     hot_block_ = reinterpret_cast<u64>(&block);
-    code_.mov(x86::rax, reinterpret_cast<u64>(&block.hot_countdown));
-    code_.sub(x86::ptr(x86::rax, 0, 4), 1);
+    code_.sub(frame(hot_counter_offset(block.hot_slot), 4), 1);
     hot_jump_ = code_.jump(Cc::S);
 }
 

@@ -43,7 +43,7 @@ struct TranslatedBlock {
     u32 guest_insns = 0;
     std::unique_ptr<ir::Block> ir;            // optimised IR, kept while the interpreter or a later tier may need it
     std::atomic<const void*> entry{nullptr};  // compiled code to jump to; null: interpret
-    std::atomic<i32> hot_countdown{0};        // baseline code decrements it per execution; below zero asks for the LLVM tier
+    u32 hot_slot = 0;                         // of the counters in jit/runtime/hot_counters.h
     bool invalid = false;
     std::vector<std::unique_ptr<LinkSlot>> exits;
     std::vector<LinkSlot*> incoming;
@@ -60,7 +60,7 @@ public:
     // Compiles block.ir; sets entry, code, code_bytes and exits. Errors: Busy when the code cache has no room (the
     // dispatcher evicts and tries again); Unsupported when the block is too large or needs what the host lacks, which stays
     // so (the dispatcher leaves it to the interpreter). Nothing of the block is changed then. With Tier::Auto and a non-zero
-    // Options::llvm_threshold the code counts hot_countdown down at entry.
+    // Options::llvm_threshold the code counts hot_slot's counter down at entry; below zero asks for the LLVM tier.
     virtual Result<void> compile(TranslatedBlock& block) = 0;
     // Patches a slot's jump to go to `target.entry` (or, when that is out of a jump's reach, to `target.code`, which
     // redirect() may have sent on) / back to its stub. Atomic for running vCPUs. LinkSlot::to and TranslatedBlock::incoming

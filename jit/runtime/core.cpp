@@ -58,6 +58,9 @@ Result<std::unique_ptr<VcpuTranslator>> Core::create_vcpu(void* owner) {
 void Core::attach(Vcpu& vcpu) {
     std::lock_guard guard(vcpus_lock_);
     vcpus_.push_back(&vcpu);
+    if (!hot_) return;
+    set_hot_counter(vcpu.header(), 0, kNeverHot);
+    for (u32 slot = 1; slot < hot_slots_.used(); ++slot) set_hot_counter(vcpu.header(), slot, hot_threshold(options_));
 }
 
 void Core::detach(Vcpu& vcpu) {
@@ -158,6 +161,7 @@ void Core::reclaim() {
         if (block->retired > oldest) return false;
         if (backend_ && block->code != nullptr) backend_->release(*block);
         if (block->ir) give_ir(std::move(block->ir));
+        hot_slots_.give(block->hot_slot);
         return true;
     });
     std::erase_if(retired_ir_, [&](RetiredIr& r) {
@@ -229,7 +233,10 @@ BlockNode* Core::translate(const ir::BlockKey& key, u64 phys, u64 second_phys, V
     block->ir = take_ir();
     *block->ir = scratch_;
     block->interpretable.store(block->ir.get(), std::memory_order_relaxed);
-    block->hot_countdown.store(hot_ ? hot_threshold(options_) : kNeverHot, std::memory_order_relaxed);
+    if (hot_) {
+        block->hot_slot = hot_slots_.take();
+        set_heat(*block, hot_threshold(options_));
+    }
     BlockNode& node = table_.insert(std::move(block), first, spans ? second : nullptr);
     if (options_.tier == Tier::Interp) optimise(node);
     ir_bytes_ += bytes_of(*node.ir);
@@ -313,13 +320,17 @@ bool Core::add_to_region(Region& region, std::vector<BlockNode*>& members, Block
     return true;
 }
 
+void Core::set_heat(const BlockNode& block, i32 executions) {
+    for (Vcpu* v : vcpus_) set_hot_counter(v->header(), block.hot_slot, block.hot_slot != 0 ? executions : kNeverHot);
+}
+
 void Core::heat(BlockNode& block) {
-    block.hot_countdown.store(kNeverHot, std::memory_order_relaxed);
+    set_heat(block, kNeverHot);
     const auto enters = [&block](const HotRegion* r) { return r->members[0] == &block; };
     if (!hot_ || block.invalid || block.spans_pages() || !block.code) return;
     if (std::any_of(block.regions.begin(), block.regions.end(), enters)) return;
     if (!hot_->wants_more()) {
-        block.hot_countdown.store(hot_threshold(options_), std::memory_order_relaxed);
+        set_heat(block, hot_threshold(options_));
         return;
     }
     Region region;
@@ -349,7 +360,7 @@ void Core::heat(BlockNode& block) {
     // Without a loop there is less to gain, so it has to be hotter.
     if (!loops && !block.warm && options_.tier != Tier::Llvm) {
         block.warm = true;
-        block.hot_countdown.store(hot_threshold(options_, kStraightFactor), std::memory_order_relaxed);
+        set_heat(block, hot_threshold(options_, kStraightFactor));
         return;
     }
     hot_->request(std::move(region), std::move(members));

@@ -15,6 +15,7 @@
 
 #include "jit/runtime/backend.h"
 #include "jit/runtime/block_table.h"
+#include "jit/runtime/hot_counters.h"
 #include "jit/runtime/hot_regions.h"
 #include "jit/runtime/physical_memory.h"
 
@@ -62,6 +63,8 @@ public:
     std::mutex& lock() { return lock_; }
     // Serialises atomics that the host cannot do in one operation.
     std::mutex& atomics_lock() { return atomics_lock_; }
+    // Whether vCPUs have counters (jit/runtime/hot_counters.h).
+    [[nodiscard]] bool has_hot_counters() const { return hot_ != nullptr; }
     [[nodiscard]] u64 epoch() const { return epoch_.load(std::memory_order_acquire); }
 
     // --- Under the lock
@@ -104,6 +107,8 @@ private:
     void give_ir(std::unique_ptr<ir::Block> block);
     void optimise(BlockNode& block);
     bool generate(BlockNode& block, Vcpu& caller);
+    // How often the block may run before heat(), on every vCPU.
+    void set_heat(const BlockNode& block, i32 executions);
     void unlink_exits(BlockNode& block);
     bool add_to_region(Region& region, std::vector<BlockNode*>& members, BlockNode& block);
     void evict(const BlockNode& keep, Vcpu& caller);
@@ -122,6 +127,7 @@ private:
     std::mutex lock_;
     std::mutex atomics_lock_;
     BlockTable table_;
+    HotSlots hot_slots_;
     std::vector<Vcpu*> vcpus_;
     std::vector<std::unique_ptr<BlockNode>> retired_;
     std::vector<RetiredIr> retired_ir_;

@@ -63,8 +63,12 @@ struct Vcpu::CodeBytes {
 Result<std::unique_ptr<Vcpu>> Vcpu::create(Core& core, void* owner) {
     constexpr std::size_t kAlignment = alignof(FrameHeader);
     const std::size_t state_bytes = align_up(core.guest().layout().size, kAlignment);
-    auto memory = std::make_unique<std::byte[]>(sizeof(FrameHeader) + state_bytes + kAlignment);
-    const u64 start = align_up(reinterpret_cast<u64>(memory.get()), kAlignment);
+    const std::size_t frame_bytes = sizeof(FrameHeader) + state_bytes;
+    const std::size_t counter_bytes = core.has_hot_counters() ? kHotCounterBytes : 0;
+    // Counters are set when they are given to blocks: most of them are never touched.
+    auto memory = std::make_unique_for_overwrite<std::byte[]>(counter_bytes + frame_bytes + kAlignment);
+    const u64 start = align_up(reinterpret_cast<u64>(memory.get()) + counter_bytes, kAlignment);
+    std::memset(reinterpret_cast<void*>(start), 0, frame_bytes);
     auto* header = new (reinterpret_cast<void*>(start)) FrameHeader;
     return std::unique_ptr<Vcpu>(new Vcpu(core, owner, std::move(memory), *header));
 }

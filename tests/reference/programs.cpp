@@ -14,7 +14,7 @@ const Row& any(const Rows& rows, Random& random) { return *rows[random() % rows.
 
 // Whether a field that can name a register that is written, or the second one of a pair, has this number.
 bool mentions(u32 word, unsigned reg) {
-    for (const unsigned at : {0, 5, 10, 16}) {
+    for (const unsigned at : {0u, 5u, 10u, 16u}) {
         const unsigned named = word >> at & 31;
         if (named == reg || named + 1 == reg) return true;
     }

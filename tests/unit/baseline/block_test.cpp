@@ -4,6 +4,7 @@
 
 #include "jit/baseline/backend.h"
 #include "jit/ir/builder.h"
+#include "jit/runtime/hot_counters.h"
 #include "tests/unit/baseline/machine.h"
 
 namespace tandem::jit::test {
@@ -207,7 +208,12 @@ TEST_CASE("hot blocks ask for the next tier before they execute", "[baseline]") 
     options.llvm_threshold = 100;
     Fixture f(options);
     auto a = f.block(0x1000, adds(1, 0x1400));
-    a->hot_countdown = 2;
+    set_hot_counter(f.machine.header(), 0, 2);
+    // Another vCPU counts for itself.
+    Machine other;
+    set_hot_counter(other.header(), 0, 1);
+    other.header().mode = f.machine.header().mode;
+    run_compiled(*f.backend, other, *a);
     f.enter(*a);
     f.enter(*a);
     CHECK(f.slot(0) == 2);

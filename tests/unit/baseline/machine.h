@@ -78,6 +78,7 @@ public:
 
 private:
     struct alignas(64) Frame {
+        i32 hot_counters[16] = {};  // as jit/runtime/hot_counters.h has them
         FrameHeader header;
         u8 state[kStateBytes];
     };
