@@ -4,7 +4,7 @@
 
 #include "cpu/x86/fpu/helpers.h"
 #include "cpu/x86/lift/helpers.h"
-#include "cpu/x86/system/system.h"
+#include "cpu/x86/system/svm.h"
 
 namespace tandem::cpu::x86 {
 namespace {

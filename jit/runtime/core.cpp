@@ -145,7 +145,7 @@ void Core::retire(BlockNode& block) {
     if (block.ir) ir_bytes_ -= bytes_of(*block.ir);
     block.invalid = true;
     if (backend_) unlink_exits(block);
-    for (Vcpu* v : vcpus_) v->jump_cache().purge(block);
+    for (Vcpu* v : vcpus_) v->worlds().purge(block);
     block.retired = epoch() + 1;
     if (hot_) hot_->drop(block, block.retired);
     advance_epoch();
@@ -186,7 +186,7 @@ void Core::give_ir(std::unique_ptr<ir::Block> block) {
 void Core::protect(const PhysicalMemory::Range& range, CodePage& page) {
     page.granules.store(~u64{0}, std::memory_order_seq_cst);
     if (range.page(page.phys).write_cached.exchange(0, std::memory_order_seq_cst) == 0) return;
-    for (Vcpu* v : vcpus_) v->tlb().protect(page.host);
+    for (Vcpu* v : vcpus_) v->worlds().protect(page.host);
 }
 
 BlockNode* Core::translate(const ir::BlockKey& key, u64 phys, u64 second_phys, Vcpu& caller) {

@@ -10,6 +10,7 @@
 #include "base/bits.h"
 #include "jit/guest/physical.h"
 #include "jit/guest/strict.h"
+#include "jit/guest/worlds.h"
 #include "jit/ir/strict.h"
 #include "jit/runtime/slow_paths.h"
 #include "jit/runtime/vcpu.h"
@@ -308,5 +309,10 @@ void tlb_flush_page(void* state, u64 va) { Vcpu::of(state).tlb_flush_page(va); }
 void tlb_flush_range(void* state, u64 va, u64 pages) { Vcpu::of(state).tlb_flush_range(va, pages); }
 void tlb_flush_space(void* state, u64 id) { Vcpu::of(state).tlb_flush_space(id); }
 void tlb_switch(void* state) { Vcpu::of(state).tlb_switch(); }
+const WorldStamp* tlb_enter_world(void* state, u64 id, const WorldStamp& left) {
+    return Vcpu::of(state).tlb_enter_world(id, left);
+}
+void tlb_flush_worlds(void* state) { Vcpu::of(state).tlb_flush_worlds(); }
+void tlb_flush_world_page(void* state, u64 id, u64 va) { Vcpu::of(state).tlb_flush_world_page(id, va); }
 
 }  // namespace tandem::jit

@@ -43,6 +43,10 @@ void SoftTlb::publish(unsigned mmu, Table& t) {
     header_.tlb[mmu] = {u64{t.size - 1} * sizeof(TlbEntry), t.entries.get()};
 }
 
+void SoftTlb::publish() {
+    for (unsigned mmu = 0; mmu < kMmuModes; ++mmu) publish(mmu, *current_[mmu]);
+}
+
 bool SoftTlb::bind(const AddressSpace& space) {
     const auto known =
         std::find_if(spaces_.begin(), spaces_.end(), [&](const Space& s) { return s.used && s.key == space; });

@@ -62,6 +62,8 @@ public:
     bool bind(const AddressSpace& space);
     // Drops what is not global from the modes that are not private, and binds nothing.
     void unbind();
+    // Leads generated code to the current tables, to which that of another soft TLB may have led it.
+    void publish();
 
     // The entry, now holding `fill`. May resize the mode's table. Private modes: while bound.
     TlbEntry& insert(unsigned mmu, const Fill& fill);

@@ -78,8 +78,7 @@ Vcpu::Vcpu(Core& core, void* owner, std::unique_ptr<std::byte[]> memory, FrameHe
       memory_(std::move(memory)),
       header_(&header),
       state_(&header + 1),
-      tlb_(header, core.guest().private_mmus()),
-      jump_cache_(header),
+      worlds_(header, core.guest().private_mmus()),
       interpreter_(core.guest()) {
     header.translator = this;
     header.owner = owner;
@@ -92,12 +91,7 @@ Vcpu::~Vcpu() {
     core_.detach(*this);
 }
 
-void Vcpu::state_replaced() {
-    tlb_.flush(false);
-    tlb_.unbind();
-    jump_cache_.flush(false);
-    jump_cache_.select(JumpCache::kShared);
-}
+void Vcpu::state_replaced() { worlds_.flush(); }
 
 void Vcpu::quiesce() {
     const u64 epoch = core_.epoch();
@@ -109,26 +103,26 @@ void Vcpu::quiesce() {
 bool Vcpu::fetch(u64 va, unsigned mmu, Fetch& out) {
     Place place;
     if (!resolve(va, mmu, Access::Execute, place)) return false;
-    out = {place.phys, place.host, (tlb_.info(mmu, va).phys_flags & SoftTlb::kGlobal) != 0};
+    out = {place.phys, place.host, (tlb().info(mmu, va).phys_flags & SoftTlb::kGlobal) != 0};
     return true;
 }
 
 void Vcpu::enter_mode(u64 mode) {
     unsigned bank = JumpCache::kShared;
-    if (tlb_.is_private(core_.guest().fetch_mmu(mode))) {
+    if (tlb().is_private(core_.guest().fetch_mmu(mode))) {
         bind();
-        bank = JumpCache::bank_of(tlb_.space());
+        bank = JumpCache::bank_of(tlb().space());
     }
-    if (jump_cache_.select(bank)) return;
+    if (jump_cache().select(bank)) return;
     {
         std::lock_guard guard(core_.lock());
-        jump_cache_.make(bank);
+        jump_cache().make(bank);
     }
-    jump_cache_.select(bank);
+    jump_cache().select(bank);
 }
 
 BlockNode* Vcpu::find(const BlockKey& key, LeaveReason& why) {
-    if (BlockNode* cached = jump_cache_.find(key)) return cached;
+    if (BlockNode* cached = jump_cache().find(key)) return cached;
     const unsigned mmu = core_.guest().fetch_mmu(key.mode);
     Fetch first;
     Fetch second{~u64{0}, nullptr, true};
@@ -147,7 +141,7 @@ BlockNode* Vcpu::find(const BlockKey& key, LeaveReason& why) {
             }
             if (block == nullptr) block = core_.translate(key, first.phys, second.phys, *this);
             if (block != nullptr && (!block->spans_pages() || second.host != nullptr)) {
-                jump_cache_.insert(*block, first.global && second.global);
+                jump_cache().insert(*block, first.global && second.global);
                 return block;
             }
         }
@@ -180,16 +174,16 @@ LeaveReason Vcpu::interpret(const ir::Block& block) {
 LeaveReason Vcpu::execute(BlockNode& block) {
     const void* entry = block.entry.load(std::memory_order_acquire);
     // Another vCPU, or this one in another address space, has compiled it since it came into the cache.
-    if (entry != nullptr && !jump_cache_.published(block)) {
+    if (entry != nullptr && !jump_cache().published(block)) {
         std::lock_guard guard(core_.lock());
-        jump_cache_.publish(block);
+        jump_cache().publish(block);
     }
     if (entry == nullptr && core_.backend() != nullptr && !block.uncompilable.load(std::memory_order_relaxed)) {
         const u32 threshold = core_.options().tier == Tier::Auto ? core_.options().baseline_threshold : 0;
         if (block.executions.load(std::memory_order_relaxed) >= threshold) {
             std::lock_guard guard(core_.lock());
             core_.compile(block, *this);
-            jump_cache_.publish(block);
+            jump_cache().publish(block);
             entry = block.entry.load(std::memory_order_relaxed);
         }
     }

@@ -9,8 +9,7 @@
 #include "jit/interp/interpreter.h"
 #include "jit/runtime/core.h"
 #include "jit/runtime/fp_control.h"
-#include "jit/runtime/jump_cache.h"
-#include "jit/runtime/soft_tlb.h"
+#include "jit/runtime/worlds.h"
 
 namespace tandem::jit {
 
@@ -34,8 +33,7 @@ public:
 
     Core& core() { return core_; }
     FrameHeader& header() { return *header_; }
-    SoftTlb& tlb() { return tlb_; }
-    JumpCache& jump_cache() { return jump_cache_; }
+    Worlds& worlds() { return worlds_; }
     VcpuCounters& counters() { return counters_; }
 
     // --- Guest memory (vcpu_memory.cpp). Own thread, while running or stepping.
@@ -60,6 +58,9 @@ public:
     void tlb_flush_range(u64 va, u64 pages);
     void tlb_flush_space(u64 id);
     void tlb_switch();
+    const WorldStamp* tlb_enter_world(u64 id, const WorldStamp& left);
+    void tlb_flush_worlds();
+    void tlb_flush_world_page(u64 id, u64 va) { worlds_.flush_page(id, va); }
 
     // For written_pages().
     void note_written(u64 phys) {
@@ -124,6 +125,8 @@ private:
     ir::LeaveReason interpret_one();
     ir::LeaveReason lift_one(const ir::BlockKey& key);
     void link_pending(BlockNode& target);
+    SoftTlb& tlb() { return worlds_.tlb(); }
+    JumpCache& jump_cache() { return worlds_.jump_cache(); }
     // The guest's address space is the one that private MMU indexes are looked up in.
     void bind();
     // Code of that mode runs next: selects the jump cache's bank.
@@ -138,8 +141,7 @@ private:
     std::unique_ptr<std::byte[]> memory_;
     FrameHeader* header_;
     void* state_;
-    SoftTlb tlb_;
-    JumpCache jump_cache_;
+    Worlds worlds_;
     interp::Interpreter interpreter_;
     ir::Block scratch_;  // the block of interpret_one()
     // Stores into translated code are carried out, and nothing is left for later (Hold).

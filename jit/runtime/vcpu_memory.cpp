@@ -68,37 +68,31 @@ void Vcpu::fill(u64 va, unsigned mmu, Access access, const Translation& t) {
     const bool to_bus = range == nullptr || range->slot.readonly;
     if (writable && to_bus) f.write_tag = f.page | TlbEntry::kMmio | strict;
     if (writable && !to_bus && strict_) f.write_tag = f.page | TlbEntry::kCode | strict;
-    TlbEntry& entry = tlb_.insert(mmu, f);
+    TlbEntry& entry = tlb().insert(mmu, f);
     if (writable && !to_bus) note_written(f.phys);
     if (writable && !to_bus && !strict_) publish_writable(entry, f.page, range->page(f.phys));
 }
 
 void Vcpu::bind() {
-    if (tlb_.bound()) return;
-    if (tlb_.bind(core_.guest().address_space(state_))) jump_cache_.flush_bank(JumpCache::bank_of(tlb_.space()), false);
+    if (tlb().bound()) return;
+    if (tlb().bind(core_.guest().address_space(state_))) jump_cache().flush_bank(JumpCache::bank_of(tlb().space()), false);
 }
 
 void Vcpu::tlb_flush(bool keep_global) {
     counters_.tlb_flushes.add();
     log::trace(log::Mmu, "TLB flush{}", keep_global ? ", keeping global pages" : "");
-    tlb_.flush(keep_global);
-    jump_cache_.flush(keep_global);
+    tlb().flush(keep_global);
+    jump_cache().flush(keep_global);
 }
 
-void Vcpu::tlb_flush_page(u64 va) {
-    if (tlb_.flush_page(va)) {
-        jump_cache_.flush(false);
-    } else {
-        jump_cache_.flush_page(va);
-    }
-}
+void Vcpu::tlb_flush_page(u64 va) { worlds_.flush_page(va); }
 
 void Vcpu::tlb_flush_range(u64 va, u64 pages) {
     constexpr u64 kOneByOne = 8;
     if (pages <= kOneByOne) {
         for (u64 n = 0; n < pages; ++n) tlb_flush_page(va + n * kPageSize);
-    } else if (tlb_.flush_range(va, pages)) {
-        jump_cache_.flush_range(va, pages);
+    } else if (tlb().flush_range(va, pages)) {
+        jump_cache().flush_range(va, pages);
     } else {
         tlb_flush(false);
     }
@@ -107,30 +101,42 @@ void Vcpu::tlb_flush_range(u64 va, u64 pages) {
 void Vcpu::tlb_flush_space(u64 id) {
     counters_.tlb_flushes.add();
     log::trace(log::Mmu, "TLB flush of address spaces {:#x}", id);
-    const u32 spaces = tlb_.flush_space(id);
-    jump_cache_.flush_bank(JumpCache::kShared, true);
+    const u32 spaces = tlb().flush_space(id);
+    jump_cache().flush_bank(JumpCache::kShared, true);
     for (unsigned n = 0; n < SoftTlb::kSpaces; ++n) {
-        if ((spaces >> n & 1) != 0) jump_cache_.flush_bank(JumpCache::bank_of(n), true);
+        if ((spaces >> n & 1) != 0) jump_cache().flush_bank(JumpCache::bank_of(n), true);
     }
 }
 
 // Code that was fetched through a private index goes on through the dispatcher, which selects another bank.
 void Vcpu::tlb_switch() {
-    tlb_.unbind();
-    jump_cache_.flush_bank(JumpCache::kShared, true);
-    jump_cache_.select(JumpCache::kShared);
+    tlb().unbind();
+    jump_cache().flush_bank(JumpCache::kShared, true);
+    jump_cache().select(JumpCache::kShared);
+}
+
+const WorldStamp* Vcpu::tlb_enter_world(u64 id, const WorldStamp& left) {
+    std::unique_lock guard(core_.lock(), std::defer_lock);
+    if (worlds_.makes(id)) guard.lock();
+    return worlds_.change(id, left);
+}
+
+void Vcpu::tlb_flush_worlds() {
+    counters_.tlb_flushes.add();
+    log::trace(log::Mmu, "TLB flush of all worlds");
+    worlds_.flush();
 }
 
 bool Vcpu::resolve(u64 va, unsigned mmu, Access access, Place& out, bool misaligned) {
-    if (tlb_.is_private(mmu)) bind();
+    if (tlb().is_private(mmu)) bind();
     for (bool filled = false;; filled = true) {
-        const TlbEntry& e = tlb_.entry(mmu, va);
+        const TlbEntry& e = tlb().entry(mmu, va);
         const u64 tag = std::atomic_ref(const_cast<TlbEntry&>(e).*tag_of(access)).load(std::memory_order_relaxed);
         if (matches(tag, va)) {
             out.va = va;
             out.mmu = mmu;
             out.tag = tag;
-            out.phys = (tlb_.info(mmu, va).phys_flags & kPageMask) | (va & ~kPageMask);
+            out.phys = (tlb().info(mmu, va).phys_flags & kPageMask) | (va & ~kPageMask);
             out.host = (tag & TlbEntry::kMmio) != 0 ? nullptr : reinterpret_cast<u8*>(va + e.addend);
             return true;
         }
@@ -180,7 +186,7 @@ Vcpu::WriteVerdict Vcpu::judge_write(const Place& place, unsigned size) {
     const CodePage* page = info.code.load(std::memory_order_acquire);
     const u64 granules = page != nullptr ? page->granules.load(std::memory_order_acquire) : 0;
     if (granules == 0) {
-        TlbEntry& entry = tlb_.entry(place.mmu, place.va);
+        TlbEntry& entry = tlb().entry(place.mmu, place.va);
         if (entry.write_tag == place.tag && !place.strict()) publish_writable(entry, place.va & kPageMask, info);
         return WriteVerdict::Plain;
     }

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "cpu/x86/lift/lifter.h"
+#include "cpu/x86/system/svm.h"
 
 namespace tandem::cpu::x86 {
 namespace {
@@ -25,8 +26,14 @@ void intercept_control(Lifter& l, bool debug) {
     constexpr u32 kWrite = 0x10, kDebug = 0x20;
     const bool read = l.op(0).kind == OperandKind::Gpr;
     const unsigned reg = l.op(read ? 1 : 0).reg;
-    if (debug || read || reg != 0) return intercept(l, (debug ? kDebug : 0) + (read ? 0 : kWrite) + (reg & 15));
-    l.call(HelperId::svm_intercept_cr0, {spec(l, 0), l.zext64(l.read(1)), l.imm64(l.next)});
+    const u32 gpr = kInterceptGpr | u32{l.op(read ? 0 : 1).reg} << kInterceptGprShift;
+    if (debug || read || reg != 0) return intercept(l, ((debug ? kDebug : 0) + (read ? 0 : kWrite) + (reg & 15)) | gpr);
+    l.call(HelperId::svm_intercept_cr0, {spec(l, gpr), l.zext64(l.read(1)), l.imm64(l.next)});
+}
+
+void intercept_invlpg(Lifter& l) {
+    constexpr u32 kInvlpg = 0x79;
+    l.call(HelperId::svm_intercept_address, {spec(l, kInvlpg), l.linear(0, 1), l.imm64(l.next)});
 }
 
 void intercept_lmsw(Lifter& l) {
@@ -84,6 +91,7 @@ void lift_intercepts(Lifter& l) {
         case Opcode::MOV_CR: return intercept_control(l, false);
         case Opcode::MOV_DR: return intercept_control(l, true);
         case Opcode::LMSW: return intercept_lmsw(l);
+        case Opcode::INVLPG: return intercept_invlpg(l);
         case Opcode::RDMSR: l.call(HelperId::svm_intercept_msr, {spec(l, 0), l.imm64(l.next)}); return;
         case Opcode::WRMSR: l.call(HelperId::svm_intercept_msr, {spec(l, kInterceptWrite), l.imm64(l.next)}); return;
         case Opcode::IN:

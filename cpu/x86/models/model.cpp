@@ -62,9 +62,14 @@ constexpr Dependency kDependencies[] = {
     {Feature::SVM_NPT, Feature::SVM},
     {Feature::SVM_NRIP_SAVE, Feature::SVM},
     {Feature::SVM_FLUSH_BY_ASID, Feature::SVM},
+    {Feature::SVM_DECODE_ASSISTS, Feature::SVM},
+    {Feature::SVM_V_VMSAVE_VMLOAD, Feature::SVM_NPT},
+    {Feature::SVM_VGIF, Feature::SVM},
 };
 
-constexpr Feature kSvmFeatures[] = {Feature::SVM_NPT, Feature::SVM_NRIP_SAVE, Feature::SVM_FLUSH_BY_ASID};
+constexpr Feature kSvmFeatures[] = {Feature::SVM_NPT,           Feature::SVM_NRIP_SAVE,
+                                    Feature::SVM_FLUSH_BY_ASID, Feature::SVM_DECODE_ASSISTS,
+                                    Feature::SVM_VGIF,          Feature::SVM_V_VMSAVE_VMLOAD};
 
 bool implemented(Feature f) {
     return std::find(std::begin(kImplementedFeatures), std::end(kImplementedFeatures), f) != std::end(kImplementedFeatures);

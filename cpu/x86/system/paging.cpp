@@ -318,6 +318,13 @@ bool translate(TranslateState& t, u64 va, Access kind, unsigned mmu, jit::Transl
     }
 }
 
+bool nested_translate(TranslateState& t, u64 gpa, Access kind, u64& phys) {
+    jit::Translation out{gpa, jit::kPageSize, true, true, true, false};
+    if (!nest(t, kind, false, out)) return false;
+    phys = out.phys;
+    return true;
+}
+
 bool translate_debug(TranslateState& t, u64 va, u64& phys) {
     const bool nested = nested_paging(t.s);
     if ((t.s.cr0 & cr0::PG) == 0) {

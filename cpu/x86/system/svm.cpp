@@ -2,6 +2,7 @@
 #include "cpu/x86/system/svm.h"
 
 #include "cpu/x86/system/svm_events.h"
+#include "jit/guest/worlds.h"
 
 namespace tandem::cpu::x86 {
 
@@ -16,6 +17,15 @@ bool allowed(TranslateState& t, u64 code, u64 next) {
     if (!intercepts(s, code)) return true;
     exit_due(t, {code, 0, 0, next, false});
     return false;
+}
+
+// A guest's own GIF where it is virtual (15.33.2), else the processor's.
+void set_gif(Svm& svm, bool on) {
+    if (svm.guest && (svm.v_intr & v_intr::GifEnable) != 0) {
+        svm.v_intr = on ? svm.v_intr | v_intr::Gif : svm.v_intr & ~v_intr::Gif;
+    } else {
+        svm.gif = on;
+    }
 }
 
 // What VMLOAD and VMSAVE move beside segments.
@@ -42,10 +52,21 @@ bool begin_with_vmcb(TranslateState& t, u64 code, u64 next, u64& address) {
     return ((address & mask(12)) == 0 && (address >> t.model->physical_bits()) == 0) || fault(t, kGP);
 }
 
+namespace {
+// What VMLOAD and VMSAVE work on: with their virtualization a guest's address is guest-physical (15.33.1).
+bool begin_transfer(TranslateState& t, u64 code, u64 next, u64& address) {
+    constexpr u64 kVirtual = 2;
+    if (!begin_with_vmcb(t, code, next, address)) return false;
+    if (!nested_paging(t.s) || !t.model->has(Feature::SVM_V_VMSAVE_VMLOAD)) return true;
+    if ((Vmcb(t, t.s.svm.vmcb).get(vmcb::VirtExt) & kVirtual) == 0) return true;
+    return nested_translate(t, address, code == exit_code::Vmsave ? jit::Access::Write : jit::Access::Read, address);
+}
+}  // namespace
+
 LeaveReason vmload(TranslateState* t, u64 next) {
     State& s = t->s;
     u64 address = 0;
-    if (!begin_with_vmcb(*t, exit_code::Vmload, next, address)) return failed(*t);
+    if (!begin_transfer(*t, exit_code::Vmload, next, address)) return failed(*t);
     const Vmcb v(*t, address);
     s.seg[FS] = v.segment(vmcb::Fs);
     s.seg[GS] = v.segment(vmcb::Gs);
@@ -58,7 +79,7 @@ LeaveReason vmload(TranslateState* t, u64 next) {
 LeaveReason vmsave(TranslateState* t, u64 next) {
     State& s = t->s;
     u64 address = 0;
-    if (!begin_with_vmcb(*t, exit_code::Vmsave, next, address)) return failed(*t);
+    if (!begin_transfer(*t, exit_code::Vmsave, next, address)) return failed(*t);
     Vmcb v(*t, address);
     v.put_segment(vmcb::Fs, s.seg[FS]);
     v.put_segment(vmcb::Gs, s.seg[GS]);
@@ -70,17 +91,16 @@ LeaveReason vmsave(TranslateState* t, u64 next) {
 
 LeaveReason stgi(TranslateState* t, u64 next) {
     if (!allowed(*t, exit_code::Stgi, next)) return failed(*t);
-    t->s.svm.gif = true;
+    set_gif(t->s.svm, true);
     return LeaveReason::None;
 }
 
 LeaveReason clgi(TranslateState* t, u64 next) {
     if (!allowed(*t, exit_code::Clgi, next)) return failed(*t);
-    t->s.svm.gif = false;
+    set_gif(t->s.svm, false);
     return LeaveReason::None;
 }
 
-// The soft TLB has nothing of other ASIDs.
 LeaveReason invlpga(TranslateState* t, u64 next) {
     State& s = t->s;
     if (!allowed(*t, exit_code::Invlpga, next)) return failed(*t);
@@ -90,7 +110,7 @@ LeaveReason invlpga(TranslateState* t, u64 next) {
     event.address = linear(s, s.gpr[RAX]);
     event.asid = static_cast<u32>(s.gpr[RCX]);
     t->platform->nested_event(event);
-    if (canonical(s, event.address)) jit::tlb_flush_page(t, event.address);
+    if (canonical(s, event.address)) jit::tlb_flush_world_page(t, event.asid, event.address);
     return LeaveReason::None;
 }
 

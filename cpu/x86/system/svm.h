@@ -32,6 +32,15 @@ bool software_interrupt_exits(TranslateState& t, u8 vector, SoftwareInterrupt ki
 // Time-stamp counter of a guest, on top of the host's own.
 inline u64 svm_tsc_offset(const State& s) { return s.svm.guest ? s.svm.tsc_offset : 0; }
 
+// Where nested paging has a guest-physical address. False: a #VMEXIT is pending.
+bool nested_translate(TranslateState& t, u64 gpa, jit::Access kind, u64& phys);
+
+// For IR, as svm_intercept() of system.h: INVLPG of `address`. In `spec` of MOV CR and MOV DR beside that one's flags: the
+// general-purpose register.
+LeaveReason svm_intercept_address(TranslateState* t, u32 spec, u64 address, u64 next);
+constexpr u32 kInterceptGpr = 1u << 19;
+constexpr unsigned kInterceptGprShift = 24;
+
 // MSRs VM_CR and VM_HSAVE_PA. False: #GP(0).
 bool write_vm_cr(TranslateState& t, u64 value);
 bool write_hsave_pa(TranslateState& t, u64 value);

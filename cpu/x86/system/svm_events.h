@@ -15,8 +15,9 @@ inline bool physical_interrupts_enabled(const State& s) {
 
 // Whether the guest's virtual interrupt would be taken now, or its intercept (15.21.4).
 inline bool virtual_interrupt_due(const State& s) {
-    constexpr u64 kIrq = 1u << 8, kIgnoreTpr = 1u << 20;
+    constexpr u64 kIrq = 1u << 8, kGif = 1u << 9, kIgnoreTpr = 1u << 20, kGifEnable = 1u << 25;
     const u64 v = s.svm.v_intr;
+    if ((v & kGifEnable) != 0 && (v & kGif) == 0) return false;
     if (!s.svm.guest || !s.svm.gif || (v & kIrq) == 0 || (s.rflags & eflags::IF) == 0) return false;
     return (v & kIgnoreTpr) != 0 || bits(v, 19, 16) > bits(v, 3, 0);
 }

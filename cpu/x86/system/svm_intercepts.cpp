@@ -52,13 +52,21 @@ bool port_intercepted(TranslateState& t, u32 port, u32 size) {
     return bits(map, port % 8 + size - 1, port % 8) != 0;
 }
 
+// The register of MOV CR and MOV DR (15.33.1): EXITINFO1.
+u64 register_info(const TranslateState& t, u32 spec, u64 code) {
+    constexpr u64 kMovCr = u64{1} << 63;
+    if ((spec & kInterceptGpr) == 0 || !t.model->has(Feature::SVM_DECODE_ASSISTS)) return 0;
+    return (code < exit_code::ReadDr0 || code == exit_code::Cr0SelectiveWrite ? kMovCr : 0) |
+           (spec >> kInterceptGprShift & 15);
+}
+
 }  // namespace
 
 LeaveReason svm_intercept(TranslateState* t, u32 spec, u64 next) {
     const u64 code = spec & kCode;
     if (!intercepts(t->s, code)) return LeaveReason::None;
     if (!exceptions_first(*t, code)) return failed(*t);
-    return exit_due(*t, {code, 0, 0, next, in_shadow(spec)});
+    return exit_due(*t, {code, register_info(*t, spec, code), 0, next, in_shadow(spec)});
 }
 
 // CR0 alone has an intercept for changes of all but TS and MP (15.8.1).
@@ -71,7 +79,15 @@ LeaveReason svm_intercept_cr0(TranslateState* t, u32 spec, u64 value, u64 next) 
         code = exit_code::Cr0SelectiveWrite;
         if (changed == 0 || !intercepts(s, code)) return LeaveReason::None;
     }
-    return exit_due(*t, {code, 0, 0, next, in_shadow(spec)});
+    return exit_due(*t, {code, register_info(*t, spec, code), 0, next, in_shadow(spec)});
+}
+
+// INVLPG: "the linear address" (15.33.3), wanted or not.
+LeaveReason svm_intercept_address(TranslateState* t, u32 spec, u64 address, u64 next) {
+    const u64 code = spec & kCode;
+    if (!intercepts(t->s, code)) return LeaveReason::None;
+    const u64 info = t->model->has(Feature::SVM_DECODE_ASSISTS) ? address : 0;
+    return exit_due(*t, {code, info, 0, next, in_shadow(spec)});
 }
 
 LeaveReason svm_intercept_msr(TranslateState* t, u32 spec, u64 next) {
@@ -105,7 +121,8 @@ bool software_interrupt_exits(TranslateState& t, u8 vector, SoftwareInterrupt ki
                      : kind == SoftwareInterrupt::Int1 ? exit_code::Icebp
                                                        : exit_code::Exception0 + vector;
     if (!intercepts(t.s, code)) return false;
-    exit_due(t, {code, 0, 0, next, false});
+    const bool named = kind == SoftwareInterrupt::IntN && t.model->has(Feature::SVM_DECODE_ASSISTS);
+    exit_due(t, {code, named ? vector : u64{0}, 0, next, false});  // 15.33.2
     return true;
 }
 

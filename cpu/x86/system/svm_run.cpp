@@ -1,7 +1,9 @@
 // VMRUN and #VMEXIT: AMD APM volume 2, 15.5, 15.6 and 15.20.
+#include "cpu/x86/decode/instruction.h"
 #include "cpu/x86/system/limits.h"
 #include "cpu/x86/system/svm.h"
 #include "cpu/x86/system/svm_events.h"
+#include "jit/guest/worlds.h"
 
 namespace tandem::cpu::x86 {
 
@@ -43,7 +45,7 @@ SvmHost host_of(const State& s, u64 next) {
     return h;
 }
 
-void load_controls(Svm& svm, const Vmcb& v) {
+void load_controls(const CpuModel& model, Svm& svm, const Vmcb& v) {
     for (unsigned i = 0; i < svm.intercepts.size(); ++i) {
         svm.intercepts[i] = static_cast<u32>(v.get(vmcb::Intercepts + i * 4, 4));
     }
@@ -52,6 +54,7 @@ void load_controls(Svm& svm, const Vmcb& v) {
     svm.tsc_offset = v.get(vmcb::TscOffset);
     svm.asid = static_cast<u32>(v.get(vmcb::Asid, 4));
     svm.v_intr = v.get(vmcb::VIntr);
+    if (!model.has(Feature::SVM_VGIF)) svm.v_intr &= ~v_intr::GifEnable;
     svm.nested_paging = (v.get(vmcb::NestedControl) & 1) != 0;
     svm.nested_cr3 = v.get(vmcb::NestedCr3);
     svm.injected = v.get(vmcb::EventInjection);
@@ -114,9 +117,49 @@ bool consistent(const TranslateState& t) {
 
 bool pae_paging(const State& s) { return (s.cr0 & cr0::PG) != 0 && (s.cr4 & cr4::PAE) != 0 && !long_mode(s); }
 
-void switch_world(TranslateState& t) {
-    jit::tlb_flush(&t, false);
+// What the current translations depend on; a hypervisor that changes it in a VMCB is spared the flush that it should ask
+// for.
+constexpr std::size_t kStampCr3 = 1;
+jit::WorldStamp stamp(const State& s) {
+    const bool nested = nested_paging(s);
+    const SvmHost& host = s.svm.host;
+    const u64 modes = s.cr0 & (cr0::PE | cr0::WP | cr0::PG);
+    const u64 host_modes = nested ? 1 | (host.cr0 & cr0::PG) : 0;
+    return {modes,
+            s.cr3,
+            s.cr4,
+            s.msr.efer,
+            host_modes,
+            nested ? s.svm.nested_cr3 : 0,
+            nested ? host.cr4 ^ host.efer << 32 : 0,
+            (s.cr4 & cr4::PKE) != 0 ? s.pkru : 0};
+}
+
+// 0: the host's.
+void enter_world(TranslateState& t, u64 asid, const jit::WorldStamp& left) {
+    const jit::WorldStamp* const kept = jit::tlb_enter_world(&t, asid, left);
+    if (kept == nullptr) return;
+    const jit::WorldStamp now = stamp(t.s);
+    // PAE's directory pointers may be others under the same CR3.
+    const bool pointers = pae_paging(t.s) && !nested_paging(t.s);
+    if (*kept == now && !pointers) return;
+    jit::WorldStamp with_cr3 = *kept;
+    with_cr3[kStampCr3] = now[kStampCr3];
+    jit::tlb_flush(&t, with_cr3 == now && !pointers);
     jit::tlb_switch(&t);
+}
+
+// 15.16.2. What is reserved flushes everything, as does everything without flushing by ASID.
+void control_tlb(TranslateState& t, u64 control) {
+    enum : u64 { Nothing, All, ThisGuest = 3, ThisGuestButGlobal = 7 };
+    if (control == Nothing) return;
+    const bool by_asid = t.model->has(Feature::SVM_FLUSH_BY_ASID);
+    if (by_asid && (control == ThisGuest || control == ThisGuestButGlobal)) {
+        jit::tlb_flush(&t, control == ThisGuestButGlobal);
+        if (control == ThisGuestButGlobal) jit::tlb_switch(&t);
+    } else {
+        jit::tlb_flush_worlds(&t);
+    }
 }
 
 void save_guest(TranslateState& t, Vmcb& v) {
@@ -130,6 +173,25 @@ void save_guest(TranslateState& t, Vmcb& v) {
     v.put(vmcb::Efer, s.msr.efer);
     v.put(vmcb::Cpl, cpl(s), 1);
     if (s.svm.nested_paging) v.put(vmcb::GPat, s.msr.pat);
+}
+
+// "Guest instruction bytes" (15.33.4), of a data access's page fault: as many as are mapped.
+void put_instruction(TranslateState& t, Vmcb& v) {
+    const u64 rip = linear(t.s, (code64(t.s) ? 0 : t.s.seg[CS].base) + t.s.rip);
+    unsigned count = 0;
+    for (u64 page = 0; count < kMaxInstructionLength; ++count) {
+        const u64 va = linear(t.s, rip + count);
+        if ((count == 0 || (va & ~jit::kPageMask) == 0) && !translate_debug(t, va, page)) break;
+        page &= jit::kPageMask;
+        v.put(vmcb::FetchedCount + 1 + count, jit::phys_load(&t, page | (va & ~jit::kPageMask), 1), 1);
+    }
+    v.put(vmcb::FetchedCount, count, 1);
+}
+
+bool has_instruction(const TranslateState& t, const SvmExit& exit, const Event* event) {
+    constexpr u64 kFetch = 1u << 4;
+    const bool page_fault = exit.code == exit_code::NestedPageFault || exit.code == exit_code::Exception0 + kPF;
+    return page_fault && event == nullptr && (exit.info1 & kFetch) == 0 && t.model->has(Feature::SVM_DECODE_ASSISTS);
 }
 
 u64 exit_int_info(const Event* e) {
@@ -178,9 +240,10 @@ LeaveReason vmrun(TranslateState* t, u64 next) {
     event.rip = s.rip;
     event.nested_rip = v.get(vmcb::Rip);
     event.address = address;
+    const jit::WorldStamp left = stamp(s);
     s.svm.host = host_of(s, next);
     s.svm.vmcb = address;
-    load_controls(s.svm, v);
+    load_controls(*t->model, s.svm, v);
     event.v_intr = s.svm.v_intr;
     event.injected = s.svm.injected;
     event.nested_paging = s.svm.nested_paging;
@@ -188,7 +251,8 @@ LeaveReason vmrun(TranslateState* t, u64 next) {
     s.svm.guest = s.svm.gif = true;
     load_guest(s, v);
     import_flags(*t);
-    switch_world(*t);
+    enter_world(*t, s.svm.asid, left);
+    control_tlb(*t, v.get(vmcb::TlbControl, 1));
     const bool pdptes = pae_paging(s) && !s.svm.nested_paging;
     if (!consistent(*t) || (pdptes && !load_pdptes(*t, s.cr3))) return exit_due(*t, {exit_code::Invalid, 0, 0, 0, false});
     if ((s.svm.injected & event_info::Valid) == 0) return LeaveReason::Lookup;
@@ -245,15 +309,18 @@ void leave_guest(TranslateState& t, const SvmExit& exit, const Event* event) {
         v.put(vmcb::VIntr, s.svm.v_intr);
         v.put(vmcb::InterruptShadow, exit.shadow || shadow_active(s) ? 1 : 0);
         v.put(vmcb::NextRip, exit.next_rip);
+        v.put(vmcb::FetchedCount, 0, 1);
+        if (has_instruction(t, exit, event)) put_instruction(t, v);
     }
     v.put(vmcb::ExitCode, exit.code);
     v.put(vmcb::ExitInfo1, exit.info1);
     v.put(vmcb::ExitInfo2, exit.info2);
     v.put(vmcb::ExitIntInfo, trace.exit_int_info);
     v.put(vmcb::EventInjection, 0);
+    const jit::WorldStamp left = stamp(s);
     load_host(t);
     import_flags(t);
-    switch_world(t);
+    enter_world(t, 0, left);
     if (pae_paging(s) && !load_pdptes(t, s.cr3)) s.pending = {};
 }
 

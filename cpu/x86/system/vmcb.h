@@ -16,6 +16,7 @@ constexpr u32 IopmBase = 0x040;
 constexpr u32 MsrpmBase = 0x048;
 constexpr u32 TscOffset = 0x050;
 constexpr u32 Asid = 0x058;             // 4
+constexpr u32 TlbControl = 0x05c;       // 1
 constexpr u32 VIntr = 0x060;            // V_TPR, V_IRQ ...
 constexpr u32 InterruptShadow = 0x068;  // bit 0
 constexpr u32 ExitCode = 0x070;
@@ -25,7 +26,9 @@ constexpr u32 ExitIntInfo = 0x088;
 constexpr u32 NestedControl = 0x090;  // bit 0: NP_ENABLE
 constexpr u32 EventInjection = 0x0a8;
 constexpr u32 NestedCr3 = 0x0b0;
+constexpr u32 VirtExt = 0x0b8;  // bit 1: VMLOAD and VMSAVE are virtual
 constexpr u32 NextRip = 0x0c8;
+constexpr u32 FetchedCount = 0x0d0;  // 1; then 15 bytes of the instruction
 // State save area (table B-2). A segment: selector 2, attributes 2, limit 4, base 8.
 constexpr u32 Es = 0x400, Cs = 0x410, Ss = 0x420, Ds = 0x430, Fs = 0x440, Gs = 0x450;
 constexpr u32 Gdtr = 0x460, Ldtr = 0x470, Idtr = 0x480, Tr = 0x490;
@@ -42,7 +45,7 @@ constexpr u32 GPat = 0x668;
 
 // Bits of VMCB offset 060h.
 namespace v_intr {
-constexpr u64 Tpr = 0xff, Irq = 1u << 8, IgnoreTpr = 1u << 20, Masking = 1u << 24;
+constexpr u64 Tpr = 0xff, Irq = 1u << 8, Gif = 1u << 9, IgnoreTpr = 1u << 20, Masking = 1u << 24, GifEnable = 1u << 25;
 constexpr unsigned kPriority = 16, kVector = 32;  // of 4 and 8 bits
 }  // namespace v_intr
 

@@ -6,6 +6,7 @@
 #include "cpu/x86/system/system.h"
 #include "jit/guest/memory.h"
 #include "jit/guest/strict.h"
+#include "jit/guest/worlds.h"
 
 using namespace tandem;
 
@@ -103,5 +104,9 @@ void tlb_flush_page(void* state, u64) { ++vcpu_of(state).page_flushes; }
 void tlb_flush_range(void* state, u64, u64) { ++vcpu_of(state).page_flushes; }
 void tlb_flush_space(void* state, u64 id) { vcpu_of(state).spaces_flushed.push_back(id); }
 void tlb_switch(void* state) { ++vcpu_of(state).switches; }
+// Without translations there is nothing to keep.
+const WorldStamp* tlb_enter_world(void*, u64, const WorldStamp&) { return nullptr; }
+void tlb_flush_worlds(void*) {}
+void tlb_flush_world_page(void*, u64, u64) {}
 
 }  // namespace tandem::jit
