@@ -1,5 +1,5 @@
-// GICv2m: a frame that turns the message-signalled interrupts of PCI into shared interrupts of a GICv2 (Arm Server Base
-// System Architecture 3.0, appendix E).
+// GICv2m: a frame that turns the message-signalled interrupts of PCI into shared interrupts of a GIC without an ITS (Arm
+// Server Base System Architecture 3.0, appendix E).
 #pragma once
 
 #include <vector>

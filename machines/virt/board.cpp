@@ -58,6 +58,8 @@ void Board::attach_gic(const VirtOptions& options, unsigned cpus) {
         gic = std::make_unique<Gicv2>(Gicv2Config{cpus, layout::kSpis, layout::kGicd.base, layout::kGicc.base,
                                                   options.virtualization, layout::kGich.base, layout::kGicv.base,
                                                   layout::kMaintenancePpi});
+    }
+    if (!its_) {
         std::vector<IrqLine> lines;
         for (unsigned i = 0; i < layout::kMessageSpis; ++i) lines.push_back(gic->spi(layout::kMessageSpi + i));
         messages_ = std::make_unique<Gicv2m>(layout::kGicv2m.base, Gic::kFirstSpi + layout::kMessageSpi, std::move(lines));

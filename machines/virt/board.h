@@ -76,7 +76,7 @@ private:
     Result<void> add_function(std::unique_ptr<Function> function, const DeviceProperties& properties);
 
     std::vector<std::unique_ptr<devices::CharBackend>> serial_backends_;
-    std::unique_ptr<devices::Gicv2m> messages_;  // with a GICv2
+    std::unique_ptr<devices::Gicv2m> messages_;  // without an ITS
     std::unique_ptr<devices::GicIts> its_;       // with a GICv3, where it is wanted
     std::vector<std::unique_ptr<devices::Pl011>> uarts_;
     std::unique_ptr<devices::Pl031> rtc_;

@@ -138,6 +138,19 @@ void processors(Writer& w, const BoardFacts& f) {
     });
 }
 
+bool has_its(const BoardFacts& f) { return f.options.gic_version == 3 && f.options.its; }
+
+void messages(Writer& w, const BoardFacts& f) {
+    const layout::Range& frame = has_its(f) ? layout::kIts : layout::kGicv2m;
+    w.node(at(has_its(f) ? "its" : "v2m", frame.base), [&] {
+        w.cell("phandle", kMessagesHandle);
+        w.text("compatible", {has_its(f) ? "arm,gic-v3-its" : "arm,gic-v2m-frame"});
+        w.flag("msi-controller");
+        if (has_its(f)) w.cell("#msi-cells", 1);
+        w.reg({frame});
+    });
+}
+
 void interrupt_controller(Writer& w, const BoardFacts& f) {
     const bool v2 = f.options.gic_version == 2;
     w.node(at("intc", layout::kGicd.base), [&] {
@@ -158,25 +171,12 @@ void interrupt_controller(Writer& w, const BoardFacts& f) {
             } else {
                 w.reg({layout::kGicd, layout::kGicc});
             }
-            w.node(at("v2m", layout::kGicv2m.base), [&] {
-                w.cell("phandle", kMessagesHandle);
-                w.text("compatible", {"arm,gic-v2m-frame"});
-                w.flag("msi-controller");
-                w.reg({layout::kGicv2m});
-            });
-            return;
+        } else {
+            w.text("compatible", {"arm,gic-v3"});
+            w.cell("#redistributor-regions", 1);
+            w.reg({layout::kGicd, {layout::kGicr.base, u64{f.cpus} * 0x20000}});
         }
-        w.text("compatible", {"arm,gic-v3"});
-        w.cell("#redistributor-regions", 1);
-        w.reg({layout::kGicd, {layout::kGicr.base, u64{f.cpus} * 0x20000}});
-        if (!f.options.its) return;
-        w.node(at("its", layout::kIts.base), [&] {
-            w.cell("phandle", kMessagesHandle);
-            w.text("compatible", {"arm,gic-v3-its"});
-            w.flag("msi-controller");
-            w.cell("#msi-cells", 1);
-            w.reg({layout::kIts});
-        });
+        messages(w, f);
     });
 }
 
@@ -263,8 +263,11 @@ void pci(Writer& w, const BoardFacts& f) {
         w.cells("bus-range", {0, static_cast<u32>(layout::kEcam.size >> 20) - 1});
         w.flag("dma-coherent");
         w.reg({layout::kEcam});
-        if (f.options.gic_version == 2) w.cell("msi-parent", kMessagesHandle);
-        if (f.options.gic_version == 3 && f.options.its) w.cells("msi-map", {0, kMessagesHandle, 0, 0x10000});
+        if (has_its(f)) {
+            w.cells("msi-map", {0, kMessagesHandle, 0, 0x10000});
+        } else {
+            w.cell("msi-parent", kMessagesHandle);
+        }
         // Space code, PCI address, CPU address, size (IEEE 1275 PCI binding, 2.2.1.1)
         constexpr u32 kIo = 0x01000000, kMemory32 = 0x02000000, kMemory64 = 0x03000000;
         std::vector<u32> ranges;

@@ -22,7 +22,7 @@ constexpr unsigned kFlashWidth = 4;
 // --- Interrupt controllers.
 constexpr Range kGicd{0x08000000, 0x10000};
 constexpr Range kGicc{0x08010000, 0x10000};   // GICv2
-constexpr Range kGicv2m{0x08020000, 0x1000};  // GICv2: message interrupts
+constexpr Range kGicv2m{0x08020000, 0x1000};  // message interrupts without an ITS
 constexpr Range kGich{0x08030000, 0x10000};   // GICv2 with virtualization
 constexpr Range kGicv{0x08040000, 0x10000};
 constexpr Range kIts{0x08080000, 0x20000};      // GICv3

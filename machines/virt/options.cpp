@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::array<PropertyRow, 3> kProperties{{
     {"gic-version", "2 (default), 3 or max"},
-    {"its", "on (default) or off: message interrupts of a GICv3"},
+    {"its", "on (default) or off: message interrupts of a GICv3 by an ITS; off: by a GICv2m frame"},
     {"virtualization", "off (default) or on: the guest has EL2"},
 }};
 constexpr unsigned kGicv2Cpus = 8;

@@ -90,7 +90,8 @@ private:
         return {};
     }
 
-    // An engine with parts of its own has no EL2 for the guest, no performance monitors, and no ITS in its GICv3.
+    // An engine with parts of its own has no EL2 for the guest, no performance monitors, and no ITS in its GICv3: messages
+    // go to a GICv2m frame, whose interrupts are shared ones.
     Result<void> adopt_parts(accel::ArmParts* parts, const MachineConfig& config) {
         if (parts == nullptr) return {};
         if (options_.virtualization) {
@@ -100,10 +101,7 @@ private:
         facts_.performance_monitors = false;
         TANDEM_TRY_ASSIGN(host_gic_, parts->create_host_gic({options_.gic_version, config.cpus, layout::kSpis,
                                                              layout::kGicd.base, layout::kGicc.base, layout::kGicr.base}));
-        if (host_gic_ != nullptr && options_.gic_version == 3 && options_.its) {
-            log::info("KVM's GICv3 has no ITS here: PCI functions signal by their pins");
-            options_.its = false;
-        }
+        if (host_gic_ != nullptr && options_.gic_version == 3) options_.its = false;
         return {};
     }
 

@@ -280,6 +280,14 @@ TEST_CASE("virt: the device tree describes the board") {
             CHECK(cell(tree, gic, "interrupts", 1) == layout::kMaintenancePpi - 16);
         }
     }
+    facts.options.gic_version = 3;
+    facts.options.its = false;
+    const auto without_its = build_device_tree(facts, LinuxImage::kDeviceTreeMax);
+    REQUIRE(without_its.ok());
+    const void* tree = without_its->data();
+    CHECK(fdt_path_offset(tree, "/intc@8000000/its@8080000") < 0);
+    CHECK(cell(tree, fdt_path_offset(tree, "/pcie@10000000"), "msi-parent") ==
+          cell(tree, fdt_path_offset(tree, "/intc@8000000/v2m@8020000"), "phandle"));
     facts.command_line.assign(LinuxImage::kDeviceTreeMax, 'x');
     CHECK_FALSE(build_device_tree(facts, LinuxImage::kDeviceTreeMax).ok());
 }
