@@ -7,11 +7,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
-#include <deque>
 
 #include "cpu/arm64/fpu/control.h"
 #include "cpu/arm64/system/limits.h"
 #include "cpu/arm64/system/pmu.h"
+#include "cpu/register_table.h"
 
 namespace tandem::cpu::arm64 {
 namespace {
@@ -283,33 +283,16 @@ bool counts(Read read) {
            read == read_pmccntr || read == read_pmevcntr || read == read_overflow;
 }
 
-class Table {
+class Table : public RegisterTable<Row, State, RegisterArchitecture::Arm64> {
 public:
     Table() {
         general();
         vectors();
         system();
-        std::ranges::sort(rows_, {}, [](const Row& r) { return r.shown.id & mask(40); });
-        for (const Row& r : rows_) shown_.push_back(r.shown);
+        sort();
     }
-    [[nodiscard]] const std::vector<Row>& rows() const { return rows_; }
-    [[nodiscard]] std::span<const RegisterRow> shown() const { return shown_; }
 
 private:
-    Row& add(RegisterClass kind, u32 number, unsigned size, std::string name) {
-        Row row;
-        names_.push_back(std::move(name));
-        row.shown = {register_id(RegisterArchitecture::Arm64, kind, size, number), names_.back(), size, kind, false, false};
-        rows_.push_back(row);
-        return rows_.back();
-    }
-    template <class Field>
-    Row& field(RegisterClass kind, u32 number, std::string name, const Field& where) {
-        Row& row = add(kind, number, sizeof(Field), std::move(name));
-        row.offset = static_cast<u32>(reinterpret_cast<const std::byte*>(&where) - reinterpret_cast<const std::byte*>(&s_));
-        return row;
-    }
-
     void general() {
         constexpr RegisterClass kind = RegisterClass::General;
         for (u32 i = 0; i < s_.x.size(); ++i) field(kind, i, fmt::format("X{}", i), s_.x[i]);
@@ -344,11 +327,6 @@ private:
     static const System kSystem[];
 
     void system();
-
-    const State s_{};  // for its layout
-    std::vector<Row> rows_;
-    std::vector<RegisterRow> shown_;
-    std::deque<std::string> names_;
 };
 
 constexpr Table::System Table::kSystem[] = {

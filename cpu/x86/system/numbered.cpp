@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <deque>
 
+#include "cpu/register_table.h"
 #include "cpu/x86/fpu/xsave.h"
 #include "cpu/x86/models/feature_table.h"
 #include "cpu/x86/system/limits.h"
@@ -83,7 +83,7 @@ bool variable_mtrr_holds(const CpuModel& model, const Row& row, u64 value) {
 }
 bool mtrr_default_holds(const CpuModel&, const Row&, u64 value) { return valid_mtrr_default(value); }
 
-class Table {
+class Table : public RegisterTable<Row, State, RegisterArchitecture::X86> {
 public:
     Table() {
         general();
@@ -94,26 +94,10 @@ public:
         debug();
         plain_msrs();
         other_msrs();
-        std::ranges::sort(rows_, {}, [](const Row& r) { return r.shown.id & mask(40); });
-        for (const Row& r : rows_) shown_.push_back(r.shown);
+        sort();
     }
-    [[nodiscard]] const std::vector<Row>& rows() const { return rows_; }
-    [[nodiscard]] std::span<const RegisterRow> shown() const { return shown_; }
 
 private:
-    Row& add(RegisterClass kind, u32 number, unsigned size, std::string name) {
-        Row row;
-        names_.push_back(std::move(name));
-        row.shown = {register_id(RegisterArchitecture::X86, kind, size, number), names_.back(), size, kind, false, false};
-        rows_.push_back(row);
-        return rows_.back();
-    }
-    template <class Field>
-    Row& field(RegisterClass kind, u32 number, std::string name, const Field& where, unsigned size = sizeof(Field)) {
-        Row& row = add(kind, number, size, std::move(name));
-        row.offset = static_cast<u32>(reinterpret_cast<const std::byte*>(&where) - reinterpret_cast<const std::byte*>(&s_));
-        return row;
-    }
     Row& msr(u32 index, std::string name, Source source, Feature needs) {
         Row& row = add(RegisterClass::System, index, sizeof(u64), std::move(name));
         row.source = source;
@@ -242,11 +226,11 @@ private:
         msr(0x3b, "TSC_ADJUST", Source::TscAdjust, Feature::TSC_ADJUST);
         msr(0x1b, "APIC_BASE", Source::ApicBase, Feature::APIC).holds = is_physical;
         field(RegisterClass::System, 0xc0000080, "EFER", s_.msr.efer).holds = efer_holds;
-        rows_.back().needs = Feature::LM;
+        last().needs = Feature::LM;
         field(RegisterClass::System, 0xc0000100, "FS_BASE", s_.seg[FS].base).holds = is_canonical;
-        rows_.back().needs = Feature::LM;
+        last().needs = Feature::LM;
         field(RegisterClass::System, 0xc0000101, "GS_BASE", s_.seg[GS].base).holds = is_canonical;
-        rows_.back().needs = Feature::LM;
+        last().needs = Feature::LM;
         memory_types();
         Row& vm_cr = field(RegisterClass::System, 0xc0010114, "VM_CR", s_.svm.vm_cr);
         vm_cr.needs = Feature::SVM;
@@ -283,11 +267,6 @@ private:
         row.needs = Feature::MTRR;
         row.holds = holds;
     }
-
-    const State s_;  // for its layout
-    std::vector<Row> rows_;
-    std::vector<RegisterRow> shown_;
-    std::deque<std::string> names_;
 };
 
 const Table& table() {
