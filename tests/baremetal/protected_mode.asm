@@ -1,6 +1,7 @@
 ; 32-bit protected mode: descriptor checks, segment limits, call gates, task switches, virtual-8086 mode, SYSENTER, I/O permission,
 ; debug exceptions. (Intel SDM volume 3, chapters 5 to 7, 17 and 20.)
 %include "common.inc"
+%include "protected.inc"
 
 %define CODE0 0x08
 %define DATA0 0x10
@@ -24,41 +25,9 @@
 %define USER_STACK 0x30000
 %define KERNEL_STACK 0x70000
 
-    org 0x7c00
-    bits 16
-    cli
-    xor ax, ax
-    mov ds, ax
-    lgdt [gdt_pointer]
-    mov eax, cr0
-    or al, 1
-    mov cr0, eax
-    jmp dword CODE0:entry
-
-    bits 32
-entry:
-    mov ax, DATA0
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
-    xor ax, ax
-    mov fs, ax
-    mov gs, ax
+    START
     mov esp, KERNEL_STACK
-    mov edi, IDT
-    mov eax, stubs
-    mov ecx, 256
-.gate:
-    mov [edi], ax
-    mov word [edi + 2], CODE0
-    mov word [edi + 4], 0x8e00
-    mov edx, eax
-    shr edx, 16
-    mov [edi + 6], dx
-    add eax, 16
-    add edi, 8
-    loop .gate
-    lidt [idt_pointer]
+    SET_IDT 0x8e00
     mov dword [IDT + 8 * 8], TSS_DOUBLE << 16      ; task gates
     mov dword [IDT + 8 * 8 + 4], 0x8500
     mov dword [IDT + 0x50 * 8], TSS_TASK << 16
@@ -68,22 +37,7 @@ entry:
     ltr ax
     jmp main
 
-    align 16
-stubs:
-%assign v 0
-%rep 256
-    align 16
-%if v == 8 || (v >= 10 && v <= 14) || v == 17
-    push dword v
-%else
-    push dword 0
-    push dword v
-%endif
-    jmp near caught
-%assign v v + 1
-%endrep
-
-    align 16
+    STUBS
 caught:
     mov [ss:seen_eax], eax
     mov ax, DATA0

@@ -1,6 +1,7 @@
 ; Virtual-8086 mode extensions and protected-mode virtual interrupts (CR4.VME and PVI): VIF and VIP, the interrupt redirection bit
 ; map. (Intel SDM volume 3, 20.3 and 20.4; volume 2 CLI, STI, PUSHF, POPF, IRET, INT n.)
 %include "common.inc"
+%include "protected.inc"
 
 %define CODE0 0x08
 %define DATA0 0x10
@@ -13,35 +14,9 @@
 %define VIF (1 << 19)
 %define VIP (1 << 20)
 
-    org 0x7c00
-    bits 16
-    cli
-    xor ax, ax
-    mov ds, ax
-    lgdt [gdt_pointer]
-    mov eax, cr0
-    or al, 1
-    mov cr0, eax
-    jmp dword CODE0:entry
-
-    bits 32
-entry:
-    mov ax, DATA0
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
+    START
     mov esp, 0x70000
-    mov edi, IDT
-    mov eax, stubs
-    mov ecx, 256
-.gate:
-    mov [edi], ax
-    mov word [edi + 2], CODE0
-    mov dword [edi + 4], 0xee00
-    add eax, 16
-    add edi, 8
-    loop .gate
-    lidt [idt_pointer]
+    SET_IDT 0xee00
     mov ax, TSS
     ltr ax
     cld
@@ -52,22 +27,7 @@ entry:
     mov dword [0x43 * 4], 0x5000 << 16 | (vm_handler - vm_code)
     jmp main
 
-    align 16
-stubs:
-%assign v 0
-%rep 256
-    align 16
-%if v == 8 || (v >= 10 && v <= 14) || v == 17
-    push dword v
-%else
-    push dword 0
-    push dword v
-%endif
-    jmp near caught
-%assign v v + 1
-%endrep
-
-    align 16
+    STUBS
 caught:
     mov bp, DATA0
     mov ds, bp
