@@ -19,7 +19,6 @@ namespace fs = std::filesystem;
 namespace {
 
 const std::string kPrompt = "guest# ";
-const std::string kMonitor = "(tandem) ";
 
 // A directory with room for direct I/O, removed at the end.
 class Place {
@@ -141,15 +140,7 @@ TEST_CASE("an ext4 disk survives a reset in the middle of writes") {
             "/root/lost; rm -f /root/lost2; mv /root/lost /root/lost2; done &\n");
         REQUIRE(s.wait_for("synced-2"));
         usleep(500'000);
-        s.type(
-            "\x01"
-            "c");
-        REQUIRE(s.wait_for(kMonitor));
-        s.type("system_reset\n");
-        CHECK(s.wait_for(kMonitor));
-        s.type(
-            "\x01"
-            "c");
+        CHECK(s.command("system_reset"));
         REQUIRE(s.wait_for("user space reached", 120s));
         s.type("\n");
         REQUIRE(s.wait_for(kPrompt));

@@ -199,13 +199,8 @@ TEST_CASE("what is typed before a machine is restored reaches the restored guest
         s.type(".");
         std::this_thread::sleep_for(100ms);
         REQUIRE(s.wait_for("\n."));
-        s.type(
-            "\x01"
-            "c");
-        REQUIRE(s.wait_for(kMonitor));
-        REQUIRE(command(s, "migrate file:" + rig.file("moved")));
-        s.type("quit\n");
-        REQUIRE(s.wait_exit() == 0);
+        REQUIRE(s.command("migrate file:" + rig.file("moved")));
+        REQUIRE(s.quit() == 0);
     }
     auto again = argv;
     again.insert(again.end(), {"-loadvm", rig.file("moved")});

@@ -126,23 +126,36 @@ void Session::type(const std::string& text) {
     }
 }
 
+namespace {
+
+// Between the guest's console and the monitor.
+constexpr const char* kFocus =
+    "\x01"
+    "c";
+constexpr const char* kMonitor = "(tandem) ";
+
+}  // namespace
+
 bool Session::command(const std::string& line, std::string* answer) {
-    constexpr const char* kPrompt = "(tandem) ";
-    const std::string focus =
-        "\x01"
-        "c";
-    type(focus);
-    bool good = wait_for(kPrompt);
+    type(kFocus);
+    bool good = wait_for(kMonitor);
     type(line + "\n");
     good = wait_for("\n") && good;  // of the echo
     const std::size_t from = consumed_;
-    good = wait_for(kPrompt, std::chrono::seconds(120)) && good;
+    good = wait_for(kMonitor, std::chrono::seconds(120)) && good;
     if (answer != nullptr) {
         *answer = visible(output_, from).text;
-        answer->resize(std::min(answer->size(), answer->find(kPrompt)));
+        answer->resize(std::min(answer->size(), answer->find(kMonitor)));
     }
-    type(focus);
+    type(kFocus);
     return good;
+}
+
+int Session::quit() {
+    type(kFocus);
+    if (!wait_for(kMonitor)) return -1;
+    type("quit\n");
+    return wait_exit();
 }
 
 void Session::signal(int number) const { kill(pid_, number); }

@@ -22,6 +22,8 @@ public:
     // A line for the monitor behind Ctrl-A c, from the guest's console and back to it. False when it did not answer; what it
     // said goes to `answer`.
     bool command(const std::string& line, std::string* answer = nullptr);
+    // Quits by the monitor, from the guest's console; as wait_exit(). -1 also when it did not answer.
+    int quit();
     void signal(int number) const;
     // Waits for the end; its exit status, 128 + signal, or -1 at the time limit (the program is killed then).
     int wait_exit(std::chrono::seconds limit = std::chrono::seconds(60));
