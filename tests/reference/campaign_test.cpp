@@ -13,7 +13,6 @@ namespace {
 
 namespace fpcr = cpu::arm64::fpu::fpcr;
 
-constexpr unsigned kStates = 64;       // of each stream: LLVM's compilation is what a stream costs
 constexpr unsigned kDifferences = 20;  // reported; then it ends
 
 struct Experiment {
@@ -49,12 +48,12 @@ public:
         add("llvm", jit::Tier::Llvm, false);
     }
 
-    // One stream in kStates states, up to the first that differs.
+    // One stream in kStatesPerStream states, up to the first that differs.
     void stream() {
         // Half of them with branches, a quarter under FPCR modes that have blocks of their own.
         const Program program = programs_.make(random_, 8 + static_cast<unsigned>(random_() % 16), (random_() & 1) != 0);
         const bool modes = (random_() & 3) == 0;
-        for (unsigned n = 0; n < kStates; ++n) {
+        for (unsigned n = 0; n < kStatesPerStream; ++n) {
             Experiment e = experiment(program, modes);
             const std::string text = differences(program.words, e);
             ++experiments_;
@@ -146,7 +145,7 @@ TEST_CASE("A64 programs in many states: three tiers", "[arm64][simd][campaign]")
     const unsigned streams = rounds(25);
     for (unsigned n = 0; n < streams && campaign.differing() < kDifferences; ++n) campaign.stream();
     CHECK(campaign.found() == "");
-    CHECK(campaign.experiments() == u64{streams} * kStates);
+    CHECK(campaign.experiments() == u64{streams} * kStatesPerStream);
     CHECK(campaign.regions() >= streams);
     if (rounds(1) > 1)
         WARN(streams << " streams, " << campaign.experiments() << " experiments, " << campaign.regions()

@@ -20,6 +20,10 @@ u64 seed(u64 fixed);
 // Fails the test when it cannot be made.
 std::unique_ptr<Subject> subject(jit::Tier tier, bool exact, u8* data);
 
+// The states of each stream that LLVM compiles: the compilation is what a stream costs.
+constexpr unsigned kStatesPerStream = 64;
+static_assert(kStatesPerStream > 8 * Subject::kLlvmThreshold);
+
 struct Data {
     alignas(4096) std::array<u8, Subject::kDataSize> bytes{};
     [[nodiscard]] u64 address() const { return reinterpret_cast<u64>(bytes.data()); }
