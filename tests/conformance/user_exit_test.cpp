@@ -130,6 +130,27 @@ TEST_CASE("a storm of requests is neither lost nor counted twice", "[U4]") {
     CHECK(halted(b.vcpu->run()));
 }
 
+TEST_CASE("an interrupt waits one instruction behind STI", "[U1]") {
+    FOR_EACH_ENGINE;
+    CAPTURE(static_cast<int>(engine));
+    constexpr u8 kVector = 0x40, kHalt[] = {0xf4};
+    constexpr u16 kHandler = 0x2000;
+    Bench b(engine, {0x40, 0x40, 0x40, 0xeb, 0xfe});  // inc ax, three times; jmp .
+    b.memory.write(kHandler, kHalt, sizeof kHalt);
+    b.memory.write(kVector * 4, &kHandler, sizeof kHandler);
+    cpu::x86::State s = b.state();
+    s.rflags |= 0x200;
+    s.sti_shadow = true;
+    s.gpr[cpu::x86::RAX] = 0;
+    REQUIRE(b.vcpu->import_state(s).ok());
+    b.handler.vector = [] { return int{kVector}; };
+    b.vcpu->set_line(devices::CpuLine::Interrupt, true);
+    CHECK(halted(b.vcpu->run()));
+    const u64 executed = b.state().gpr[cpu::x86::RAX];
+    CHECK(executed >= 1);
+    if (engine != Engine::Kvm) CHECK(executed == 1);  // KVM that interprets its guest comes back later
+}
+
 // KVM_RUN would not be interrupted for it: the kick is for a vCPU that is inside.
 TEST_CASE("an interrupt or NMI that comes on the way into KVM_RUN does not wait for the guest's next exit", "[U1][U3]") {
     FOR_EACH_ENGINE;
