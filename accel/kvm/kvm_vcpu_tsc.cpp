@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <x86intrin.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "accel/kvm/kvm_vcpu.h"
@@ -63,17 +64,18 @@ Result<void> KvmVcpu::move_kernel_tsc(u64 offset) {
 // KVM takes a written TSC within a second of what the last one written would be by now for an attempt to have two vCPUs in
 // step, and gives this one the other's offset. That is what the second vCPU with the same offset wants, and what any other
 // write has to avoid by writing something far away first. What passes between the reading of the host's counter here and in
-// the kernel is measured and made up for.
+// the kernel is measured and made up for. A thread that was interrupted in between has measured nothing: what took twice as
+// long as another attempt does not count.
 Result<void> KvmVcpu::write_kernel_tsc(u64 offset) {
     constexpr u64 kFarAway = u64{1} << 44;  // over an hour at any rate
     constexpr u64 kGoodEnough = 4'000;
-    constexpr int kAttempts = 8;
+    constexpr int kAttempts = 32;
     const std::lock_guard guard(shared_.tsc_lock);
     if (shared_.tsc_written == offset) {
         TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 in_step, access_kernel_msr(KVM_SET_MSRS, kMsrTsc, __rdtsc() + offset));
         return {};
     }
-    u64 lead = 0;
+    u64 lead = 0, narrowest = ~u64{0};
     for (int i = 0; i < kAttempts; ++i) {
         TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 far,
                           access_kernel_msr(KVM_SET_MSRS, kMsrTsc, __rdtsc() + offset + kFarAway));
@@ -83,9 +85,13 @@ Result<void> KvmVcpu::write_kernel_tsc(u64 offset) {
         TANDEM_TRY_ASSIGN(const u64 guest, access_kernel_msr(KVM_GET_MSRS, kMsrTsc, 0));
         const u64 after = __rdtsc();
         const u64 behind = before + (after - before) / 2 + offset - guest;
-        if (behind + kGoodEnough <= 2 * kGoodEnough) break;
-        // A thread that was interrupted in between has measured nothing.
-        if (after - before <= 8 * kGoodEnough) lead += behind;
+        const u64 width = after - before;
+        narrowest = std::min(narrowest, width);
+        if (width > 2 * narrowest) continue;
+        // On a slow host a reading says no more than this; the first may be an interrupted one.
+        const u64 error = i < 2 ? kGoodEnough : std::max(kGoodEnough, width / 4);
+        if (behind + error <= 2 * error) break;
+        lead += behind;
     }
     shared_.tsc_written = offset;
     return {};
