@@ -4,7 +4,6 @@ namespace tandem::reference_test {
 
 using cpu::arm64::Feature;
 using cpu::arm64::Row;
-using cpu::arm64::RowGroup;
 
 namespace {
 
