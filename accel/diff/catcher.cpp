@@ -46,12 +46,12 @@ void write_catcher(u8* page, u64 at, bool wide, Descriptors descriptors) {
     if (!wide) put(page + kTask + kRing0Selector, kStackSelector | table, 4);
 }
 
-// The interrupt vectors of real mode (SDM volume 3, 21.1.4) and their handlers.
-void write_real_vectors(u8* low) {
-    for (u64 vector = 0; vector < kCaughtVectors; ++vector) {
+// The interrupt vectors of real mode (SDM volume 3, 21.1.4); without it what the translators' memory has there, where other
+// experiments without paging may look.
+void write_vectors(u8* low, bool real_mode) {
+    std::memset(low, kStop, kCaughtVectors * 4);
+    for (u64 vector = 0; real_mode && vector < kCaughtVectors; ++vector)
         put(low + vector * 4, vector | kRealPage >> 4 << 16, 4);
-        low[kRealPage + vector] = kStop;
-    }
 }
 
 }  // namespace
@@ -90,7 +90,6 @@ Result<void> ExperimentMemory::create(Descriptors descriptors) {
     catchers = ranges[2].host;
     data = ranges[3].host;
     write_page_tables(tables, true);
-    write_real_vectors(tables);
     write_catcher(catchers, kHandlerPages, true, descriptors);
     write_catcher(catchers + kPage, kHandlerPages + kPage, false, descriptors);
     return {};
@@ -99,6 +98,7 @@ Result<void> ExperimentMemory::create(Descriptors descriptors) {
 void ExperimentMemory::place_code(const TestCase& test) const {
     std::memset(code, kStop, kPage);
     std::memcpy(code + (code_address(test) - kCodePage), test.code.data(), test.length);
+    write_vectors(tables, world_of(test).real_mode);
 }
 
 }  // namespace tandem::accel::diff

@@ -24,7 +24,7 @@ void point_at(const World& world, Descriptors descriptors, cpu::x86::State& stat
 struct ExperimentMemory {
     // Once. Errors as GuestMemory::add().
     Result<void> create(Descriptors descriptors);
-    // The whole code page.
+    // The whole code page, and the interrupt vectors of its world where they are in memory.
     void place_code(const TestCase& test) const;
 
     devices::GuestMemory guest;

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "accel/diff/campaign.h"
+#include "accel/diff/catcher.h"
 
 namespace tandem::accel::diff {
 namespace {
@@ -50,6 +51,28 @@ TEST_CASE("Tiers agree on streams in every machine state", "[diff]") {
     INFO(r.summary());
     CHECK(r.streams == 6'000);
     CHECK(r.differences.empty());
+}
+
+// KVM takes real mode's exceptions by vectors in memory, which a stream without paging in another mode may read.
+TEST_CASE("Low memory is what translators have there in every state but real mode", "[diff]") {
+    std::vector<u8> expected(kTablesSize);
+    write_page_tables(expected.data(), true);
+    ExperimentMemory memory;
+    REQUIRE(memory.create(Descriptors::Global).ok());
+    constexpr u64 kLow = 0x400;
+    const auto low = [&](std::string_view world) {
+        TestCase test;
+        const auto index = world_by_name(world);
+        REQUIRE(index.ok());
+        test.world = static_cast<u8>(*index);
+        test.in.rip = world_of(test).start();
+        memory.place_code(test);
+        return std::vector<u8>(memory.tables, memory.tables + kLow);
+    };
+    const std::vector<u8> translators(expected.begin(), expected.begin() + kLow);
+    CHECK(low("kernel32") == translators);
+    CHECK(low("real16") != translators);
+    CHECK(low("user32") == translators);
 }
 
 TEST_CASE("Merged shards equal one run", "[diff]") {
