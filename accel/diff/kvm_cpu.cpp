@@ -54,6 +54,11 @@ Frame frame_of(const World& world, u64 vector) {
     return {4, has_error_code(vector), world.cpl == 3, world.v86 ? 4u : 0u};
 }
 
+// Whether it may have stored something when it faults, where the frame of its exception comes to lie.
+bool stores_before_fault(const Instruction& insn) {
+    return (insn.flags & kRowString) != 0 || insn.opcode == Opcode::ENTER || insn.opcode == Opcode::PUSHA;
+}
+
 }  // namespace
 
 struct KvmCpu::Impl final : ExitHandler, devices::CpuInterruptController {
@@ -248,7 +253,7 @@ void KvmCpu::Impl::caught(const TestCase& test, std::span<const u8> before, cons
     outcome.out.gpr[RSP] = (s.gpr[RSP] & ~moving) | ((s.gpr[RSP] + frame.size()) & moving);
     std::memcpy(at, &before[static_cast<size_t>(at - memory.data)], frame.size());
     const auto list = instructions(test);
-    outcome.memory_open = list.size() > 1 || (!list.empty() && (list[0].flags & kRowString) != 0);
+    outcome.memory_open = list.size() > 1 || (!list.empty() && stores_before_fault(list[0]));
 }
 
 KvmCpu::KvmCpu(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
