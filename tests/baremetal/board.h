@@ -25,10 +25,11 @@ struct GuestRun {
 };
 
 // Runs a flat binary, loaded at 0x7c00 and entered there in real mode with all segments 0, until it writes the exit port.
-// `seconds`: after that the guest counts as hung. `left_out`: beginnings of names of checks.
+// `seconds`: after that the guest counts as hung; on tier=llvm, which waits for each compilation, smp_two may take 30.
+// `left_out`: beginnings of names of checks.
 using EngineMaker = std::function<Result<std::unique_ptr<accel::Accelerator>>(const cpu::x86::CpuModel& model)>;
 GuestRun run_guest(const std::string& path, const EngineMaker& make_engine, const std::vector<std::string>& left_out = {},
-                   unsigned seconds = 60);
+                   unsigned seconds = 120);
 GuestRun run_guest(const std::string& path, const jit::Options& options);
 
 }  // namespace tandem::tests
