@@ -243,25 +243,7 @@ main64:
     stgi
     EXIT 0
 
-; The first GiB one to one but for HOLE and MOVED.
-make_nested_tables:
-    mov rdi, NESTED_PML4
-    xor eax, eax
-    mov ecx, 0x4000 / 8
-    rep stosq
-    mov qword [NESTED_PML4], NESTED_PDPT | 7
-    mov qword [NESTED_PDPT], NESTED_PD | 7
-    mov rdi, NESTED_PD
-    mov eax, 0x87
-.leaf:
-    mov [rdi], rax
-    add eax, 0x200000
-    add rdi, 8
-    cmp rdi, NESTED_PD + 0x1000
-    jb .leaf
-    mov qword [NESTED_PD + (MOVED >> 21) * 8], MOVED_TO | 0x87
-    mov qword [NESTED_PD + (HOLE >> 21) * 8], NESTED_PT | 7
-    ret
+    NESTED_TABLES
 
 ; --- Guests
 guest_call:
