@@ -7,15 +7,17 @@
 %define MOVED (PAGES + 0x22000)      ; mapped to FIRST or SECOND
 %define FIRST (PAGES + 0x23000)
 %define SECOND (PAGES + 0x24000)
+%define DATA (PAGES + 0x25000)       ; variables, away from code
 %define ROUNDS 20000
 %define PAIRS 500
 %define STARTUP 0x7000               ; where the second processor begins
 
 main64:
-    LEFT_OUT "compare-and-exchanges of 16 bytes of code", .without
+    mov dword [rewrites], 1
+    LEFT_OUT "rewritten code", .without
     jmp .start
 .without:
-    mov dword [pairs], 0
+    mov dword [rewrites], 0
 .start:
     mov rsi, startup
     mov rdi, STARTUP
@@ -42,10 +44,10 @@ main64:
     CHECK_EQ "exchange-and-adds of two processors", qword [added], 6 * ROUNDS
     CHECK_EQ "compare-and-exchanges of two processors", qword [exchanged], 2 * ROUNDS
 
-    cmp dword [pairs], 0
-    je .counted
+    cmp dword [rewrites], 0
+    je .data
+    CHECK_EQ "locked increments beside code", qword [beside], 2 * ROUNDS
     CHECK_EQ "compare-and-exchanges of 16 bytes of code", qword [pair], 2 * PAIRS
-.counted:
 
     ; 2. Each rewrites a function of its own, both on one page.
     mov rdi, AREA + 0x100
@@ -73,6 +75,7 @@ main64:
     CHECK_EQ "a function rewritten while the other processor runs it", dword [errors], 0
     CHECK_EQ "what it is in the end", dword [last], 2000
 
+.data:
     ; 4. One moves a page, the other invalidates it when told and reads it.
     mov dword [FIRST], 1
     mov dword [SECOND], 2
@@ -109,6 +112,10 @@ count:
     mov ecx, ROUNDS
 .again:
     lock inc qword [counter]
+    cmp dword [rewrites], 0
+    je .data
+    lock inc qword [beside]
+.data:
     mov eax, 3
     lock xadd [added], rax
     mov rax, [exchanged]
@@ -118,9 +125,9 @@ count:
     jnz .retry
     dec ecx
     jnz .again
-    mov r8d, [pairs]
-    test r8d, r8d
-    jz .counted
+    cmp dword [rewrites], 0
+    je .counted
+    mov r8d, PAIRS
 .pair:
     call number                      ; so that the bytes are translated code when they are written
     mov rdx, [pair + 8]
@@ -141,6 +148,7 @@ pair:
     dq 0
     ret
     times 7 nop
+beside: dq 0
 
 ; A function at rdi that returns ebx + n, made and called for n = 0, 1, 2 ...
 rewrite:
@@ -198,6 +206,8 @@ other:
     mov dword [started], 1
     call count
     mov dword [finished], 1
+    cmp dword [rewrites], 0
+    je .moving
     call other_phase
     mov rdi, AREA + 0x200
     mov ebx, 0x10000001
@@ -222,6 +232,7 @@ other:
     call rax
     mov [last], eax
     mov dword [finished], 3
+.moving:
     xor esi, esi
 .moved:
     pause
@@ -246,16 +257,16 @@ other_phase:
     jb .wait
     ret
 
-    align 64
-counter: dq 0
-added: dq 0
-exchanged: dq 0
-started: dd 0
-pairs: dd PAIRS
-phase: dd 0
-finished: dd 0
-errors: dd 0
-last: dd 0
-moves: dd 0
-dropped: dd 0
-expected: dd 0
+    absolute DATA
+counter: resq 1
+added: resq 1
+exchanged: resq 1
+started: resd 1
+rewrites: resd 1
+phase: resd 1
+finished: resd 1
+errors: resd 1
+last: resd 1
+moves: resd 1
+dropped: resd 1
+expected: resd 1
