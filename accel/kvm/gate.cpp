@@ -1,9 +1,11 @@
 #include "accel/kvm/gate.h"
 
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include <cstring>
+#include <mutex>
 #include <new>
 
 #include "accel/run_loop.h"
@@ -34,16 +36,82 @@ Result<void> RunPage::map(const Fd& vcpu, int size) {
     return {};
 }
 
-KickBlocked::KickBlocked() {
-    const sigset_t kick = kick_set();
-    ::pthread_sigmask(SIG_BLOCK, &kick, &outside_);
+namespace {
+
+// A signal's disposition belongs to the process, and so do the accelerators that share it.
+struct Disposition {
+    std::mutex lock;
+    unsigned users = 0;
+    struct sigaction before{};
+};
+
+Disposition& disposition() {
+    static Disposition it;
+    return it;
 }
 
-KickBlocked::~KickBlocked() { ::pthread_sigmask(SIG_SETMASK, &outside_, nullptr); }
+void nothing(int) {}
 
-Result<void> Gate::begin(const Fd& vcpu, const sigset_t& outside) {
+}  // namespace
+
+KickHandler::KickHandler() {
+    Disposition& d = disposition();
+    const std::lock_guard guard(d.lock);
+    if (d.users++ != 0) return;
+    struct sigaction ours{};
+    ours.sa_handler = nothing;
+    ours.sa_flags = SA_RESTART;
+    ::sigaction(kKickSignal, &ours, &d.before);
+}
+
+KickHandler::~KickHandler() {
+    Disposition& d = disposition();
+    const std::lock_guard guard(d.lock);
+    if (--d.users == 0) ::sigaction(kKickSignal, &d.before, nullptr);
+}
+
+KickOpen::KickOpen() {
+    const sigset_t kick = kick_set();
+    ::pthread_sigmask(SIG_UNBLOCK, &kick, &outside_);
+}
+
+KickOpen::~KickOpen() { ::pthread_sigmask(SIG_SETMASK, &outside_, nullptr); }
+
+void Gate::begin(const RunPage& page) {
     own_thread_ = static_cast<int>(::syscall(SYS_gettid));
-    if (mask_set_) return {};
+    immediate_exit_ = &page->immediate_exit;
+}
+
+// The kernel looks at it when KVM_RUN begins, and at signals from then on.
+void Gate::leave_at_once(bool leave) { std::atomic_ref(*immediate_exit_).store(leave); }
+
+// Who knocks first asks for an immediate exit, for a vCPU that is on its way in, and then signals, for one that is inside.
+// The vCPU waits for that: none is lost, and none arrives when it has gone on to other work.
+void Gate::close() {
+    int was = own_thread_;
+    if (!state_.compare_exchange_strong(was, kOutside)) {
+        while (state_.load() != kKnocked) ::sched_yield();
+        ::sched_yield();  // a signal that has been sent is delivered by the end of a system call
+        state_.store(kOutside);
+    }
+    if (std::atomic_ref(*immediate_exit_).load(std::memory_order_relaxed) != 0) leave_at_once(false);
+}
+
+bool Gate::knock() {
+    int thread = state_.load();
+    if (thread <= 0 || !state_.compare_exchange_strong(thread, kKnocking)) return false;
+    leave_at_once(true);
+    ::syscall(SYS_tgkill, ::getpid(), thread, kKickSignal);
+    state_.store(kKnocked);
+    return true;
+}
+
+int Gate::run(const Fd& vcpu) { return ::ioctl(vcpu.get(), KVM_RUN, 0) < 0 ? errno : 0; }
+
+namespace {
+
+// KVM_RUN then lets the kick signal through though the thread blocks it, without delivering it.
+Result<void> let_kicks_in(const Fd& vcpu, const sigset_t& outside) {
     constexpr u32 kKernelSetBytes = 8;  // shorter than the C library's
     sigset_t inside = outside;
     sigdelset(&inside, kKickSignal);
@@ -52,39 +120,26 @@ Result<void> Gate::begin(const Fd& vcpu, const sigset_t& outside) {
     mask->len = kKernelSetBytes;
     std::memcpy(raw + sizeof(kvm_signal_mask), &inside, kKernelSetBytes);
     TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(vcpu, KVM_SET_SIGNAL_MASK, mask));
-    mask_set_ = true;
     return {};
-}
-
-namespace {
-
-void await_kick() {
-    const sigset_t kick = kick_set();
-    while (::sigwaitinfo(&kick, nullptr) < 0 && errno == EINTR) {
-    }
 }
 
 }  // namespace
 
-// Who turns thread_ negative sends the signal, and the vCPU then waits for it: none is lost, none arrives late.
-void Gate::close() {
-    if (thread_.exchange(0) < 0) await_kick();
-}
-
-bool Gate::knock() {
-    int thread = thread_.load();
-    if (thread <= 0 || !thread_.compare_exchange_strong(thread, -thread)) return false;
-    ::syscall(SYS_tgkill, ::getpid(), thread, kKickSignal);
-    return true;
-}
-
-int Gate::run(const Fd& vcpu) { return ::ioctl(vcpu.get(), KVM_RUN, 0) < 0 ? errno : 0; }
-
-int Gate::settle(const Fd& vcpu) {
-    const KickBlocked blocked;
-    ::syscall(SYS_tgkill, ::getpid(), ::syscall(SYS_gettid), kKickSignal);
-    const int error = run(vcpu);
-    await_kick();
+Result<int> Gate::settle(const Fd& vcpu) {
+    const sigset_t kick = kick_set();
+    sigset_t outside;
+    ::pthread_sigmask(SIG_BLOCK, &kick, &outside);
+    auto open = let_kicks_in(vcpu, outside);
+    int error = 0;
+    if (open) {
+        ::syscall(SYS_tgkill, ::getpid(), ::syscall(SYS_gettid), kKickSignal);
+        error = run(vcpu);
+        while (::sigwaitinfo(&kick, nullptr) < 0 && errno == EINTR) {
+        }
+        (void)TANDEM_KVM(vcpu, KVM_SET_SIGNAL_MASK, nullptr);
+    }
+    ::pthread_sigmask(SIG_SETMASK, &outside, nullptr);
+    if (!open) return std::move(open).error();
     return error;
 }
 

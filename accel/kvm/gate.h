@@ -25,15 +25,23 @@ private:
     std::size_t size_ = 0;
 };
 
-// While one exists the kick signal is blocked in this thread, except inside KVM_RUN, which it interrupts without being
-// delivered.
-class KickBlocked {
+// The kick signal, SIGUSR1, has a handler that does nothing as long as one of these exists, and what it had before
+// afterwards. Any thread; a lock inside, below all others.
+class KickHandler {
 public:
-    KickBlocked();
-    ~KickBlocked();
-    KickBlocked(const KickBlocked&) = delete;
-    KickBlocked& operator=(const KickBlocked&) = delete;
-    [[nodiscard]] const sigset_t& outside() const { return outside_; }
+    KickHandler();
+    ~KickHandler();
+    KickHandler(const KickHandler&) = delete;
+    KickHandler& operator=(const KickHandler&) = delete;
+};
+
+// While one exists the kick signal reaches this thread.
+class KickOpen {
+public:
+    KickOpen();
+    ~KickOpen();
+    KickOpen(const KickOpen&) = delete;
+    KickOpen& operator=(const KickOpen&) = delete;
 
 private:
     sigset_t outside_;
@@ -41,36 +49,35 @@ private:
 
 class Gate {
 public:
-    // Before the first enter() of every run: this is the vCPU's thread now, and KVM_RUN lets the kick signal through
-    // (`outside`: the mask that the thread has otherwise). vCPU thread.
-    Result<void> begin(const Fd& vcpu, const sigset_t& outside);
+    // Before the first enter() of every run: this is the vCPU's thread now. vCPU thread.
+    void begin(const RunPage& page);
     // KVM_RUN; at once, completing only what is open, when leave() says so after others can knock(). Answers 0 or errno,
-    // EINTR where a signal or leave() was the reason. vCPU thread, the kick signal blocked.
+    // EINTR where a signal or leave() was the reason. vCPU thread, where the kick signal is open.
     template <class Leave>
-    int enter(const Fd& vcpu, const RunPage& page, Leave leave) {
-        open();
-        page->immediate_exit = leave();
+    int enter(const Fd& vcpu, Leave leave) {
+        state_.store(own_thread_);
+        if (leave()) leave_at_once(true);
         const int error = run(vcpu);
         close();
-        page->immediate_exit = 0;
         return error;
     }
     // KVM_RUN that does nothing but finish an access. vCPU thread, or while nobody runs it.
     static int complete(const Fd& vcpu, const RunPage& page);
     // KVM_RUN with a signal that waits already, so that the guest executes nothing: an access is finished, and events are
-    // moved into the processor as far as it takes them. After a begin(); vCPU thread, or while nobody runs it.
-    static int settle(const Fd& vcpu);
+    // moved into the processor as far as it takes them. vCPU thread, or while nobody runs it.
+    static Result<int> settle(const Fd& vcpu);
     // Makes enter() return. True when a signal was sent. Any thread, async-signal-safe.
     bool knock();
 
 private:
-    void open() { thread_.store(own_thread_); }
     void close();
+    void leave_at_once(bool leave);
     static int run(const Fd& vcpu);
 
-    bool mask_set_ = false;
-    int own_thread_ = 0;          // of the run that began last
-    std::atomic<int> thread_{0};  // of the vCPU, while KVM_RUN may be entered; negative: the signal is on its way; else 0
+    static constexpr int kOutside = 0, kKnocking = -1, kKnocked = -2;
+    u8* immediate_exit_ = nullptr;
+    int own_thread_ = 0;                // of the run that began last
+    std::atomic<int> state_{kOutside};  // the vCPU's thread while KVM_RUN may be entered, or one of the above
 };
 
 // Has the machine perform the access that KVM_RUN came back for with KVM_EXIT_MMIO. The next KVM_RUN completes it. vCPU

@@ -2,8 +2,9 @@
 // models (contract I6): local interrupts enter by KVM_INTERRUPT, CR8 and the interrupt window through the kvm_run page, and
 // the APIC's, kvmclock's and TSC-deadline MSRs leave to user space by an MSR filter.
 //
-// Signals (contract U6): during run() and step() the vCPU's thread blocks SIGUSR1 and KVM_RUN alone lets it through; the
-// engine sends it to that thread to make KVM_RUN return. No handler is installed, and the mask is put back.
+// Signals (contract U6): the one documented signal is SIGUSR1, which the engine sends to a vCPU's thread inside run() or
+// step() to make KVM_RUN return. While an accelerator exists it has a handler that does nothing, and what it had before
+// afterwards; run() and step() let it through in their thread, and put the thread's mask back.
 #pragma once
 
 #include "accel/accelerator.h"

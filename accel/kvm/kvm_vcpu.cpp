@@ -61,8 +61,8 @@ Exit KvmVcpu::run() {
 }
 
 Exit KvmVcpu::run_guest(bool stepping) {
-    const KickBlocked blocked;
-    if (auto begun = gate_.begin(fd_, blocked.outside()); !begun) return failed(begun.error());
+    const KickOpen open;
+    gate_.begin(page_);
     if (auto set = set_debug(stepping); !set) return failed(set.error());
     if (auto set = sync_tsc(); !set) return failed(set.error());
     Exit exit = loop(stepping);
@@ -93,7 +93,7 @@ Result<void> KvmVcpu::enter_kernel(bool stepping) {
     known_.reset();
     failed_ = false;
     if (!stepping && plants()) plant_breakpoints();
-    const int error = gate_.enter(fd_, page_, [&] {
+    const int error = gate_.enter(fd_, [&] {
         const bool leave =
             !stepping && ((signals().peek() & (SignalWord::ExitRequest | SignalWord::Init)) != 0 || event_came());
         if (!leave) ++entries_;

@@ -40,6 +40,7 @@ struct Shared {
     std::mutex tsc_lock;
     std::optional<u64> tsc_written;
     std::atomic<u64> exits{0}, kicks{0};
+    KickHandler kick_handler;
     Slots slots;  // while no vCPU runs, or by the only one
 };
 

@@ -52,7 +52,7 @@ Result<void> KvmVcpu::complete() {
 Result<void> KvmVcpu::settle_vector() {
     if (!std::exchange(vector_given_, false)) return {};
     known_.reset();
-    const int error = Gate::settle(fd_);
+    TANDEM_TRY_ASSIGN(const int error, Gate::settle(fd_));
     if (error == 0 || error == EINTR) return {};
     errno = error;
     return io_error("KVM_RUN, to take an interrupt");

@@ -248,6 +248,12 @@ TEST_CASE("signals, masks and timers of the embedding process are left alone", "
         std::thread other([&] { b.vcpu->request_exit(); });
         for (int i = 0; i < 100; ++i) (void)b.vcpu->run();
         other.join();
+        const Snapshot meanwhile;
+        for (std::size_t n = 1; n < 64; ++n) {
+            CAPTURE(n);
+            if (n != SIGUSR1) CHECK(before.actions[n].sa_handler == meanwhile.actions[n].sa_handler);
+        }
+        for (int n = 1; n < 64; ++n) CHECK(sigismember(&before.mask, n) == sigismember(&meanwhile.mask, n));
     }
     const Snapshot after;
     for (std::size_t n = 1; n < 64; ++n) {

@@ -50,8 +50,8 @@ Result<void> Arm64KvmVcpu::initialise(bool powered_off) {
 // --- Running
 
 Exit Arm64KvmVcpu::run_guest(bool stepping) {
-    const KickBlocked blocked;
-    if (auto begun = gate_.begin(fd_, blocked.outside()); !begun) return failed(begun.error());
+    const KickOpen open;
+    gate_.begin(page_);
     if (auto set = set_debug(stepping); !set) return failed(set.error());
     if (auto set = sync_counter(); !set) return failed(set.error());
     return loop(stepping);
@@ -59,7 +59,7 @@ Exit Arm64KvmVcpu::run_guest(bool stepping) {
 
 Result<std::optional<Exit>> Arm64KvmVcpu::enter(bool stepping) {
     TANDEM_TRY(sync_lines(stepping));
-    const int error = gate_.enter(fd_, page_, [&] {
+    const int error = gate_.enter(fd_, [&] {
         const bool asked = !stepping && (signals().peek() & (SignalWord::ExitRequest | SignalWord::PowerOn)) != 0;
         const bool leave = asked || wanted_lines(stepping) != lines_;
         if (!leave) ++entries_;

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "accel/kvm/device.h"
+#include "accel/kvm/gate.h"
 #include "accel/kvm/slots.h"
 
 namespace tandem::accel::kvm {
@@ -37,6 +38,7 @@ struct Arm64Shared {
     Fd vm;
     std::unique_ptr<Vgic> gic;  // null: the machine's model drives the lines
     std::atomic<u64> exits{0}, kicks{0};
+    KickHandler kick_handler;
     GuestCounter counter;
     Slots slots;  // while no vCPU runs, or by the only one
 };
