@@ -410,8 +410,10 @@ void Lapic::send_ipi(u32 low, u32 destination) {
     // INIT level de-assert is for processors that have arbitration IDs; ExtINT cannot be sent (SDM volume 3, 10.6.1).
     if (m.mode == DeliveryMode::Init && bit(low, 15) && !bit(low, 14)) return;
     if (m.mode == DeliveryMode::ExtInt) return;
-    // To oneself only fixed interrupts are defined (table 10-3); an NMI arrives nevertheless, and suites rely on it.
-    if (!vectored && m.mode != DeliveryMode::Nmi &&
+    // To oneself only fixed interrupts are defined (table 10-3); an NMI arrives nevertheless, as does an INIT that is for
+    // nobody else, and suites rely on it.
+    const bool init_to_self = m.mode == DeliveryMode::Init && shorthand == Shorthand::Self;
+    if (!vectored && m.mode != DeliveryMode::Nmi && !init_to_self &&
         (shorthand == Shorthand::Self || shorthand == Shorthand::AllIncludingSelf))
         return;
     bus_.send(m, shorthand, this);

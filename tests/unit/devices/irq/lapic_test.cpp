@@ -531,7 +531,7 @@ TEST_CASE("lapic timer: a change between one-shot and periodic goes on counting;
     CHECK(f.read(0x390) == 0);
 }
 
-TEST_CASE("lapic: an NMI reaches its sender by shorthand; the remote read register is no error") {
+TEST_CASE("lapic: an NMI and an INIT reach their sender by shorthand; the remote read register is no error") {
     ApicFixture f(2);
     f.enable_all();
     f.write(0x300, 0x44400);  // self, NMI
@@ -539,6 +539,9 @@ TEST_CASE("lapic: an NMI reaches its sender by shorthand; the remote read regist
     f.write(0x300, 0x84400);  // all including self
     CHECK(f.cpu(0).nmis == 2);
     CHECK(f.cpu(1).nmis == 1);
+    f.write(0x300, 0x44500);  // self, INIT
+    CHECK(f.cpu(0).inits == 1);
+    CHECK(f.cpu(1).inits == 0);
     CHECK(f.read(0xc0) == 0);
     f.write(0x280, 0);
     CHECK(f.read(0x280) == 0);
