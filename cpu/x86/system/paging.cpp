@@ -86,6 +86,8 @@ u64 reserved_bits8(const TranslateState& t, const Regime& by, unsigned shift, bo
     if (shift >= 39) r |= pte::PS;
     if (shift == 30 && !t.model->has(Feature::PAGE1GB)) r |= pte::PS;
     if (shift == 30 && !by.long_mode()) return r | 0x1e6 | pte::NX;  // a PDPTE in memory
+    // AMD APM volume 2, figures 5-20 to 5-26.
+    if (shift >= 30 && !leaf && t.model->amd()) r |= pte::G;
     if (leaf && shift > 12) r |= mask(shift) & ~mask(13);
     return r;
 }

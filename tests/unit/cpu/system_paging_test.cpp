@@ -143,6 +143,27 @@ TEST_CASE("1 GiB pages are reserved where CPUID does not offer them", "[system][
     CHECK(access_page(cpu, 0x40000000, Access::Read, kMmuUser).error == 0xd);
 }
 
+// AMD APM volume 2, figures 5-20 to 5-26: bit 8 of a PML4E and of a PDPE that maps nothing must be zero.
+TEST_CASE("AMD processors reserve the global bit in upper tables", "[system]") {
+    for (const bool amd : {false, true}) {
+        SystemCpu cpu(SystemCpu::Mode::Long, amd ? "max,vendor=AuthenticAMD" : "max");
+        const auto global = [&](u64 at) {
+            const u64 entry = cpu.get<u64>(kTables + at);
+            cpu.put<u64>(kTables + at, entry | 0x100);
+            jit::Translation page;
+            const bool ok = translate(cpu.t(), kVa, Access::Read, kMmuUser, page);
+            u32 error = 0;
+            if (!ok) CHECK(cpu.take(&error) == 14);
+            CHECK(error == (ok ? 0 : 0xd));
+            cpu.put<u64>(kTables + at, entry);
+            return ok;
+        };
+        CHECK(global(0) != amd);
+        CHECK(global(0x1000) != amd);
+        CHECK(global(0x2000));
+    }
+}
+
 TEST_CASE("non-canonical addresses raise #GP(0)", "[system]") {
     SystemCpu cpu(SystemCpu::Mode::Long);
     jit::Translation page;
