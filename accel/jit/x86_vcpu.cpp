@@ -67,12 +67,20 @@ std::optional<DebugExit> X86JitVcpu::take_stop(bool stepping) {
 
 Rest X86JitVcpu::rest() const {
     const State& s = state_->s;
-    if (s.activity == Activity::Halted && cpu::x86::virtual_interrupt_due(s)) return {};
+    if (s.activity == Activity::Halted) {
+        const bool nmi = s.nmi_pending && !s.nmi_blocked;
+        if (s.svm.gif && (s.svm.init_pending || nmi)) return {};
+        if (cpu::x86::virtual_interrupt_due(s)) return {};
+        if (!s.svm.gif) return {Rest::Kind::Asleep, SignalWord::Init | SignalWord::Sipi};
+    }
     return x86_rest(s.activity, cpu::x86::physical_interrupts_enabled(s), signals(), controller_);
 }
 
 Result<void> X86JitVcpu::take_events() {
     if (x86_take_unhalt(signals(), state_->s.activity)) state_->s.activity = Activity::Running;
+    if (cpu::x86::init_held(state_->s) && (signals().take(SignalWord::Init) & SignalWord::Init) != 0) {
+        state_->s.svm.init_pending = true;
+    }
     const auto change = [this](const std::function<void(State&)>& f) -> Result<Activity> {
         cpu::x86::export_flags(*state_);
         f(state_->s);
@@ -98,6 +106,7 @@ Result<void> X86JitVcpu::import_state(const cpu::ArchState& in) {
 }
 
 Result<void> X86JitVcpu::fetch_state(cpu::ArchState& out) {
+    cpu::x86::settle_branch(*state_);
     cpu::x86::export_flags(*state_);
     cpu::x86::mxcsr_from_frame(*state_);
     State s = state_->s;
@@ -111,6 +120,7 @@ Result<void> X86JitVcpu::store_state(const cpu::ArchState& in) {
     if (s == nullptr) return invalid("state of another architecture");
     debugger_.passed.reset();
     state_->s = *s;
+    state_->branch_taken = false;
     cpu::x86::mxcsr_to_frame(*state_);
     cpu::x86::import_flags(*state_);
     translator().state_replaced();

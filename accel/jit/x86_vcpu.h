@@ -49,6 +49,7 @@ public:
     bool interrupt_pending() override;
     int acknowledge_interrupt() override;
     bool take_nmi() override;
+    void repeat_init() override { signal(SignalWord::Init); }
     u64 tsc() override;
     void tsc_offset_changed(u64 offset) override;
     void fpu_error() override;

@@ -53,6 +53,8 @@ ModeBits ModeBits::of(const TranslateState& t) {
     m.put(kUmip, (s.cr4 & cr4::UMIP) != 0);
     m.put(kMxcsrUnmasked, bits(s.mxcsr, 12, 7) != 0x3f);
     m.put(kLa57, (s.cr4 & cr4::LA57) != 0).put(kSvmGuest, s.svm.guest ? 1 : 0);
+    m.put(kLastBranch, (s.msr.debugctl & debugctl::LBR) != 0);
+    m.put(kPauseWindow, s.svm.guest && s.svm.pause_window != 0);
     m.put(kAvx, osxsave && (s.xcr0 & 6) == 6).put(kAvx512, osxsave && (s.xcr0 & 0xe6) == 0xe6);
     return m;
 }

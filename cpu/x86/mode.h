@@ -47,6 +47,8 @@ public:
         kAvx512 = 37,         // OSXSAVE and XCR0[7:5,2:1] all set
         kLa57 = 38,           // CR4
         kSvmGuest = 39,       // between VMRUN and #VMEXIT: instructions ask for their intercepts
+        kLastBranch = 40,     // DEBUGCTL.LBR: branches are noted
+        kPauseWindow = 41,    // Svm::pause_window: one-instruction blocks that count it down
     };
 
     ModeBits() = default;
@@ -71,7 +73,7 @@ public:
     [[nodiscard]] constexpr unsigned data_mmu() const { return cpl() == 3 ? 2 : has(kSmapOverride) ? 1 : 0; }
     [[nodiscard]] constexpr unsigned fetch_mmu() const { return cpl() == 3 ? 2 : 0; }
     // The block holds one instruction and is left through the dispatcher.
-    [[nodiscard]] constexpr bool single() const { return has(kDebug) || has(kShadow); }
+    [[nodiscard]] constexpr bool single() const { return has(kDebug) || has(kShadow) || has(kPauseWindow); }
 
     constexpr ModeBits& put(Bit b, u64 field) {
         value_ |= field << b;

@@ -40,6 +40,9 @@ public:
     // NMI latched since the last call.
     virtual bool take_nmi() = 0;
 
+    // An INIT that was held (State::svm) is to be taken now.
+    virtual void repeat_init() {}
+
     // Host-scaled guest time-stamp counter before State::msr.tsc_offset.
     virtual u64 tsc() = 0;
     // State::msr.tsc_offset is now `offset`: whatever else counts in the guest's time-stamp counter (the APIC's deadline

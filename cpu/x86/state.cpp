@@ -7,6 +7,7 @@ namespace {
 
 constexpr u16 kData = 0x93, kCode = 0x9b, kLdtAccess = 0x82, kTssAccess = 0x8b;
 constexpr u64 kApicBase = 0xfee00000, kApicEnable = 1u << 11, kApicBsp = 1u << 8;
+constexpr u64 kLock = 1u << 3, kDisable = 1u << 4;  // of VM_CR
 // What power-up and INIT have in common.
 void reset_common(State& s, bool bsp, u32 signature) {
     s.gpr = {};
@@ -28,11 +29,13 @@ void reset_common(State& s, bool bsp, u32 signature) {
     s.debug_trap = 0;
     s.sti_shadow = s.mov_ss_shadow = s.nmi_blocked = s.nmi_pending = false;
     s.pending = {};
-    // INIT ends the guest without a #VMEXIT and leaves VM_CR and VM_HSAVE_PA (APM volume 2, table 14-1).
+    // INIT ends the guest without a #VMEXIT and leaves VM_CR and VM_HSAVE_PA (APM volume 2, table 14-1), but for SVMDIS
+    // where LOCK does not hold it (15.30.1).
     const Svm before = s.svm;
     s.svm = {};
-    s.svm.vm_cr = before.vm_cr;
+    s.svm.vm_cr = (before.vm_cr & kLock) != 0 ? before.vm_cr : before.vm_cr & ~kDisable;
     s.svm.hsave_pa = before.hsave_pa;
+    s.svm.key = before.key;
 }
 
 }  // namespace

@@ -98,6 +98,11 @@ struct Msrs {
     std::array<u64, 16> mtrr_variable{};  // base, mask pairs
     u64 mcg_status = 0, mcg_ctl = 0;
     u64 debugctl = 0;
+    // Last-branch recording (AMD APM volume 2, 13.1.1): offsets in the code segment.
+    u64 last_branch_from = 0, last_branch_to = 0;
+    u64 last_exception_from = 0, last_exception_to = 0;
+    u64 tsc_ratio = kTscRatioOne;  // MSR C000_0104: of SVM guests, 8.32 fixed point (AMD APM volume 2, 15.30.5)
+    static constexpr u64 kTscRatioOne = u64{1} << 32;
     void visit(auto& v) {
         v("efer", efer);
         v("star", star);
@@ -122,6 +127,11 @@ struct Msrs {
         v("mcg_status", mcg_status);
         v("mcg_ctl", mcg_ctl);
         v("debugctl", debugctl);
+        v("last_branch_from", last_branch_from);
+        v("last_branch_to", last_branch_to);
+        v("last_exception_from", last_exception_from);
+        v("last_exception_to", last_exception_to);
+        v("tsc_ratio", tsc_ratio);
     }
     bool operator==(const Msrs&) const = default;
 };
@@ -180,6 +190,7 @@ struct SvmHost {
     std::array<Segment, 4> seg{};  // ES, CS, SS, DS
     DescriptorTable gdtr, idtr;
     u64 efer = 0, cr0 = 0, cr3 = 0, cr4 = 0, rflags = 2, rip = 0, rsp = 0, rax = 0, pat = 0;
+    std::array<u64, 5> branches{};  // DEBUGCTL and the last-branch MSRs, while Svm::branches
     void visit(auto& v) {
         v("seg", seg);
         v("gdtr", gdtr);
@@ -193,6 +204,7 @@ struct SvmHost {
         v("rsp", rsp);
         v("rax", rax);
         v("pat", pat);
+        v("branches", branches);
     }
     bool operator==(const SvmHost&) const = default;
 };
@@ -200,9 +212,12 @@ struct SvmHost {
 struct Svm {
     u64 vm_cr = 0;     // MSR C001_0114
     u64 hsave_pa = 0;  // MSR C001_0117
+    u64 key = 0;       // MSR C001_0118: what opens VM_CR.LOCK again
     bool gif = true;
-    bool guest = false;  // between VMRUN and #VMEXIT; what follows is of the guest that runs
+    bool init_pending = false;  // an INIT that waits for GIF, or for its intercept (15.13.3, 15.17)
+    bool guest = false;         // between VMRUN and #VMEXIT; what follows is of the guest that runs
     bool nested_paging = false;
+    bool branches = false;            // DEBUGCTL and the last-branch MSRs are the guest's own (15.23)
     u64 vmcb = 0;                     // physical address
     std::array<u32, 6> intercepts{};  // bit n of the whole: exit code n
     u64 iopm = 0, msrpm = 0;          // physical addresses
@@ -212,14 +227,20 @@ struct Svm {
     u64 nested_cr3 = 0;    // N_CR3
     u64 injected = 0;      // EVENTINJ, while PendingKind::Injection
     u64 injected_rip = 0;  // what an injected software interrupt returns to
-    SvmExit exit;          // while PendingKind::Exit
+    // PAUSE's filter (15.14.4): its count and threshold as VMRUN found them, what is left of the count, and of the window
+    // after a PAUSE in which the next one counts, in instructions.
+    u16 pause_count = 0, pause_threshold = 0, pause_left = 0, pause_window = 0;
+    SvmExit exit;  // while PendingKind::Exit
     SvmHost host;
     void visit(auto& v) {
         v("vm_cr", vm_cr);
         v("hsave_pa", hsave_pa);
+        v("key", key);
         v("gif", gif);
+        v("init_pending", init_pending);
         v("guest", guest);
         v("nested_paging", nested_paging);
+        v("branches", branches);
         v("vmcb", vmcb);
         v("intercepts", intercepts);
         v("iopm", iopm);
@@ -230,6 +251,10 @@ struct Svm {
         v("nested_cr3", nested_cr3);
         v("injected", injected);
         v("injected_rip", injected_rip);
+        v("pause_count", pause_count);
+        v("pause_threshold", pause_threshold);
+        v("pause_left", pause_left);
+        v("pause_window", pause_window);
         v("exit", exit);
         v("host", host);
     }
@@ -237,7 +262,7 @@ struct Svm {
 };
 
 struct State {
-    static constexpr u32 kVersion = 2;  // of the saved form; one more with every change to what visit() names
+    static constexpr u32 kVersion = 3;  // of the saved form; one more with every change to what visit() names
     std::array<u64, 16> gpr{};          // first: their offsets fit into a signed byte from the frame pointer
     u64 rip = 0xfff0;
     u64 rflags = 2;  // canonical after an export; see translate_state.h for the translator's lazy form

@@ -46,6 +46,9 @@ struct TranslateState {
     alignas(16) u64 scratch_vec[4][2] = {};   // memory operands on their way into helpers
     alignas(16) u64 simd_operand[3][4] = {};  // of a watched SIMD operation, see simd_end()
     u64 scratch[4] = {};
+    // With DEBUGCTL.LBR: a branch at branch_from was taken, and its target is where execution goes on (last_branch.h).
+    bool branch_taken = false;
+    u64 branch_from = 0;
     const CpuModel* model = nullptr;
     Platform* platform = nullptr;
 };

@@ -22,6 +22,7 @@ namespace {
 
 constexpr u64 kRamBytes = 64 << 20;
 constexpr u64 kLoadAddress = 0x7c00;
+constexpr u64 kResetPage = 0xfffff000, kPageBytes = 0x1000;
 
 // One pending vector at a time, no priorities.
 class InterruptPort final : public devices::CpuInterruptController {
@@ -130,6 +131,7 @@ private:
             case 0xe9: result_.output += static_cast<char>(port.data); break;
             case 0xe0: interrupts_[0].raise(static_cast<u8>(port.data)); break;
             case 0xe1: vcpu.raise_nmi(); break;
+            case 0xe3: vcpu.raise_init(); break;
             case 0xe2:
                 if (second_ != nullptr) second_->raise_sipi(static_cast<u8>(port.data));
                 break;
@@ -176,6 +178,9 @@ Result<GuestRun> start(const std::string& path, const EngineMaker& make_engine, 
     devices::GuestMemory memory;
     TANDEM_TRY(memory.add("ram", 0, kRamBytes));
     memory.write(kLoadAddress, code.data(), code.size());
+    constexpr std::array<u8, 5> kJumpTo500{0xea, 0x00, 0x05, 0x00, 0x00};
+    TANDEM_TRY(memory.add("reset vector", kResetPage, kPageBytes));
+    memory.write(kResetPage + kPageBytes - 16, kJumpTo500.data(), kJumpTo500.size());
     TANDEM_TRY_ASSIGN(const auto model, cpu::x86::CpuModel::create("max,+svm"));
     TANDEM_TRY_ASSIGN(const auto accelerator, make_engine(model));
     TANDEM_TRY(accelerator->map_memory(memory));

@@ -2,6 +2,7 @@
 //   out 0xe9, al    one character of output
 //   out 0xf4, al    the guest is done (al is its status)
 //   out 0xe2, al    starts the second processor at al * 4096 in real mode; guests called smp_* have one
+//   out 0xe3, al    raises INIT, after which the processor begins at 0x500 in real mode
 //   out 0xe0, al    raises external interrupt vector al; out 0xe1, al raises an NMI
 //   in al, 0xe5     0 where the check that the guest has named last ("left out? NAME") is to be left out
 #pragma once

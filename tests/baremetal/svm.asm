@@ -123,6 +123,7 @@ main64:
 ; --- Intercepts
     CATCHES "CPUID", 0x72, cpuid
     CATCHES "RDTSC", 0x6e, rdtsc
+    xor ecx, ecx
     CATCHES "RDPMC", 0x6f, rdpmc
     CATCHES "RDTSCP", 0x87, rdtscp
     CATCHES "HLT", 0x78, hlt
@@ -148,10 +149,13 @@ main64:
     CATCHES "SMSW", 0x00, smsw eax
     CATCHES "CLTS", 0x10, clts
     CATCHES "LMSW", 0x10, lmsw ax
+    mov rax, cr0
+    mov V(RAX_FIELD), rax
     CATCHES "MOV CR0", 0x10, mov cr0, rax
     CATCHES "MOV from CR0", 0x00, mov rax, cr0
     CATCHES "MOV CR3", 0x13, mov cr3, rax
     CATCHES "MOV from CR4", 0x04, mov rax, cr4
+    mov V(RAX_FIELD), 5
     CATCHES "MOV CR8", 0x18, mov cr8, rax
     CATCHES "MOV DR7", 0x37, mov dr7, rax
     CATCHES "MOV from DR2", 0x22, mov rax, dr2
@@ -188,7 +192,7 @@ main64:
     mov rax, guest_port.next
     CHECK_EQ "port: next rip", V(INFO2), rax
     EXITS "port: string", guest_outs, 0x7b, guest_outs.out
-    CHECK_EQ "port: string information", V(INFO1), 0x1234 << 16 | 1 << 9 | 1 << 4 | 1 << 3 | 1 << 2
+    CHECK_EQ "port: string information", V(INFO1), 0x1234 << 16 | 3 << 10 | 1 << 9 | 1 << 4 | 1 << 3 | 1 << 2
     EXITS "port: the last of four", guest_port_4, 0x7b, guest_port_4.in
     btr dword [IOPM + 0x1234 / 8], 0x1234 % 8
     EXITS "port: not of interest", guest_port, 0x81, guest_port.call

@@ -29,6 +29,9 @@ main64:
     CHECK_EQ "they are offered", edx, eax
 
 ; --- Decode assists
+    mov r9, cr0                         ; values that the registers take
+    xor r12d, r12d
+    xor ebx, ebx
     TELLS "MOV CR3", 0x13, MOV_CR | 6, mov cr3, rsi
     TELLS "MOV CR0", 0x10, MOV_CR | 9, mov cr0, r9
     TELLS "MOV from CR4", 0x04, MOV_CR | 15, mov r15, cr4

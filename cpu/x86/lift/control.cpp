@@ -136,15 +136,18 @@ void lift_iret(Lifter& l) {
 }
 
 void lift_syscall(Lifter& l) {
+    l.note_last_branch(l.konst(Type::I8, 1));
     l.call(HelperId::syscall, {l.imm64(l.next)});
     l.leave();
 }
 void lift_sysenter(Lifter& l) {
+    l.note_last_branch(l.konst(Type::I8, 1));
     l.call(HelperId::sysenter);
     l.leave();
 }
 // SYSRET, SYSEXIT. arg: HelperId.
 void lift_sysret(Lifter& l) {
+    l.note_last_branch(l.konst(Type::I8, 1));
     l.call(static_cast<HelperId>(l.arg), {l.imm32(l.insn.operand_size)});
     l.leave();
 }
@@ -173,6 +176,7 @@ constexpr auto kRows = std::to_array<LiftRow>({
     {Opcode::UD0, lift_ud},
     {Opcode::UD1, lift_ud},
     {Opcode::UD2, lift_ud},
+    {Opcode::RSM, lift_ud},  // outside system management mode
     {Opcode::JMP_FAR, lift_far, helper_id(HelperId::far_jump)},
     {Opcode::CALL_FAR, lift_far, helper_id(HelperId::far_call)},
     {Opcode::RET_FAR, lift_ret_far},

@@ -60,7 +60,7 @@ std::optional<bool> frequent_condition(u32 description, u32 test, u64 dst, u64 s
 bool event_waits(const TranslateState& t) {
     const State& s = t.s;
     if (s.svm.guest && virtual_interrupt_due(s)) return true;
-    if (s.nmi_pending && !s.nmi_blocked && s.svm.gif) return true;
+    if (s.svm.gif && (s.svm.init_pending || (s.nmi_pending && !s.nmi_blocked))) return true;
     return physical_interrupts_enabled(s) && t.platform->interrupt_pending();
 }
 

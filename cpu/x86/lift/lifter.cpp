@@ -26,7 +26,10 @@ void Lifter::begin_instruction(const Instruction& i, u64 at) {
     sp_bias = 0;
     in_shadow = shadow_open_ || mode.has(ModeBits::kShadow);
     shadow_open_ = false;
+    const bool first = b.block().insts.empty();
     b.insn_start(pc, i.length);
+    if (first && mode.has(ModeBits::kLastBranch)) call(HelperId::branch_arrived, {imm64(pc)});
+    if (mode.has(ModeBits::kPauseWindow)) call(HelperId::pause_window_step);
     if (mode.has(ModeBits::kDebug)) call(HelperId::debug_begin);
     if (pc == sought_pc) call(HelperId::hold_if_sought);
     if (mode.has(ModeBits::kShadow)) {
@@ -246,6 +249,11 @@ void Lifter::finish(Value rip) {
 
 void Lifter::note_branch(Value taken) {
     if (mode.has(ModeBits::kDebug)) call(HelperId::debug_branch, {taken});
+    note_last_branch(taken);
+}
+
+void Lifter::note_last_branch(Value taken) {
+    if (mode.has(ModeBits::kLastBranch)) call(HelperId::branch_noted, {imm64(pc), taken});
 }
 
 void Lifter::jump(u64 target) {

@@ -151,6 +151,8 @@ public:
     void branch(Value cond, u64 target);  // else: next
     // Single-stepping on branches (DEBUGCTL.BTF); jump(), branch() and jump_indirect() do it themselves. `taken`: I8.
     void note_branch(Value taken);
+    // What DEBUGCTL.LBR records, which note_branch() does too.
+    void note_last_branch(Value taken);
     void jump_indirect(Value target, jit::ir::JumpHint hint);  // any width, zero-extended
     // #GP(0) at the branch when its target lies outside the code segment or is not canonical (and, where `taken` is given,
     // that is 1). Before state changes.

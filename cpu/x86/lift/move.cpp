@@ -131,7 +131,10 @@ void lift_cwd(Lifter& l) {
 }
 
 void lift_nop(Lifter&) {}
-void lift_pause(Lifter& l) { l.call(HelperId::spin_wait); }
+void lift_pause(Lifter& l) {
+    l.call(HelperId::spin_wait);
+    if (l.mode.has(ModeBits::kSvmGuest)) l.continue_in_mode();  // its filter has perhaps opened a window
+}
 
 // The address is checked as a byte load would.
 void lift_cache_line(Lifter& l) { l.load(Type::I8, l.address(0, 1)); }

@@ -27,8 +27,9 @@ void intercept_control(Lifter& l, bool debug) {
     const bool read = l.op(0).kind == OperandKind::Gpr;
     const unsigned reg = l.op(read ? 1 : 0).reg;
     const u32 gpr = kInterceptGpr | u32{l.op(read ? 0 : 1).reg} << kInterceptGprShift;
-    if (debug || read || reg != 0) return intercept(l, ((debug ? kDebug : 0) + (read ? 0 : kWrite) + (reg & 15)) | gpr);
-    l.call(HelperId::svm_intercept_cr0, {spec(l, gpr), l.zext64(l.read(1)), l.imm64(l.next)});
+    const u32 code = ((debug ? kDebug : 0) + (read ? 0 : kWrite) + (reg & 15)) | gpr;
+    if (read) return intercept(l, code);
+    l.call(HelperId::svm_intercept_write, {spec(l, code), l.zext64(l.read(1)), l.imm64(l.next)});
 }
 
 void intercept_invlpg(Lifter& l) {
@@ -37,15 +38,19 @@ void intercept_invlpg(Lifter& l) {
 }
 
 void intercept_lmsw(Lifter& l) {
-    const Value word = l.b.zext(Type::I64, l.b.trunc(Type::I16, l.read(0)));
-    l.call(HelperId::svm_intercept_cr0, {spec(l, kInterceptLmsw), word, l.imm64(l.next)});
+    constexpr u32 kWriteCr0 = 0x10;
+    l.call(HelperId::svm_intercept_write, {spec(l, kWriteCr0 | kInterceptLmsw), l.imm64(0), l.imm64(l.next)});
 }
 
-// EXITINFO1 without the port (15.10.2).
+// EXITINFO1 without the port (15.10.2). A string's segment belongs to the decode assists.
 u32 port_info(const Lifter& l, bool in, bool string, unsigned size) {
     constexpr u32 kIn = 1, kString = 1u << 2, kRep = 1u << 3;
+    constexpr unsigned kSegment = 10;
     const bool rep = string && l.insn.rep != Rep::None;
-    return (in ? kIn : 0) | (string ? kString : 0) | (rep ? kRep : 0) | size << 4 | u32{l.insn.address_size} / 2 << 7;
+    const bool named = string && l.model.has(Feature::SVM_DECODE_ASSISTS);
+    const u32 segment = !named ? 0 : in ? u32{ES} : u32{l.insn.mem.segment};
+    return segment << kSegment | (in ? kIn : 0) | (string ? kString : 0) | (rep ? kRep : 0) | size << 4 |
+           u32{l.insn.address_size} / 2 << 7;
 }
 
 void intercept_port(Lifter& l) {
@@ -91,6 +96,7 @@ void lift_intercepts(Lifter& l) {
         case Opcode::MOV_CR: return intercept_control(l, false);
         case Opcode::MOV_DR: return intercept_control(l, true);
         case Opcode::LMSW: return intercept_lmsw(l);
+        case Opcode::PAUSE: l.call(HelperId::svm_intercept_pause, {spec(l, 0), l.imm64(l.next)}); return;
         case Opcode::INVLPG: return intercept_invlpg(l);
         case Opcode::RDMSR: l.call(HelperId::svm_intercept_msr, {spec(l, 0), l.imm64(l.next)}); return;
         case Opcode::WRMSR: l.call(HelperId::svm_intercept_msr, {spec(l, kInterceptWrite), l.imm64(l.next)}); return;

@@ -60,16 +60,31 @@ constexpr Dependency kDependencies[] = {
     {Feature::VPCLMULQDQ, Feature::PCLMULQDQ},
     {Feature::BHI_CTRL, Feature::SPEC_CTRL},
     {Feature::SVM_NPT, Feature::SVM},
+    {Feature::SVM_LBRV, Feature::SVM},
+    {Feature::SVM_LOCK, Feature::SVM},
     {Feature::SVM_NRIP_SAVE, Feature::SVM},
+    {Feature::SVM_TSC_SCALE, Feature::SVM},
     {Feature::SVM_FLUSH_BY_ASID, Feature::SVM},
     {Feature::SVM_DECODE_ASSISTS, Feature::SVM},
+    {Feature::SVM_PAUSE_FILTER, Feature::SVM},
+    {Feature::SVM_PF_THRESHOLD, Feature::SVM_PAUSE_FILTER},
     {Feature::SVM_V_VMSAVE_VMLOAD, Feature::SVM_NPT},
     {Feature::SVM_VGIF, Feature::SVM},
+    {Feature::SVME_ADDR_CHK, Feature::SVM},
 };
 
-constexpr Feature kSvmFeatures[] = {Feature::SVM_NPT,           Feature::SVM_NRIP_SAVE,
-                                    Feature::SVM_FLUSH_BY_ASID, Feature::SVM_DECODE_ASSISTS,
-                                    Feature::SVM_VGIF,          Feature::SVM_V_VMSAVE_VMLOAD};
+constexpr Feature kSvmFeatures[] = {Feature::SVM_NPT,
+                                    Feature::SVM_LBRV,
+                                    Feature::SVM_LOCK,
+                                    Feature::SVM_NRIP_SAVE,
+                                    Feature::SVM_TSC_SCALE,
+                                    Feature::SVM_FLUSH_BY_ASID,
+                                    Feature::SVM_DECODE_ASSISTS,
+                                    Feature::SVM_PAUSE_FILTER,
+                                    Feature::SVM_PF_THRESHOLD,
+                                    Feature::SVM_VGIF,
+                                    Feature::SVM_V_VMSAVE_VMLOAD,
+                                    Feature::SVME_ADDR_CHK};
 
 bool implemented(Feature f) {
     return std::find(std::begin(kImplementedFeatures), std::end(kImplementedFeatures), f) != std::end(kImplementedFeatures);

@@ -25,13 +25,19 @@ bool check_long_mode_entry(TranslateState& t) {
     return ((s.cr4 & cr4::PAE) != 0 && (s.seg[CS].access & access::L) == 0 && !tss16) || fault(t, kGP);
 }
 
+bool valid_cr0(const State& s, u64 value) {
+    const bool paging = (value & cr0::PG) != 0;
+    const bool ends_paging = (s.cr0 & cr0::PG) != 0 && !paging;
+    if ((value >> 32) != 0 || (paging && (value & cr0::PE) == 0)) return false;
+    if ((value & cr0::NW) != 0 && (value & cr0::CD) == 0) return false;
+    return !ends_paging || ((s.cr4 & cr4::PCIDE) == 0 && !code64(s));
+}
+
 bool write_cr0(TranslateState& t, u64 value) {
     State& s = t.s;
     const bool paging = (value & cr0::PG) != 0;
     const bool was_paging = (s.cr0 & cr0::PG) != 0;
-    if ((value >> 32) != 0 || (paging && (value & cr0::PE) == 0)) return fault(t, kGP);
-    if ((value & cr0::NW) != 0 && (value & cr0::CD) == 0) return fault(t, kGP);
-    if (was_paging && !paging && ((s.cr4 & cr4::PCIDE) != 0 || code64(s))) return fault(t, kGP);
+    if (!valid_cr0(s, value)) return fault(t, kGP);
     u64 new_efer = s.msr.efer;
     if (paging && !was_paging && (new_efer & efer::LME) != 0) {
         if (!check_long_mode_entry(t)) return false;
@@ -51,13 +57,18 @@ bool write_cr0(TranslateState& t, u64 value) {
     return true;
 }
 
+constexpr u64 kNoFlush = u64{1} << 63;  // of CR3, with PCIDs
+bool valid_cr3(const TranslateState& t, u64 value) {
+    if ((t.s.cr4 & cr4::PCIDE) != 0) value &= ~kNoFlush;
+    return !long_mode(t.s) || (value >> t.model->physical_bits()) == 0;
+}
+
 bool write_cr3(TranslateState& t, u64 value) {
-    constexpr u64 kNoFlush = u64{1} << 63;
     State& s = t.s;
     const bool pcid = (s.cr4 & cr4::PCIDE) != 0;
     const bool no_flush = pcid && (value & kNoFlush) != 0;
+    if (!valid_cr3(t, value)) return fault(t, kGP);
     if (pcid) value &= ~kNoFlush;
-    if (long_mode(s) && (value >> t.model->physical_bits()) != 0) return fault(t, kGP);
     if (pae_without_long_mode(s.cr0, s.cr4, s.msr.efer) && !load_pdptes(t, value)) return false;
     s.cr3 = value;
     // SDM volume 3, 4.10.4.1: what is not global of the PCID that is loaded; without PCIDs, of all.
@@ -70,12 +81,18 @@ bool write_cr3(TranslateState& t, u64 value) {
     return true;
 }
 
+bool valid_cr4(const TranslateState& t, u64 value) {
+    const State& s = t.s;
+    const u64 changed = s.cr4 ^ value;
+    if ((value & ~cr4_allowed(*t.model)) != 0) return false;
+    if (long_mode(s) && ((value & cr4::PAE) == 0 || (changed & cr4::LA57) != 0)) return false;
+    return (changed & value & cr4::PCIDE) == 0 || (long_mode(s) && (s.cr3 & 0xfff) == 0);
+}
+
 bool write_cr4(TranslateState& t, u64 value) {
     State& s = t.s;
     const u64 changed = s.cr4 ^ value;
-    if ((value & ~cr4_allowed(*t.model)) != 0) return fault(t, kGP);
-    if (long_mode(s) && ((value & cr4::PAE) == 0 || (changed & cr4::LA57) != 0)) return fault(t, kGP);
-    if ((changed & value & cr4::PCIDE) != 0 && (!long_mode(s) || (s.cr3 & 0xfff) != 0)) return fault(t, kGP);
+    if (!valid_cr4(t, value)) return fault(t, kGP);
     constexpr u64 kReload = cr4::PAE | cr4::PGE | cr4::PSE | cr4::SMEP;
     const bool reload = (changed & kReload) != 0 && pae_without_long_mode(s.cr0, value, s.msr.efer);
     if (reload && !load_pdptes(t, s.cr3)) return false;
@@ -90,18 +107,28 @@ bool valid_cr(const State& s, u32 index) {
     return index == 0 || index == 2 || index == 3 || index == 4 || (index == 8 && code64(s));
 }
 
-bool check_cr_access(TranslateState& t, u32 index) {
+}  // namespace
+
+bool check_control_read(TranslateState& t, u32 index) {
     if (!valid_cr(t.s, index)) return fault(t, kUD);
     return require_cpl0(t);
 }
 
-}  // namespace
+bool check_control_write(TranslateState& t, u32 index, u64 value) {
+    if (!check_control_read(t, index)) return false;
+    if (!code64(t.s)) value &= 0xffffffff;
+    const bool valid = index == 0   ? valid_cr0(t.s, value)
+                       : index == 3 ? valid_cr3(t, value)
+                       : index == 4 ? valid_cr4(t, value)
+                                    : index != 8 || (value & ~u64{15}) == 0;
+    return valid || fault(t, kGP);
+}
 
 bool require_cpl0(TranslateState& t) { return !protected_mode(t.s) || cpl(t.s) == 0 || fault(t, kGP); }
 
 LeaveReason mov_to_cr(TranslateState* t, u32 index, u64 value) {
     State& s = t->s;
-    if (!check_cr_access(*t, index)) return failed(*t);
+    if (!check_control_read(*t, index)) return failed(*t);
     if (!code64(s)) value &= 0xffffffff;
     switch (index) {
         case 0: return done(*t, write_cr0(*t, value));
@@ -118,7 +145,7 @@ LeaveReason mov_to_cr(TranslateState* t, u32 index, u64 value) {
 
 LeaveReason mov_from_cr(TranslateState* t, u32 index) {
     const State& s = t->s;
-    if (!check_cr_access(*t, index)) return failed(*t);
+    if (!check_control_read(*t, index)) return failed(*t);
     switch (index) {
         case 0: t->scratch[0] = s.cr0; break;
         case 2: t->scratch[0] = s.cr2; break;

@@ -30,6 +30,7 @@ Breakpoint breakpoint(const State& s, unsigned index) {
 template <class F>
 u64 hits(const State& s, F matches) {
     u64 result = 0;
+    if (!s.svm.gif) return 0;  // "ignored and discarded" (AMD APM volume 2, 15.17)
     for (unsigned i = 0; i < 4; ++i) {
         const Breakpoint b = breakpoint(s, i);
         if (b.enabled && matches(b)) result |= u64{1} << i;
@@ -52,6 +53,13 @@ bool check_dr_access(TranslateState& t, u32& index) {
 }
 
 }  // namespace
+
+bool check_debug_read(TranslateState& t, u32 index) { return check_dr_access(t, index); }
+
+bool check_debug_write(TranslateState& t, u32 index, u64 value) {
+    if (!check_dr_access(t, index)) return false;
+    return index < 6 || !code64(t.s) || (value >> 32) == 0 || fault(t, kGP);
+}
 
 LeaveReason mov_to_dr(TranslateState* t, u32 index, u64 value) {
     State& s = t->s;
@@ -141,6 +149,23 @@ void debug_branch(TranslateState* t, u8 taken) {
     State& s = t->s;
     const bool step = (s.rflags & eflags::TF) != 0 && (s.msr.debugctl & debugctl::BTF) != 0;
     if (step && taken != 0) s.debug_trap |= dr6::BS;
+}
+
+void settle_branch(TranslateState& t) {
+    if (t.branch_taken && t.s.rip != t.branch_from) branch_arrived(&t, t.s.rip);
+    t.branch_taken = false;
+}
+
+void branch_noted(TranslateState* t, u64 from, u8 taken) {
+    t->branch_taken = taken != 0;
+    t->branch_from = from;
+}
+
+void branch_arrived(TranslateState* t, u64 at) {
+    if (!t->branch_taken) return;
+    t->branch_taken = false;
+    t->s.msr.last_branch_from = t->branch_from;
+    t->s.msr.last_branch_to = at;
 }
 
 void debug_data(TranslateState* t, u64 va, u32 size, u32 write) {

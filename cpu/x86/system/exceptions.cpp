@@ -28,10 +28,30 @@ constexpr std::array<ExceptionInfo, 32> kExceptions{{
     {"#MF", K::Fault, C::Benign, false},       {"#AC", K::Fault, C::Benign, true},
     {"#MC", K::Abort, C::Benign, false},       {"#XM", K::Fault, C::Benign, false},
     {"#VE", K::Fault, C::PageFault, false},    {"#CP", K::Fault, C::Contributory, true},
+    {"-", K::Fault, C::Benign, false},         {"-", K::Fault, C::Benign, false},
+    {"-", K::Fault, C::Benign, false},         {"-", K::Fault, C::Benign, false},
+    {"-", K::Fault, C::Benign, false},         {"-", K::Fault, C::Benign, false},
+    {"-", K::Fault, C::Benign, false},         {"-", K::Fault, C::Benign, false},
+    {"#SX", K::Fault, C::Contributory, true},
 }};
 constexpr ExceptionInfo kInterrupt{"INT", K::Interrupt, C::Benign, false};
 
 constexpr u64 kDr6Events = 0xf | dr6::BD | dr6::BS | dr6::BT;
+
+// "On interrupts and exceptions" the last branch is the way to the handler, and the one before it is kept (AMD APM volume 2,
+// 13.1.1.6).
+void record_event(State& s, const Event& e, u64 from) {
+    Msrs& m = s.msr;
+    if ((m.debugctl & debugctl::LBR) == 0) return;
+    const bool exception = e.source == EventSource::Exception;
+    const bool kept = e.source == EventSource::Int1 || (exception && (e.vector == kDB || e.vector == kMC));
+    if (!kept) {
+        m.last_exception_from = m.last_branch_from;
+        m.last_exception_to = m.last_branch_to;
+    }
+    m.last_branch_from = from;
+    m.last_branch_to = s.rip;
+}
 
 // Faults push RF = 1; #DB never does: as a trap it returns behind its instruction, and an instruction breakpoint's handler
 // sets RF itself (SDM volume 3, 17.3.1.1).
@@ -123,10 +143,13 @@ LeaveReason raise_exception(TranslateState* t, u32 vector, u32 error) {
 
 LeaveReason deliver_with_nesting(TranslateState& t, Event event) {
     State& s = t.s;
+    settle_branch(t);
     for (;;) {
         trace(t, event);
         t.s.debug_trap = 0;
+        const u64 from = s.rip;
         if (deliver_event(t, event)) {
+            record_event(s, event, from);
             s.sti_shadow = s.mov_ss_shadow = false;
             s.activity = Activity::Running;
             return LeaveReason::Lookup;
@@ -195,7 +218,9 @@ LeaveReason software_interrupt(TranslateState* t, u32 vector, u32 kind, u64 next
     if (s.svm.guest) return deliver_with_nesting(*t, event);
     trace(*t, event);
     t->s.debug_trap = 0;  // INT clears TF, and no single-step trap follows it
+    const u64 from = s.rip;
     if (deliver_event(*t, event)) {
+        record_event(s, event, from);
         s.sti_shadow = s.mov_ss_shadow = false;
         return LeaveReason::Lookup;
     }
@@ -221,6 +246,22 @@ bool exits_instead(TranslateState& t, u64 code) {
     return true;
 }
 
+// An INIT that GIF, its intercept or VM_CR.R_INIT keeps from being taken as such (APM volume 2, 15.13.3, 15.17, 15.28).
+bool deliver_init(TranslateState& t) {
+    constexpr u32 kRedirectedInit = 1;
+    State& s = t.s;
+    if (!s.svm.init_pending) return false;
+    if (exits_instead(t, exit_code::Init)) return true;
+    s.svm.init_pending = false;
+    if ((s.svm.vm_cr & vm_cr::RInit) == 0) {
+        t.platform->repeat_init();
+        return false;
+    }
+    raise(t, kSX, kRedirectedInit);
+    (void)deliver_exception(t);
+    return true;
+}
+
 // The guest's own (APM volume 2, 15.21.4).
 bool deliver_virtual(TranslateState& t) {
     State& s = t.s;
@@ -238,6 +279,7 @@ bool deliver_next(TranslateState& t) {
     if (!s.svm.gif) return false;
     // Both last for one instruction, whose block ends in the dispatcher, which polls again. A waiting #DB trap is reported
     // first, by debug_begin().
+    if (deliver_init(t)) return true;
     if (shadow_active(s) || (t.s.debug_trap != 0 && s.activity == Activity::Running)) return false;
     if (s.nmi_pending && !s.nmi_blocked) {
         if (exits_instead(t, exit_code::Nmi)) return true;

@@ -182,6 +182,13 @@ bool switch_task(TranslateState& t, u16 selector, TaskSwitch reason, u64 return_
 // -------------------------------------------------------------------------------------------------------------------
 
 bool require_cpl0(TranslateState& t);
+// What an access to a control or debug register, or RDPMC, refuses whoever intercepts it: #UD, #GP(0), #DB for general
+// detect.
+bool check_control_read(TranslateState& t, u32 index);
+bool check_control_write(TranslateState& t, u32 index, u64 value);
+bool check_debug_read(TranslateState& t, u32 index);
+bool check_debug_write(TranslateState& t, u32 index, u64 value);
+bool check_rdpmc(TranslateState& t);
 // Bits of EFER that exist on the model, LMA apart.
 u64 writable_efer(const CpuModel& model);
 // Loads s.pdpte from `cr3`: #GP(0) for reserved bits in a present entry.

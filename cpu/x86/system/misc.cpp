@@ -54,8 +54,6 @@ LeaveReason set_ac(TranslateState& t, bool value) {
     return LeaveReason::None;
 }
 
-u64 guest_tsc(const TranslateState& t) { return t.platform->tsc() + t.s.msr.tsc_offset + svm_tsc_offset(t.s); }
-
 bool check_tsc_access(TranslateState& t) {
     const State& s = t.s;
     return (s.cr4 & cr4::TSD) == 0 || !protected_mode(s) || cpl(s) == 0 || fault(t, kGP);
@@ -148,7 +146,7 @@ LeaveReason hypercall(TranslateState* t) {
 LeaveReason rdtsc(TranslateState* t) {
     if (!check_tsc_access(*t)) return failed(*t);
     if (held_before(t, Hold::Reason::Value)) return LeaveReason::Interpret;
-    set_edx_eax(t->s, guest_tsc(*t));
+    set_edx_eax(t->s, visible_tsc(*t));
     return LeaveReason::None;
 }
 
@@ -156,21 +154,24 @@ LeaveReason rdtscp(TranslateState* t) {
     if (!t->model->has(Feature::RDTSCP)) return raise(*t, kUD);
     if (!check_tsc_access(*t)) return failed(*t);
     if (held_before(t, Hold::Reason::Value)) return LeaveReason::Interpret;
-    set_edx_eax(t->s, guest_tsc(*t));
+    set_edx_eax(t->s, visible_tsc(*t));
     t->s.gpr[RCX] = t->s.msr.tsc_aux & 0xffffffff;
     return LeaveReason::None;
 }
 
 // Counters are not modelled and read as zero (contract R5).
 LeaveReason rdpmc(TranslateState* t) {
-    constexpr u32 kFixed = 1u << 30, kGeneralCounters = 8, kFixedCounters = 3;
-    State& s = t->s;
-    if (protected_mode(s) && cpl(s) != 0 && (s.cr4 & cr4::PCE) == 0) return raise(*t, kGP);
-    const auto index = static_cast<u32>(s.gpr[RCX]);
-    const bool valid = index < kGeneralCounters || (index >= kFixed && index < kFixed + kFixedCounters);
-    if (!valid) return raise(*t, kGP);
-    set_edx_eax(s, 0);
+    if (!check_rdpmc(*t)) return failed(*t);
+    set_edx_eax(t->s, 0);
     return LeaveReason::None;
+}
+
+bool check_rdpmc(TranslateState& t) {
+    constexpr u32 kFixed = 1u << 30, kGeneralCounters = 8, kFixedCounters = 3;
+    const State& s = t.s;
+    if (protected_mode(s) && cpl(s) != 0 && (s.cr4 & cr4::PCE) == 0) return fault(t, kGP);
+    const auto index = static_cast<u32>(s.gpr[RCX]);
+    return index < kGeneralCounters || (index >= kFixed && index < kFixed + kFixedCounters) || fault(t, kGP);
 }
 
 LeaveReason swapgs(TranslateState* t) {

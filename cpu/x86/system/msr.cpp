@@ -142,11 +142,12 @@ void set_tsc_offset(TranslateState& t, u64 offset) {
     t.platform->tsc_offset_changed(offset);
 }
 
-u64 read_tsc(TranslateState& t) { return t.platform->tsc() + t.s.msr.tsc_offset; }
+u64 own_tsc(const TranslateState& t) { return t.platform->tsc() + t.s.msr.tsc_offset; }
+u64 read_tsc(TranslateState& t) { return visible_tsc(t); }
 // A write moves TSC_ADJUST by as much as the counter (SDM volume 3, 17.17.3).
 bool write_tsc(TranslateState& t, u64 value) {
     Msrs& m = t.s.msr;
-    const u64 delta = value - read_tsc(t);
+    const u64 delta = value - own_tsc(t);
     m.tsc_adjust += delta;
     set_tsc_offset(t, m.tsc_offset + delta);
     return true;
@@ -162,7 +163,7 @@ bool write_tsc_adjust(TranslateState& t, u64 value) {
 }
 
 // Both count at the rate of the time-stamp counter; writes are dropped.
-u64 read_frequency_clock(TranslateState& t) { return read_tsc(t); }
+u64 read_frequency_clock(TranslateState& t) { return own_tsc(t); }
 bool drop(TranslateState&, u64) { return true; }
 bool refuse(TranslateState&, u64) { return false; }
 
@@ -206,6 +207,7 @@ bool write_efer(TranslateState& t, u64 value) {
 
 u64 read_vm_cr(TranslateState& t) { return t.s.svm.vm_cr; }
 u64 read_hsave_pa(TranslateState& t) { return t.s.svm.hsave_pa; }
+u64 read_svm_key(TranslateState&) { return 0; }
 
 template <SegReg kSeg>
 u64 read_base(TranslateState& t) {
@@ -229,6 +231,7 @@ constexpr SpecialMsr kSpecial[] = {
     {0xc0000080, "EFER", read_efer, write_efer, Feature::LM},
     {0xc0010114, "VM_CR", read_vm_cr, write_vm_cr, Feature::SVM},
     {0xc0010117, "VM_HSAVE_PA", read_hsave_pa, write_hsave_pa, Feature::SVM},
+    {0xc0010118, "SVM_KEY", read_svm_key, write_svm_key, Feature::SVM_LOCK},
     {0xc0000100, "FS_BASE", read_base<FS>, write_base<FS>, Feature::LM},
     {0xc0000101, "GS_BASE", read_base<GS>, write_base<GS>, Feature::LM},
 };

@@ -49,7 +49,7 @@ bool is_physical_page(const CpuModel& model, const Row& row, u64 value) {
     return (value & mask(12)) == 0 && is_physical(model, row, value);
 }
 
-constexpr u64 kVmCrBits = 0x17;  // DPD, R_INIT, DIS_A20M, SVMDIS (AMD APM volume 2, 15.30.1)
+constexpr u64 kVmCrBits = 0x1f;  // DPD, R_INIT, DIS_A20M, LOCK, SVMDIS (AMD APM volume 2, 15.30.1)
 
 bool rflags_holds(const CpuModel&, const Row&, u64 value) { return (value & eflags::One) != 0; }
 bool cr0_holds(const CpuModel&, const Row&, u64 value) {
@@ -238,6 +238,7 @@ private:
         Row& save_area = field(RegisterClass::System, 0xc0010117, "VM_HSAVE_PA", s_.svm.hsave_pa);
         save_area.needs = Feature::SVM;
         save_area.holds = is_physical_page;
+        field(RegisterClass::System, 0xc0010118, "SVM_KEY", s_.svm.key).needs = Feature::SVM_LOCK;
         // Those of devices. The old numbers of KVM's clock (Documentation/virt/kvm/x86/msr.rst) name the same registers.
         msr(0x6e0, "TSC_DEADLINE", Source::Device, Feature::TSC_DEADLINE);
         msr(0x11, "KVM_WALL_CLOCK", Source::Device, Feature::KVM_CLOCK_OLD);

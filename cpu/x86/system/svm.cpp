@@ -44,7 +44,32 @@ constexpr SavedMsr kSavedMsrs[] = {
     {vmcb::SysenterEip, &Msrs::sysenter_eip},
 };
 
+constexpr SavedMsr kBranchMsrs[] = {
+    {vmcb::DbgCtl, &Msrs::debugctl},
+    {vmcb::BranchFrom, &Msrs::last_branch_from},
+    {vmcb::BranchTo, &Msrs::last_branch_to},
+    {vmcb::ExceptionFrom, &Msrs::last_exception_from},
+    {vmcb::ExceptionTo, &Msrs::last_exception_to},
+};
+
 }  // namespace
+
+void load_guest_branches(State& s, const Vmcb& v) {
+    for (std::size_t i = 0; i < std::size(kBranchMsrs); ++i) {
+        u64& msr = s.msr.*kBranchMsrs[i].member;
+        s.svm.host.branches[i] = msr;
+        msr = v.get(kBranchMsrs[i].offset);
+    }
+    s.msr.debugctl &= debugctl::LBR | debugctl::BTF;
+}
+
+void leave_guest_branches(State& s, Vmcb* v) {
+    for (std::size_t i = 0; i < std::size(kBranchMsrs); ++i) {
+        u64& msr = s.msr.*kBranchMsrs[i].member;
+        if (v != nullptr) v->put(kBranchMsrs[i].offset, msr);
+        msr = s.svm.host.branches[i];
+    }
+}
 
 bool begin_with_vmcb(TranslateState& t, u64 code, u64 next, u64& address) {
     if (!allowed(t, code, next)) return false;
@@ -67,12 +92,14 @@ LeaveReason vmload(TranslateState* t, u64 next) {
     State& s = t->s;
     u64 address = 0;
     if (!begin_transfer(*t, exit_code::Vmload, next, address)) return failed(*t);
-    const Vmcb v(*t, address);
+    const unsigned linear_bits = t->model->linear_bits();
+    const Vmcb v(*t, address, linear_bits);
     s.seg[FS] = v.segment(vmcb::Fs);
     s.seg[GS] = v.segment(vmcb::Gs);
     s.ldtr = v.segment(vmcb::Ldtr);
     s.tr = v.segment(vmcb::Tr);
     for (const SavedMsr& m : kSavedMsrs) s.msr.*m.member = v.get(m.offset);
+    s.msr.kernel_gs_base = static_cast<u64>(sign_extend(s.msr.kernel_gs_base, linear_bits));
     return LeaveReason::None;
 }
 
@@ -127,11 +154,33 @@ LeaveReason skinit(TranslateState* t, u64 next) {
 }
 
 bool write_vm_cr(TranslateState& t, u64 value) {
-    constexpr u64 kWritable = 0x7 | 1u << 4, kDisable = 1u << 4;
-    if ((value & ~kWritable) != 0) return false;
-    if ((value & kDisable) != 0 && (t.s.msr.efer & efer::SVME) != 0) return false;
-    t.s.svm.vm_cr = value;
+    constexpr u64 kPlain = vm_cr::Dpd | vm_cr::RInit | vm_cr::DisA20m;
+    const bool lockable = t.model->has(Feature::SVM_LOCK);
+    if ((value & ~(kPlain | vm_cr::SvmDis | (lockable ? vm_cr::Lock : 0))) != 0) return false;
+    // "Regardless of the current state of LOCK."
+    if ((value & vm_cr::SvmDis) != 0 && (t.s.msr.efer & efer::SVME) != 0) return false;
+    u64& current = t.s.svm.vm_cr;
+    const u64 writable = (current & vm_cr::Lock) != 0 ? kPlain : ~u64{0};
+    current = (value & writable) | (current & ~writable);
     return true;
+}
+
+bool write_svm_key(TranslateState& t, u64 value) {
+    Svm& svm = t.s.svm;
+    if ((svm.vm_cr & vm_cr::Lock) == 0) {
+        svm.key = value;
+    } else if (value != 0 && value == svm.key) {
+        svm.vm_cr &= ~vm_cr::Lock;
+    }
+    return true;
+}
+
+u64 visible_tsc(const TranslateState& t) {
+    const State& s = t.s;
+    const u64 own = t.platform->tsc() + s.msr.tsc_offset;
+    if (!s.svm.guest) return own;
+    const auto scaled = static_cast<unsigned __int128>(own) * s.msr.tsc_ratio >> 32;
+    return static_cast<u64>(scaled) + s.svm.tsc_offset;
 }
 
 bool write_hsave_pa(TranslateState& t, u64 value) {

@@ -29,8 +29,8 @@ Event injected_event(const State& s);
 // Before a software interrupt, a breakpoint or ICEBP: a #VMEXIT is recorded instead.
 bool software_interrupt_exits(TranslateState& t, u8 vector, SoftwareInterrupt kind, u64 next);
 
-// Time-stamp counter of a guest, on top of the host's own.
-inline u64 svm_tsc_offset(const State& s) { return s.svm.guest ? s.svm.tsc_offset : 0; }
+// What RDTSC, RDTSCP and RDMSR show: a guest's time-stamp counter is the host's times TSC_RATIO, and TSC_OFFSET (15.30.5).
+u64 visible_tsc(const TranslateState& t);
 
 // Where nested paging has a guest-physical address. False: a #VMEXIT is pending.
 bool nested_translate(TranslateState& t, u64 gpa, jit::Access kind, u64& phys);
@@ -38,12 +38,20 @@ bool nested_translate(TranslateState& t, u64 gpa, jit::Access kind, u64& phys);
 // For IR, as svm_intercept() of system.h: INVLPG of `address`. In `spec` of MOV CR and MOV DR beside that one's flags: the
 // general-purpose register.
 LeaveReason svm_intercept_address(TranslateState* t, u32 spec, u64 address, u64 next);
+LeaveReason svm_intercept_pause(TranslateState* t, u32 spec, u64 next);
+// An instruction of Svm::pause_window has begun.
+void pause_window_step(TranslateState* t);
 constexpr u32 kInterceptGpr = 1u << 19;
 constexpr unsigned kInterceptGprShift = 24;
 
-// MSRs VM_CR and VM_HSAVE_PA. False: #GP(0).
+// MSRs VM_CR, VM_HSAVE_PA and SVM_KEY (15.30, 15.31). False: #GP(0).
 bool write_vm_cr(TranslateState& t, u64 value);
 bool write_hsave_pa(TranslateState& t, u64 value);
+bool write_svm_key(TranslateState& t, u64 value);
+
+// DEBUGCTL and the last-branch MSRs are exchanged with the VMCB's while Svm::branches (15.23).
+void load_guest_branches(State& s, const Vmcb& v);
+void leave_guest_branches(State& s, Vmcb* v);  // null: the guest's are lost
 
 // CR8: of a guest whose interrupts are virtual, V_TPR (15.21.1).
 u8 task_priority(const TranslateState& t);

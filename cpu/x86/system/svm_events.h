@@ -13,6 +13,15 @@ inline bool physical_interrupts_enabled(const State& s) {
     return s.svm.gif && (flags & eflags::IF) != 0;
 }
 
+// Whether an INIT that arrives now is not taken as such: it waits in Svm::init_pending for what becomes of it.
+inline bool init_held(const State& s) {
+    constexpr u32 kIntercept = 1u << 3;  // of exit codes 60h to 7fh
+    constexpr u64 kRedirect = 1u << 1;   // VM_CR.R_INIT
+    if (s.activity == Activity::WaitForSipi || s.activity == Activity::Shutdown) return false;
+    const bool intercepted = s.svm.guest && (s.svm.intercepts[3] & kIntercept) != 0;
+    return !s.svm.gif || intercepted || (s.svm.vm_cr & kRedirect) != 0;
+}
+
 // Whether the guest's virtual interrupt would be taken now, or its intercept (15.21.4).
 inline bool virtual_interrupt_due(const State& s) {
     constexpr u64 kIrq = 1u << 8, kGif = 1u << 9, kIgnoreTpr = 1u << 20, kGifEnable = 1u << 25;

@@ -10,22 +10,22 @@ constexpr u32 kCode = 0xffff;
 bool in_shadow(u32 spec) { return (spec & kInterceptShadow) != 0; }
 
 // "Most instruction intercepts are checked at the point where all exceptions except memory access related exceptions have
-// been checked" (15.9). CPL 0 where the row of the instruction asks for it: the lifter.
+// been checked" (15.9); those of PUSHF, POPF, IRET, RSM and INT n "take priority over any exceptions" (table 15-7). CPL 0
+// where the row of the instruction asks for it: the lifter.
 bool exceptions_first(TranslateState& t, u64 code) {
     const State& s = t.s;
     const bool user = protected_mode(s) && cpl(s) != 0;
+    if (code < exit_code::WriteCr0 && code != exit_code::ReadCr0) return check_control_read(t, static_cast<u32>(code));
+    if (code >= exit_code::ReadDr0 && code < exit_code::WriteDr0) return check_debug_read(t, static_cast<u32>(code & 15));
     switch (code) {
         case exit_code::Rdtsc:
         case exit_code::Rdtscp: return !user || (s.cr4 & cr4::TSD) == 0 || fault(t, kGP);
-        case exit_code::Rdpmc: return !user || (s.cr4 & cr4::PCE) != 0 || fault(t, kGP);
+        case exit_code::Rdpmc: return check_rdpmc(t);
         case exit_code::ReadCr0:
         case exit_code::IdtrRead:
         case exit_code::GdtrRead:
         case exit_code::LdtrRead:
         case exit_code::TrRead: return !user || (s.cr4 & cr4::UMIP) == 0 || fault(t, kGP);
-        case exit_code::Pushf:
-        case exit_code::Popf:
-        case exit_code::Iret: return !vm86(s) || iopl(s) == 3 || (s.cr4 & cr4::VME) != 0 || fault(t, kGP);
         case exit_code::Xsetbv: return (s.cr4 & cr4::OSXSAVE) != 0 || fault(t, kUD);
         default: return true;
     }
@@ -69,17 +69,45 @@ LeaveReason svm_intercept(TranslateState* t, u32 spec, u64 next) {
     return exit_due(*t, {code, register_info(*t, spec, code), 0, next, in_shadow(spec)});
 }
 
-// CR0 alone has an intercept for changes of all but TS and MP (15.8.1).
-LeaveReason svm_intercept_cr0(TranslateState* t, u32 spec, u64 value, u64 next) {
-    const State& s = t->s;
-    u64 code = exit_code::WriteCr0;
-    if (!intercepts(s, code)) {
-        const u64 seen = (spec & kInterceptLmsw) != 0 ? 0xf : ~u64{0};
-        const u64 changed = (s.cr0 ^ value) & seen & ~(cr0::TS | cr0::MP);
-        code = exit_code::Cr0SelectiveWrite;
-        if (changed == 0 || !intercepts(s, code)) return LeaveReason::None;
-    }
+namespace {
+// CR0 alone has an intercept for changes of all but TS and MP, which the other one precedes. "The LMSW instruction treats
+// the selective CR0-write intercept as a non-selective intercept" (15.8.1).
+u64 write_intercept(const State& s, u32 spec, u64 value) {
+    const u64 code = spec & kCode;
+    if (code != exit_code::WriteCr0 || intercepts(s, code)) return code;
+    const u64 changed = (s.cr0 ^ value) & ~(cr0::TS | cr0::MP);
+    return (spec & kInterceptLmsw) != 0 || changed != 0 ? exit_code::Cr0SelectiveWrite : code;
+}
+}  // namespace
+
+// "Checks non-memory exceptions (CPL, illegal bit combinations, etc.) before the intercept" (table 15-7).
+LeaveReason svm_intercept_write(TranslateState* t, u32 spec, u64 value, u64 next) {
+    const u64 code = write_intercept(t->s, spec, value);
+    if (!intercepts(t->s, code)) return LeaveReason::None;
+    const u32 index = spec & 15;
+    const bool debug = code >= exit_code::ReadDr0 && code != exit_code::Cr0SelectiveWrite;
+    const bool allowed = (spec & kInterceptLmsw) != 0 ||
+                         (debug ? check_debug_write(*t, index, value) : check_control_write(*t, index, value));
+    if (!allowed) return failed(*t);
     return exit_due(*t, {code, register_info(*t, spec, code), 0, next, in_shadow(spec)});
+}
+
+// 15.14.4: a count in VMRUN's VMCB of PAUSEs before one exits; with a threshold, of those that follow each other closely.
+// Its cycles are instructions here.
+LeaveReason svm_intercept_pause(TranslateState* t, u32 spec, u64 next) {
+    Svm& svm = t->s.svm;
+    if (!intercepts(t->s, exit_code::Pause)) return LeaveReason::None;
+    const bool apart = svm.pause_threshold != 0 && svm.pause_window == 0 && svm.pause_left != svm.pause_count;
+    if (svm.pause_count != 0) {
+        svm.pause_left = apart ? svm.pause_count : static_cast<u16>(svm.pause_left - 1);
+        svm.pause_window = svm.pause_threshold;
+        if (svm.pause_left != 0) return LeaveReason::None;
+    }
+    return exit_due(*t, {exit_code::Pause, 0, 0, next, in_shadow(spec)});
+}
+
+void pause_window_step(TranslateState* t) {
+    if (t->s.svm.pause_window != 0) --t->s.svm.pause_window;
 }
 
 // INVLPG: "the linear address" (15.33.3), wanted or not.
@@ -110,8 +138,11 @@ bool exception_exits(TranslateState& t, const PendingEvent& e, const Event* duri
     State& s = t.s;
     const u64 code = exit_code::Exception0 + e.vector;
     if (e.vector >= 32 || !intercepts(s, code)) return false;
-    // "DR6 is written" also when #DB is intercepted; CR2 is not when #PF is (15.12).
-    if (e.vector == kDB) s.dr6 = (s.dr6 & ~u64{0xf}) | (e.payload & (0xf | dr6::BD | dr6::BS | dr6::BT));
+    // DR6 and DR7 are written also when #DB is intercepted; CR2 is not when #PF is (15.12).
+    if (e.vector == kDB) {
+        s.dr6 = (s.dr6 & ~u64{0xf}) | (e.payload & (0xf | dr6::BD | dr6::BS | dr6::BT));
+        s.dr7 &= ~dr7::GD;
+    }
     leave_guest(t, {code, e.has_error ? e.error : 0, e.vector == kPF ? e.payload : 0, 0, false}, during);
     return true;
 }

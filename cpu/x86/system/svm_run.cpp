@@ -59,12 +59,18 @@ void load_controls(const CpuModel& model, Svm& svm, const Vmcb& v) {
     svm.nested_cr3 = v.get(vmcb::NestedCr3);
     svm.injected = v.get(vmcb::EventInjection);
     svm.injected_rip = v.get(vmcb::NextRip);
+    const bool filter = model.has(Feature::SVM_PAUSE_FILTER), threshold = model.has(Feature::SVM_PF_THRESHOLD);
+    svm.pause_left = svm.pause_count = filter ? static_cast<u16>(v.get(vmcb::PauseCount, 2)) : u16{0};
+    svm.pause_threshold = threshold ? static_cast<u16>(v.get(vmcb::PauseThreshold, 2)) : u16{0};
+    svm.pause_window = 0;
+    svm.branches = model.has(Feature::SVM_LBRV) && (v.get(vmcb::VirtExt) & 1) != 0;
 }
 
 void load_guest(State& s, const Vmcb& v) {
     for (const SavedSegment& seg : kSavedSegments) s.seg[seg.reg] = v.segment(seg.offset);
     s.gdtr = v.table(vmcb::Gdtr);
     s.idtr = v.table(vmcb::Idtr);
+    if (s.svm.branches) load_guest_branches(s, v);
     for (const SavedRegister& r : kSavedRegisters) s.*r.member = v.get(r.offset);
     s.rflags = (s.rflags & eflags::Defined) | eflags::One;
     s.cr0 |= cr0::ET;
@@ -86,11 +92,15 @@ void load_guest(State& s, const Vmcb& v) {
 }
 
 bool valid_injection(const State& s) {
+    // Vectors of exceptions that there are, the NMI's not among them.
+    constexpr u64 kExceptions = bits(~u64{0}, 8, 0) & ~(u64{1} << kNMI);
+    constexpr u64 kValid = kExceptions | 0x1fu << kTS | 0xfu << kMF | 1u << kSX;
     const u64 event = s.svm.injected;
     if ((event & event_info::Valid) == 0) return true;
     const u64 type = bits(event, 10, 8), vector = event & 0xff;
     if (type == event_info::Exception) {
-        return vector != kNMI && vector < 32 && !(vector == kBR && long_mode(s)) && !(vector == kOF && code64(s));
+        if (vector >= 32 || !bit(kValid, static_cast<unsigned>(vector))) return false;
+        return !(vector == kBR && long_mode(s)) && !(vector == kOF && code64(s));
     }
     return type == event_info::Interrupt || type == event_info::Nmi || type == event_info::Software;
 }
@@ -103,16 +113,19 @@ bool consistent(const TranslateState& t) {
     const bool paging = (s.cr0 & cr0::PG) != 0, lme = (s.msr.efer & efer::LME) != 0;
     const bool tables = ((svm.iopm + kIopmBytes - 1) & beyond) == 0 && ((svm.msrpm + kMsrpmBytes - 1) & beyond) == 0;
     const bool control = intercepts(s, exit_code::Vmrun) && svm.asid != 0 && tables && valid_injection(s);
-    const bool cr0_ok =
-        (s.cr0 >> 32) == 0 && ((s.cr0 & cr0::CD) != 0 || (s.cr0 & cr0::NW) == 0) && (!paging || (s.cr0 & cr0::PE) != 0);
+    // PG without PE is paged real mode (15.19), but in long mode.
+    const bool cr0_ok = (s.cr0 >> 32) == 0 && ((s.cr0 & cr0::CD) != 0 || (s.cr0 & cr0::NW) == 0) &&
+                        (!paging || !lme || (s.cr0 & cr0::PE) != 0);
     const bool efer_ok = (s.msr.efer & efer::SVME) != 0 && (s.msr.efer & ~(writable_efer(*t.model) | efer::LMA)) == 0;
-    const bool cr_ok = (!long_mode(s) || (s.cr3 & beyond) == 0) && (s.cr4 & ~cr4_allowed(*t.model)) == 0 &&
-                       (!svm.nested_paging || (svm.nested_cr3 & beyond) == 0);
+    const bool cr_ok = (!long_mode(s) || (s.cr3 & beyond) == 0) && (s.cr4 & ~cr4_allowed(*t.model)) == 0;
+    // 15.25.3 and 15.25.4
+    const bool nested_ok = !svm.nested_paging || ((svm.host.cr0 & cr0::PG) != 0 && (svm.nested_cr3 & beyond) == 0 &&
+                                                  every_byte(s.msr.pat, pat_type));
     const bool debug_ok = (s.dr6 >> 32) == 0 && (s.dr7 >> 32) == 0;
     const u16 cs = s.seg[CS].access;
     const bool mode_ok =
         !(lme && paging) || ((s.cr4 & cr4::PAE) != 0 && (cs & (access::L | access::DB)) != (access::L | access::DB));
-    return control && cr0_ok && efer_ok && cr_ok && debug_ok && mode_ok;
+    return control && cr0_ok && efer_ok && cr_ok && nested_ok && debug_ok && mode_ok;
 }
 
 bool pae_paging(const State& s) { return (s.cr0 & cr0::PG) != 0 && (s.cr4 & cr4::PAE) != 0 && !long_mode(s); }
@@ -224,7 +237,9 @@ void load_host(TranslateState& t) {
     s.dr7 = 0x400;
     s.sti_shadow = s.mov_ss_shadow = false;
     s.activity = Activity::Running;
-    s.debug_trap = 0;
+    // VMRUN's own single step is due now that it is complete.
+    const bool step = (s.rflags & eflags::TF) != 0 && (s.msr.debugctl & debugctl::BTF) == 0;
+    s.debug_trap = step ? dr6::BS : 0;
     s.pending = {};
 }
 
@@ -235,7 +250,7 @@ LeaveReason vmrun(TranslateState* t, u64 next) {
     u64 address = 0;
     if (!begin_with_vmcb(*t, exit_code::Vmrun, next, address)) return failed(*t);
     export_flags(*t);
-    const Vmcb v(*t, address);
+    const Vmcb v(*t, address, t->model->linear_bits());
     NestedEvent event;
     event.rip = s.rip;
     event.nested_rip = v.get(vmcb::Rip);
@@ -296,6 +311,7 @@ LeaveReason exit_due(TranslateState& t, const SvmExit& exit) {
 void leave_guest(TranslateState& t, const SvmExit& exit, const Event* event) {
     State& s = t.s;
     export_flags(t);
+    settle_branch(t);
     Vmcb v(t, s.svm.vmcb);
     NestedEvent trace;
     trace.kind = NestedEvent::Kind::Exit;
@@ -318,6 +334,9 @@ void leave_guest(TranslateState& t, const SvmExit& exit, const Event* event) {
     v.put(vmcb::ExitIntInfo, trace.exit_int_info);
     v.put(vmcb::EventInjection, 0);
     const jit::WorldStamp left = stamp(s);
+    if (s.svm.branches) leave_guest_branches(s, exit.code != exit_code::Invalid ? &v : nullptr);
+    s.svm.branches = false;
+    s.svm.pause_window = 0;
     load_host(t);
     import_flags(t);
     enter_world(t, 0, left);

@@ -60,7 +60,8 @@ enum Vector : u8 {
     kMF = 16,
     kAC = 17,
     kMC = 18,
-    kXM = 19
+    kXM = 19,
+    kSX = 30
 };
 
 // --- Exceptions and interrupts
@@ -188,7 +189,7 @@ constexpr u32 kInterceptShadow = 1u << 16;  // the instruction stands in an inte
 constexpr u32 kInterceptWrite = 1u << 17;   // WRMSR
 constexpr u32 kInterceptLmsw = 1u << 18;    // the value of CR0 has four bits
 LeaveReason svm_intercept(TranslateState* t, u32 spec, u64 next);
-LeaveReason svm_intercept_cr0(TranslateState* t, u32 spec, u64 value, u64 next);
+LeaveReason svm_intercept_write(TranslateState* t, u32 spec, u64 value, u64 next);  // MOV to CR and DR, LMSW
 LeaveReason svm_intercept_msr(TranslateState* t, u32 spec, u64 next);
 LeaveReason svm_intercept_port(TranslateState* t, u32 spec, u32 port, u64 next);
 
@@ -206,6 +207,12 @@ bool debug_active(const TranslateState& t);
 LeaveReason debug_begin(TranslateState* t);
 // Before a branch completes while debug_active(): notes the single step that DEBUGCTL.BTF asks for.
 void debug_branch(TranslateState* t, u8 taken);
+// With DEBUGCTL.LBR (ModeBits::kLastBranch; AMD APM volume 2, 13.1.1.6): the branch at `from` completes if it is taken, and
+// its target begins, both offsets in the code segment.
+void branch_noted(TranslateState* t, u64 from, u8 taken);
+void branch_arrived(TranslateState* t, u64 at);
+// Before an event, or when someone looks: the target of a branch that was noted is s.rip, unless the branch itself faults.
+void settle_branch(TranslateState& t);
 // Before a data access while debug_active(): notes data breakpoint hits for the trap after this instruction.
 void debug_data(TranslateState* t, u64 va, u32 size, u32 write);
 

@@ -138,6 +138,7 @@ TEST_CASE("snapshot: every field of the processor's state is saved") {
     state.pending.valid = state.pending.has_error = state.pending.software = true;
     state.pending.kind = x86::PendingKind::Exit;
     state.svm.gif = state.svm.guest = state.svm.nested_paging = state.svm.exit.shadow = true;
+    state.svm.init_pending = state.svm.branches = true;
     const auto saved = devices::to_device_state(state);
     const auto cbor = snapshot::to_cbor(saved.fields);
     const auto tree = snapshot::from_cbor(cbor);
