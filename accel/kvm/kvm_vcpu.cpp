@@ -122,9 +122,12 @@ Result<void> KvmVcpu::inject() {
         TANDEM_TRY_ASSIGN([[maybe_unused]] const int done, TANDEM_KVM(fd_, KVM_NMI));
     }
     if (shared_.irqchip == KvmOptions::Irqchip::Kernel) return {};
+    const bool waits = untaken_vector_ >= 0 || controller_.interrupt_pending();
+    // The access may end in an exception, for which KVM would forget the vector.
+    if (waits && access_open_) TANDEM_TRY(complete_access());
     if (ready_for_interrupt_ && untaken_vector_ >= 0) {
         TANDEM_TRY(inject_vector(std::exchange(untaken_vector_, -1)));
-    } else if (ready_for_interrupt_ && controller_.interrupt_pending()) {
+    } else if (ready_for_interrupt_ && waits) {
         if (const int vector = controller_.acknowledge(); vector >= 0) TANDEM_TRY(inject_vector(vector));
     }
     page_->request_interrupt_window = untaken_vector_ >= 0 || controller_.interrupt_pending();

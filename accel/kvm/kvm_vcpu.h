@@ -118,6 +118,7 @@ private:
     Result<bool> access_tsc_msr(u32 index, bool write, u64& value);
     // Lets KVM finish the access that the last exit belongs to (contract U5), and take the vector that it was given last.
     Result<void> complete();
+    Result<void> complete_access();
     Result<void> settle_vector();
     [[nodiscard]] bool interrupts_enabled() const;
 

@@ -31,8 +31,13 @@ u64 KvmVcpu::exit_pc() const {
     return TANDEM_KVM(fd_, KVM_GET_REGS, &regs) ? regs.rip : 0;
 }
 
-// An access across pages comes in parts. The last exit that is none of them stays in the page.
 Result<void> KvmVcpu::complete() {
+    TANDEM_TRY(complete_access());
+    return settle_vector();
+}
+
+// An access across pages comes in parts. The last exit that is none of them stays in the page.
+Result<void> KvmVcpu::complete_access() {
     while (access_open_) {
         known_.reset();
         const int error = Gate::complete(fd_, page_);
@@ -42,10 +47,11 @@ Result<void> KvmVcpu::complete() {
             errno = error;
             return io_error("KVM_RUN, to complete an access");
         }
+        ready_for_interrupt_ = page_->ready_for_interrupt_injection != 0;
         if (page_->exit_reason == KVM_EXIT_IO) (void)take_io();
         if (page_->exit_reason == KVM_EXIT_MMIO) (void)take_mmio();
     }
-    return settle_vector();
+    return {};
 }
 
 // KVM has no word for a vector that it holds beside the processor's events, and moves it there on the way into the guest.
@@ -197,7 +203,8 @@ Result<void> KvmVcpu::store(const State& s) {
     }
     TANDEM_TRY(store_activity(s.activity));
     constexpr u64 kInterruptFlag = 0x200;
-    ready_for_interrupt_ = (s.rflags & kInterruptFlag) != 0 && !s.sti_shadow && !s.mov_ss_shadow && !s.pending.valid;
+    ready_for_interrupt_ =
+        (s.rflags & kInterruptFlag) != 0 && !s.sti_shadow && !s.mov_ss_shadow && !s.pending.valid && s.debug_trap == 0;
     tsc_offset_ = s.msr.tsc_offset;  // sync_tsc() takes it to the kernel
     tsc_adjust_ = s.msr.tsc_adjust;
     return {};

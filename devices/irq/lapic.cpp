@@ -242,14 +242,20 @@ bool Lapic::interrupt_pending() const {
     return ext_int_ready() || highest_deliverable() >= 0;
 }
 
+// An 8259 that has the next request at each end of interrupt, as for a timer that makes up for lost ticks, lets the local
+// APIC's own vectors through in turn.
 int Lapic::acknowledge() {
     int vector = -1;
+    const int fixed = highest_deliverable();
     if (bus_.host() != nullptr) {
         if (interrupt_pending() && ext_int_acknowledge_) vector = ext_int_acknowledge_();
-    } else if (ext_int_ready() && ext_int_acknowledge_) {
+    } else if (ext_int_ready() && ext_int_acknowledge_ && !(ext_int_was_last_ && fixed >= 0)) {
+        ext_int_was_last_ = true;
         ext_int_latched_ = false;
         vector = ext_int_acknowledge_();
-    } else if (vector = highest_deliverable(); vector >= 0) {
+    } else if (fixed >= 0) {
+        ext_int_was_last_ = false;
+        vector = fixed;
         clear(irr_, static_cast<u8>(vector));
         set(isr_, static_cast<u8>(vector));
     }

@@ -184,6 +184,7 @@ private:
     Bitmap isr_{}, tmr_{}, irr_{};
     std::array<std::atomic<bool>, 2> lint_{};
     std::atomic<bool> ext_int_latched_{false};
+    bool ext_int_was_last_ = false;  // of what was acknowledged; vCPU thread
 
     mutable std::mutex timer_lock_;
     bool timer_running_ = false;

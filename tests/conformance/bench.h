@@ -28,6 +28,7 @@ public:
     std::function<void(accel::Vcpu&)> on_port;
     std::function<void(const accel::PortExit&)> on_write;
     std::function<void(accel::Vcpu&, accel::MmioExit&)> on_mmio;
+    std::function<void(accel::MsrExit&)> on_msr;
     std::function<int()> vector;      // as an 8259 that has one; null: nothing is pending
     std::function<bool()> pending;    // null: whether `vector` is set
     std::function<u64()> clock;       // none: time stands still
@@ -40,6 +41,7 @@ public:
             hypercall = *call;
         }
         if (auto* mmio = std::get_if<accel::MmioExit>(&exit); mmio != nullptr && on_mmio) on_mmio(vcpu, *mmio);
+        if (auto* msr = std::get_if<accel::MsrExit>(&exit); msr != nullptr && on_msr) on_msr(*msr);
         auto* port = std::get_if<accel::PortExit>(&exit);
         if (port == nullptr) return;
         if (port->write && on_write) on_write(*port);

@@ -199,6 +199,20 @@ TEST_CASE("lapic: LINT pins as fixed, NMI and ExtINT") {
     CHECK(f.read(LINT0) == 0x8077);
 }
 
+TEST_CASE("lapic: an 8259 that always has a request does not keep its own vectors out") {
+    ApicFixture f;
+    f.enable_all();
+    f.apic().connect_ext_int([] { return 0x31; });
+    f.write(LINT0, 0x700);
+    f.apic().set_lint(0, true);
+    CHECK(f.apic().acknowledge() == 0x31);
+    CHECK(f.apic().accept(DeliveryMode::Fixed, 0x80, false) == Delivery::Delivered);
+    CHECK(f.apic().acknowledge() == 0x80);
+    CHECK(f.apic().acknowledge() == 0x31);
+    f.write(EOI, 0);
+    CHECK(f.apic().acknowledge() == 0x31);
+}
+
 TEST_CASE("lapic: disabled by base, the pins are INTR and NMI") {
     ApicFixture f;
     f.apic().connect_ext_int([&] {
