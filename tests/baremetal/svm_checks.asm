@@ -88,6 +88,22 @@ main64:
     mov V(0x620), 0
     vmload
 
+; --- Interrupt shadow of an instruction that does not complete
+    mov V(0x90), 1
+    RUN guest_sti_hole
+    CHECK_EQ "a nested page fault in an interrupt shadow", V(EXIT_CODE), 0x400
+    CHECK_EQ "a nested page fault in an interrupt shadow: shadow", V(0x68), 1
+    mov V(0x68), 0
+    RUN guest_hole
+    CHECK_EQ "a nested page fault without one", V(EXIT_CODE), 0x400
+    CHECK_EQ "a nested page fault without one: shadow", V(0x68), 0
+    mov V(0x90), 0
+    bts V4(0x08), 14
+    RUN guest_sti_fault
+    CHECK_EQ "#PF in an interrupt shadow", V(EXIT_CODE), 0x4e
+    CHECK_EQ "#PF in an interrupt shadow: shadow", V(0x68), 1
+    mov V(0x68), 0
+
 ; --- Exceptions and intercepts
     mov V4(0x08), 1 << 1 | 1 << 6 | 1 << 13
     BEFORE "CR0: reserved", 0x10, 1 << 32 | 0x80010033, 0x4d, mov cr0, rax
@@ -213,6 +229,14 @@ main64:
 
 guest_call:
     vmmcall
+guest_sti_hole:
+    sti
+guest_hole:
+    mov [HOLE], al
+    vmmcall
+guest_sti_fault:
+    sti
+    mov [1 << 30], al
 
     bits 16
 v86_pushf:

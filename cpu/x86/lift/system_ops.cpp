@@ -31,7 +31,8 @@ void lift_cli(Lifter& l) {
 }
 
 void lift_sti(Lifter& l) {
-    if (!l.mode.has(ModeBits::kIoplOk) || l.mode.single()) return lift_plain(l);
+    // A guest's #VMEXIT tells of the shadow, by the mode of the block.
+    if (!l.mode.has(ModeBits::kIoplOk) || l.mode.single() || l.mode.has(ModeBits::kSvmGuest)) return lift_plain(l);
     l.call(HelperId::enable_interrupts, {l.imm64(l.next)});
     l.open_shadow();
 }

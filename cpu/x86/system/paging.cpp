@@ -251,7 +251,8 @@ bool nest(TranslateState& t, Access kind, bool table, jit::Translation& out) {
         const Outcome outcome = reachable ? walk(t, by, gpa, w) : Outcome::NotPresent;
         if (outcome != Outcome::Mapped || !nested_allows(w, kind)) {
             log::trace(log::Mmu, "mmu: nested page fault at {:#x}, rip {:#x}", gpa, s.rip);
-            exit_due(t, {exit_code::NestedPageFault, nested_error(s.svm.host, kind, table, outcome), gpa, 0, false});
+            exit_due(t, {exit_code::NestedPageFault, nested_error(s.svm.host, kind, table, outcome), gpa, 0,
+                         executes_in_shadow(t)});
             return false;
         }
         if (!update_entries(t, w, kind == Access::Write) && attempt < kAttempts) continue;

@@ -19,6 +19,8 @@ bool begin_with_vmcb(TranslateState& t, u64 code, u64 next, u64& address);
 
 // Records a #VMEXIT instead of the current instruction.
 LeaveReason exit_due(TranslateState& t, const SvmExit& exit);
+// The instruction that executes, and has not completed, stands in an interrupt shadow. In a guest it is a block of its own.
+bool executes_in_shadow(const TranslateState& t);
 // Carries out a #VMEXIT: the guest's state goes into its VMCB, the host's comes back (15.6). `event`: what was being
 // delivered, or null.
 void leave_guest(TranslateState& t, const SvmExit& exit, const Event* event = nullptr);

@@ -1,5 +1,6 @@
 // VMRUN and #VMEXIT: AMD APM volume 2, 15.5, 15.6 and 15.20.
 #include "cpu/x86/decode/instruction.h"
+#include "cpu/x86/mode.h"
 #include "cpu/x86/system/limits.h"
 #include "cpu/x86/system/svm.h"
 #include "cpu/x86/system/svm_events.h"
@@ -298,6 +299,8 @@ Event injected_event(const State& s) {
     return e;
 }
 
+bool executes_in_shadow(const TranslateState& t) { return ModeBits(jit::header_of(&t).mode).has(ModeBits::kShadow); }
+
 LeaveReason exit_due(TranslateState& t, const SvmExit& exit) {
     State& s = t.s;
     s.svm.exit = exit;
@@ -323,7 +326,7 @@ void leave_guest(TranslateState& t, const SvmExit& exit, const Event* event) {
     if (exit.code != exit_code::Invalid) {
         save_guest(t, v);
         v.put(vmcb::VIntr, s.svm.v_intr);
-        v.put(vmcb::InterruptShadow, exit.shadow || shadow_active(s) ? 1 : 0);
+        v.put(vmcb::InterruptShadow, (exit.shadow && event == nullptr) || shadow_active(s) ? 1 : 0);
         v.put(vmcb::NextRip, exit.next_rip);
         v.put(vmcb::FetchedCount, 0, 1);
         if (has_instruction(t, exit, event)) put_instruction(t, v);
