@@ -223,6 +223,18 @@ main64:
     mov eax, 0x400
     mov dr7, rax
     stgi
+
+; --- An NMI that arrives in the shadow of the halt that it ends
+    mov qword [resume], .awake
+    mov [resume_rsp], rsp
+    mov qword [seen_vector], -1
+    mov ax, ss
+    out PORT_NMI, al
+    mov ss, ax
+    hlt
+    PRINT "FAIL HLT went on without an NMI", 10
+.awake:
+    CHECK_EQ "an NMI ends HLT", qword [seen_vector], 2
     EXIT 0
 
     NESTED_TABLES

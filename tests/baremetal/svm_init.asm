@@ -93,6 +93,15 @@ main64:
     EXITS "INIT was taken", guest_call, 0x81, guest_call
     RUN guest_init
     CHECK_EQ "INIT that a guest meets", V(EXIT_CODE), 0x63
+    mov qword [resume], .kept
+    mov [resume_rsp], rsp
+    stgi                                ; it becomes #SX and is gone
+    times 8 nop
+    PRINT "FAIL INIT is kept", 10
+.kept:
+    clgi
+    RUN guest_init_hlt
+    CHECK_EQ "INIT ends a guest's halt", V(EXIT_CODE), 0x63
     btr V4(0x0c), 3
     mov qword [resume], guest_handler
     mov qword [resume_rsp], GUEST_STACK
@@ -136,6 +145,10 @@ after_guest_init:
 guest_call:
     vmmcall
 guest_handler:
+    vmmcall
+guest_init_hlt:
+    out PORT_INIT, al
+    hlt
     vmmcall
 guest_init:
     out PORT_INIT, al
