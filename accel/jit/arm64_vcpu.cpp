@@ -102,6 +102,7 @@ Result<void> Arm64JitVcpu::store_state(const cpu::ArchState& in) {
     import_flags(*state_);
     fpu::control_to_frame(*state_);
     translator().state_replaced();
+    if (state_->s.exclusive.address != ~u64{0} && cpu_count() > 1) translator().drop_line_marks();
     announce_timers(*state_);
     return {};
 }

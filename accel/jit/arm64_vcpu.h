@@ -94,6 +94,7 @@ private:
     [[nodiscard]] Rest rest() const override;
     Result<void> take_events() override;
     void prod() override;
+    void begin(bool) override { state_->multiprocessor = cpu_count() > 1; }
     void demand(u32 flush);
     void demand_part(const cpu::arm64::TlbInvalidate& part);
     void answer_waiting();

@@ -67,6 +67,7 @@ ModeBits ModeBits::of(const TranslateState& t) {
     if (fpu::needs_exact(s.fpcr)) value |= kFpExact;
     if (t.guarded_pages) value |= kBti;
     if (pmu_counts(t)) value |= kCount;
+    if (t.multiprocessor) value |= kShared;
     if (t.model->has(Feature::PAuth)) {
         if ((control & sctlr::EnIA) != 0) value |= kPauthIa;
         if ((control & sctlr::EnIB) != 0) value |= kPauthIb;

@@ -50,6 +50,7 @@ public:
     static constexpr u64 kFpExact = 1u << 24;    // fpu::needs_exact(FPCR)
     static constexpr u64 kCount = 1u << 25;      // the performance monitors count: TranslateState::counted
     static constexpr u64 kPauthTrap = 1u << 26;  // HCR_EL2.API is 0: enabled pointer authentication traps to EL2
+    static constexpr u64 kShared = 1u << 27;     // other PEs share memory: exclusives and atomics look at each other's marks
     [[nodiscard]] bool has(u64 b) const { return (value_ & b) != 0; }
     [[nodiscard]] u64 value() const { return value_; }
     [[nodiscard]] unsigned el() const { return static_cast<unsigned>(value_ & 3); }

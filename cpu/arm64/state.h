@@ -40,7 +40,8 @@ struct Sysregs {
 };
 
 // The local exclusive monitor (DDI 0487, B2.12 "Synchronization and semaphores"). The value that was loaded stands for the
-// global monitor: a Store-Exclusive succeeds when memory still holds it.
+// global monitor: a Store-Exclusive succeeds when memory still holds it, and among several PEs the mark of the line is still
+// there (jit::ir::MemFlags::kExclusive).
 struct ExclusiveMonitor {
     u64 address = ~u64{0};  // virtual; all ones: open access state
     u64 value = 0;

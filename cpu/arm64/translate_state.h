@@ -38,6 +38,7 @@ struct TranslateState {
     bool page_guarded = false;
     std::array<u64, 2> stream_events{};  // of the event streams, those that WFE has seen
     u64 first_wait = 0, last_wait = 0;   // WFE: host nanoseconds
+    bool multiprocessor = false;         // other PEs share memory (ModeBits::kShared)
     bool tagged_addresses = false;       // the TLB may hold addresses with a non-canonical top byte
     u32 stepped = 0;                     // software step: Stepped bits of the instruction that was stepped last
     bool pmu_interrupt = false;          // the level of the performance monitors' interrupt

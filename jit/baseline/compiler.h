@@ -79,6 +79,7 @@ private:
         u32 mem_flags = 0;
         u32 jump = 0;             // rel32 fields to bind
         u32 jump_misaligned = 0;  // 0: no alignment check
+        u32 jump_marks = 0;       // 0: marks of the line do not matter
         u32 resume = 0;
         u32 dirty_begin = 0, dirty_end = 0;
         u64 imm = 0;
@@ -151,6 +152,14 @@ private:
     [[nodiscard]] bool used_again(const Span& span, u32 mmu, bool writable) const;
     void slow_when(SlowAccess& access, Cc condition);
     void finish_access(SlowAccess& access);
+    struct MarkRegisters {
+        Reg cell = kNoReg, other = kNoReg;
+    };
+    MarkRegisters mark_registers(const ir::Inst& inst);
+    void find_cell(const SlowAccess& access, const MarkRegisters& regs);
+    void claim_line(SlowAccess& access, const MarkRegisters& regs, Reg expected);
+    void require_mark(SlowAccess& access, const MarkRegisters& regs);
+    void refuse_marks(SlowAccess& access, const MarkRegisters& regs);
     void load(Value v, const ir::Inst& inst);
     void store(const ir::Inst& inst);
     void atomic(Value v, const ir::Inst& inst);

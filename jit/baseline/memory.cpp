@@ -1,5 +1,6 @@
 // Guest memory accesses: the soft-TLB check inline (frame.h), everything else out of line.
 #include "jit/baseline/compiler.h"
+#include "jit/runtime/line_marks.h"
 #include "jit/runtime/slow_paths.h"
 
 namespace tandem::jit::baseline {
@@ -100,7 +101,7 @@ Compiler::SlowAccess Compiler::translate(const Inst& inst, Type type, bool write
     } else {
         access.address = address(inst);
     }
-    const bool plain = inst.op == Op::Load || inst.op == Op::Store;
+    const bool plain = (inst.op == Op::Load || inst.op == Op::Store) && (inst.aux & MemFlags::kExclusive) == 0;
     const bool keep = spanned && plain && used_again(span, mmu, for_write);
     if (keep) regs_.drop_pair();
     access.scratch = regs_.temp();
@@ -179,10 +180,57 @@ void Compiler::finish_access(SlowAccess& access) {
     slow_.push_back(access);
 }
 
+// Registers for the checks below, taken before translate() looks where everything is.
+Compiler::MarkRegisters Compiler::mark_registers(const Inst& inst) {
+    if ((inst.aux & (MemFlags::kExclusive | MemFlags::kClearsMarks)) == 0) return {};
+    const Reg cell = regs_.temp();
+    return {cell, regs_.temp()};
+}
+
+// regs.cell becomes the address of the access's cell (jit/runtime/line_marks.h).
+void Compiler::find_cell(const SlowAccess& access, const MarkRegisters& regs) {
+    const Reg cell = regs.cell, other = regs.other;
+    code_.lea(gp64(cell), x86::ptr(gp64(access.address.base), gp64(access.result), 0, access.address.displacement));
+    code_.op(Opcode::Load, true, other, cell);
+    code_.shr_imm(true, other, LineMarks::kCellBits);
+    code_.xor_(gp32(cell), gp32(other));
+    code_.and_imm(false, cell, static_cast<i32>(LineMarks::kOffsetMask));
+    code_.op(Opcode::Add, true, cell, kRbp, TANDEM_HEADER(line_marks));
+}
+
+// On the slow path unless the line has this vCPU's mark.
+void Compiler::require_mark(SlowAccess& access, const MarkRegisters& regs) {
+    find_cell(access, regs);
+    code_.op(Opcode::Load, false, regs.other, kRbp, TANDEM_HEADER(own_mark));
+    code_.test(x86::ptr(gp64(regs.cell), 0, 4), gp32(regs.other));
+    access.jump_marks = code_.jump(Cc::E);
+}
+
+// LineMarks::claim() of a line that has this vCPU's mark and no other, else on the slow path. `expected` is a copy of rax.
+void Compiler::claim_line(SlowAccess& access, const MarkRegisters& regs, Reg expected) {
+    find_cell(access, regs);
+    code_.op(Opcode::Load, false, kRax, kRbp, TANDEM_HEADER(own_mark));
+    code_.load_imm32(regs.other, LineMarks::kLocked);
+    code_.lock().cmpxchg(x86::ptr(gp64(regs.cell), 0, 4), gp32(regs.other));
+    access.jump_marks = code_.jump(Cc::NE);
+    code_.op(Opcode::Load, true, kRax, expected);
+}
+
+// On the slow path when the line has another vCPU's mark, and the access takes marks away.
+void Compiler::refuse_marks(SlowAccess& access, const MarkRegisters& regs) {
+    if (regs.cell == kNoReg) return;
+    find_cell(access, regs);
+    code_.op(Opcode::Load, false, regs.other, kRbp, TANDEM_HEADER(other_marks));
+    code_.test(x86::ptr(gp64(regs.cell), 0, 4), gp32(regs.other));
+    access.jump_marks = code_.jump(Cc::NE);
+}
+
 void Compiler::load(Value v, const Inst& inst) {
     const Type t = inst.type;
     const Reg d = regs_.define(v);
+    const MarkRegisters marks = mark_registers(inst);
     SlowAccess access = translate(inst, t, false, ir::is_vector(t) ? kNoReg : d);
+    if (marks.cell != kNoReg) require_mark(access, marks);
     const Reg host = access.result;
     access.path = SlowPath::Load;
     access.result = d;
@@ -226,7 +274,9 @@ void Compiler::atomic(Value v, const Inst& inst) {
     const Type t = inst.type;
     const Reg operand = regs_.use(inst.args[1]);
     const Reg d = regs_.temp();
+    const MarkRegisters marks = mark_registers(inst);
     SlowAccess access = translate(inst, t, true, kNoReg);
+    refuse_marks(access, marks);
     const x86::Mem m = at(access.address.base, access.result, access.address.displacement, t);
     access.path = SlowPath::Atomic;
     access.atomic = static_cast<u8>(static_cast<unsigned>(inst.op) - static_cast<unsigned>(Op::AtomicXchg));
@@ -251,7 +301,9 @@ void Compiler::atomic_loop(Value v, const Inst& inst) {
     const bool wanted = regs_.info(v).uses != 0;
     if (wanted) regs_.claim(kRax);
     const Reg operand = regs_.use(inst.args[1]);
+    const MarkRegisters marks = mark_registers(inst);
     SlowAccess access = translate(inst, t, true, kNoReg);
+    refuse_marks(access, marks);
     const x86::Mem m = at(access.address.base, access.result, access.address.displacement, t);
     access.path = SlowPath::Atomic;
     access.atomic = static_cast<u8>(static_cast<unsigned>(inst.op) - static_cast<unsigned>(Op::AtomicXchg));
@@ -278,14 +330,27 @@ void Compiler::atomic_cas(Value v, const Inst& inst) {
     const Type t = inst.type;
     regs_.claim_with(kRax, inst.args[1]);
     const Reg desired = regs_.use(inst.args[2]);
+    const bool exclusive = (inst.aux & MemFlags::kExclusive) != 0;
+    const Reg expected = exclusive ? regs_.temp() : Reg{kRax};
+    if (exclusive) code_.op(Opcode::Load, true, expected, kRax);
+    const MarkRegisters marks = mark_registers(inst);
     SlowAccess access = translate(inst, t, true, kNoReg);
+    if (exclusive) {
+        claim_line(access, marks, expected);
+    } else {
+        refuse_marks(access, marks);
+    }
     const x86::Mem m = at(access.address.base, access.result, access.address.displacement, t);
     access.path = SlowPath::Atomic;
     access.atomic = static_cast<u8>(static_cast<unsigned>(inst.op) - static_cast<unsigned>(Op::AtomicXchg));
-    access.operand[0] = kRax;
+    access.operand[0] = expected;
     access.operand[1] = desired;
     access.result = kRax;
     code_.lock().cmpxchg(m, gp_exact(desired, t));
+    if (exclusive) {  // LineMarks::release()
+        code_.op(Opcode::Load, false, marks.other, kRbp, TANDEM_HEADER(own_mark));
+        code_.op(Opcode::Store, false, marks.other, marks.cell, 0);
+    }
     regs_.define_in(v, kRax);
     finish_access(access);
 }
@@ -366,6 +431,7 @@ void Compiler::emit_slow_access(const SlowAccess& access) {
     const Reg scratch = access.scratch;
     code_.bind(access.jump);
     if (access.jump_misaligned != 0) code_.bind(access.jump_misaligned);
+    if (access.jump_marks != 0) code_.bind(access.jump_marks);
     if (access.address.displacement != 0) {
         code_.op(Opcode::Lea, true, scratch, access.address.base, access.address.displacement);
         code_.op(Opcode::Store, true, scratch, kRsp, kArgumentArea);

@@ -56,6 +56,11 @@ struct alignas(64) FrameHeader {
     // code or guest callback runs and stores the accumulated flags back at its end; in between the host register is the live
     // value. Callbacks into the embedding program (Bus, Platform) switch to host_mxcsr and back.
     u32 guest_mxcsr = 0x1f80;
+    // Load-Exclusive's marks (jit/runtime/line_marks.h): the machine's cells, this vCPU's mark in a cell, and all the
+    // others'.
+    std::atomic<u32>* line_marks = nullptr;
+    u32 own_mark = 0;
+    u32 other_marks = 0;
     // Hot: the last 128 bytes
     alignas(64) JumpCacheEntry* jump_cache = nullptr;  // 1 << kJumpCacheBits entries, index by jump_cache_index()
     u64 mode = 0;  // BlockKey::mode and base of the code that runs now; the guest keeps them

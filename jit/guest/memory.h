@@ -33,9 +33,16 @@ bool store(void* state, u64 va, unsigned mmu, const T& value) {
 
 // Compare and swap of 16 bytes at va (a multiple of 16) as one atomic access: host memory by the host's own instruction,
 // also on pages with translated code; on a device's page atomic against other locked accesses. `seen` receives what was
-// there; memory becomes `desired` when that equals `expected`, and counts as written either way.
-bool compare_and_swap_16(void* state, u64 va, unsigned mmu, const std::array<u64, 2>& expected,
+// there; memory becomes `desired` when that equals `expected`, and counts as written either way. `flags`: the MMU index and
+// ir::MemFlags::kExclusive or kClearsMarks.
+bool compare_and_swap_16(void* state, u64 va, u32 flags, const std::array<u64, 2>& expected,
                          const std::array<u64, 2>& desired, std::array<u64, 2>& seen);
+
+// What ir::MemFlags::kExclusive makes of a load and kClearsMarks of an atomic, for helpers that do either by other means:
+// marks the line of va, which is about to be read (false as load_bytes()), or takes other vCPUs' marks from that of a host
+// address that is about to be written.
+bool mark_line(void* state, u64 va, unsigned mmu);
+void clear_line_marks(void* state, const void* host);
 
 // The longest run from va, up to `want` bytes and never past its page, that is plain host memory and allows `access`:
 // its host pointer and length. Null when the page is MMIO, holds translated code (for writes), or the access faults;

@@ -67,6 +67,7 @@ __attribute__((no_sanitize("thread"))) Slot read_typed(const void* from, Type t)
 template <u64 TlbEntry::* Tag>
 u8* tlb_hit(const FrameHeader& header, u64 va, u32 flags, unsigned size) {
     if ((flags & MemFlags::kAligned) != 0 && (va & (size - 1)) != 0) return nullptr;
+    if ((flags & MemFlags::kExclusive) != 0) return nullptr;
     const TlbView& view = header.tlb[flags & MemFlags::kMmuMask];
     const auto* entry =
         reinterpret_cast<const TlbEntry*>(reinterpret_cast<const u8*>(view.entries) + ((va >> 7) & view.mask_bytes));

@@ -60,6 +60,11 @@ struct MemFlags {
     static constexpr u32 kMmuMask = 0x0f;      // MMU index (Guest defines their meaning)
     static constexpr u32 kForWrite = 1u << 4;  // a load whose page must be writable (first half of a read-modify-write)
     static constexpr u32 kAligned = 1u << 5;   // misaligned address: Guest::alignment_fault
+    // Load-Exclusive and Store-Exclusive among several vCPUs (jit/runtime/line_marks.h). A load marks the line for this vCPU
+    // before it reads; AtomicCas stores only while the mark is there, and when it is not, the result is not `expected`.
+    static constexpr u32 kExclusive = 1u << 6;
+    // An atomic that takes other vCPUs' marks of the line away when it stores.
+    static constexpr u32 kClearsMarks = 1u << 7;
 };
 
 // aux of JumpInd: lets engines predict returns.

@@ -30,6 +30,8 @@ std::string memory_flags(u32 flags) {
     std::string text = fmt::format(" mmu{}", flags & MemFlags::kMmuMask);
     if ((flags & MemFlags::kForWrite) != 0) text += " for-write";
     if ((flags & MemFlags::kAligned) != 0) text += " aligned";
+    if ((flags & MemFlags::kExclusive) != 0) text += " exclusive";
+    if ((flags & MemFlags::kClearsMarks) != 0) text += " clears-marks";
     return text;
 }
 

@@ -213,12 +213,18 @@ private:
     }
 
     std::string check_memory(const Inst& i) const {
-        constexpr u32 kKnown = MemFlags::kMmuMask | MemFlags::kForWrite | MemFlags::kAligned | StrictAlignment::kMask;
+        constexpr u32 kKnown = MemFlags::kMmuMask | MemFlags::kForWrite | MemFlags::kAligned | MemFlags::kExclusive |
+                               MemFlags::kClearsMarks | StrictAlignment::kMask;
         if (!in_instruction_) return "memory access outside a guest instruction";
         if ((i.aux & ~kKnown) != 0) return "unknown memory flags";
         if ((i.aux & MemFlags::kMmuMask) >= kMmuModes) return "no such MMU index";
         if ((i.aux & MemFlags::kForWrite) != 0 && i.op != Op::Load) return "for-write is a load's flag";
-        if (i.op >= Op::AtomicXchg && i.op <= Op::AtomicCas && !is_int(i.type)) return "atomics are for integers";
+        const bool exclusive = (i.aux & MemFlags::kExclusive) != 0, clears = (i.aux & MemFlags::kClearsMarks) != 0;
+        const bool atomic = i.op >= Op::AtomicXchg && i.op <= Op::AtomicCas;
+        if (exclusive && i.op != Op::Load && i.op != Op::AtomicCas) return "exclusive is for loads and compare-and-swap";
+        if (exclusive && !is_int(i.type)) return "exclusive accesses are of integers";
+        if (clears && (!atomic || exclusive)) return "only atomics that are not exclusive clear marks";
+        if (atomic && !is_int(i.type)) return "atomics are for integers";
         return {};
     }
 

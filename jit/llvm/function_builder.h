@@ -76,6 +76,9 @@ private:
     // Guest memory (memory_ops.cpp)
     void memory(const ir::Block& block, const ir::Inst& inst, ir::Value id);
     HostAddress probe_tlb(llvm::Value* va, const ir::Inst& inst, unsigned size, bool write, bool atomic);
+    llvm::Value* line_cell(llvm::Value* pointer);
+    llvm::Value* mark_bits(std::size_t header_offset);
+    llvm::Value* check_marks(const ir::Inst& inst, const HostAddress& host);
     llvm::Value* load_scratch(ir::Type type);
     void store_scratch(llvm::Value* value, unsigned word);
     llvm::Value* masked_on_host(const ir::Inst& inst, ir::Type type, llvm::Value* pointer);

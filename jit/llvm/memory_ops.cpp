@@ -7,6 +7,7 @@
 #include "jit/ir/vector_row.h"
 #include "jit/llvm/function_builder.h"
 #include "jit/llvm/slow_thunks.h"
+#include "jit/runtime/line_marks.h"
 #include "jit/runtime/slow_paths.h"
 
 namespace tandem::jit::llvm_tier {
@@ -46,6 +47,43 @@ FunctionBuilder::HostAddress FunctionBuilder::probe_tlb(llvm::Value* va, const i
     in_frame(addend);
     host.pointer = b_.CreateIntToPtr(b_.CreateAdd(va, addend), b_.getPtrTy());
     return host;
+}
+
+// The cell of the line at a host address (jit/runtime/line_marks.h).
+llvm::Value* FunctionBuilder::line_cell(llvm::Value* pointer) {
+    auto* address = b_.CreatePtrToInt(pointer, b_.getInt64Ty());
+    auto* offset =
+        b_.CreateAnd(b_.CreateXor(address, b_.CreateLShr(address, LineMarks::kCellBits)), c64(LineMarks::kOffsetMask));
+    auto* cells = b_.CreateAlignedLoad(b_.getPtrTy(), header_address(offsetof(FrameHeader, line_marks)), llvm::Align(8));
+    return b_.CreateInBoundsGEP(b_.getInt8Ty(), in_frame(cells), offset);
+}
+
+llvm::Value* FunctionBuilder::mark_bits(std::size_t header_offset) {
+    return in_frame(b_.CreateAlignedLoad(b_.getInt32Ty(), header_address(header_offset), llvm::Align(4)));
+}
+
+// Goes on where the access may be made here, with the cell when the line has been claimed.
+llvm::Value* FunctionBuilder::check_marks(const ir::Inst& inst, const HostAddress& host) {
+    const bool exclusive = (inst.aux & MemFlags::kExclusive) != 0;
+    if (!exclusive && (inst.aux & MemFlags::kClearsMarks) == 0) return nullptr;
+    const llvm::Align align(sizeof(LineMarks::Cell));
+    auto* cell = line_cell(host.pointer);
+    auto* on = new_block("marked");
+    if (exclusive && inst.op == Op::AtomicCas) {
+        auto* claim = b_.CreateAtomicCmpXchg(cell, mark_bits(offsetof(FrameHeader, own_mark)), c32(LineMarks::kLocked),
+                                             align, llvm::AtomicOrdering::SequentiallyConsistent,
+                                             llvm::AtomicOrdering::SequentiallyConsistent);
+        b_.CreateCondBr(b_.CreateExtractValue(claim, 1), on, host.miss, likely());
+        b_.SetInsertPoint(on);
+        return cell;
+    }
+    auto* seen = b_.CreateAlignedLoad(b_.getInt32Ty(), cell, align);
+    seen->setAtomic(llvm::AtomicOrdering::Acquire);
+    const std::size_t which = exclusive ? offsetof(FrameHeader, own_mark) : offsetof(FrameHeader, other_marks);
+    auto* none = b_.CreateICmpEQ(b_.CreateAnd(seen, mark_bits(which)), c32(0));
+    b_.CreateCondBr(none, exclusive ? host.miss : on, exclusive ? on : host.miss);
+    b_.SetInsertPoint(on);
+    return nullptr;
 }
 
 llvm::Value* FunctionBuilder::load_scratch(ir::Type t) {
@@ -115,6 +153,7 @@ void FunctionBuilder::memory(const ir::Block& block, const ir::Inst& inst, ir::V
     auto* va = inst.imm == 0 ? arg(inst, 0) : b_.CreateAdd(arg(inst, 0), c64(inst.imm));
     const HostAddress host = probe_tlb(va, inst, size, write, !is_load && !is_store);
     auto* done = new_block("done");
+    llvm::Value* const claimed = check_marks(inst, host);
 
     llvm::Value* fast = nullptr;
     if (masked) {
@@ -125,6 +164,10 @@ void FunctionBuilder::memory(const ir::Block& block, const ir::Inst& inst, ir::V
         in_guest(b_.CreateAlignedStore(arg(inst, 1), host.pointer, llvm::Align(1)));
     } else {
         fast = atomic_on_host(inst, host.pointer);
+    }
+    if (claimed != nullptr) {  // LineMarks::release()
+        auto* own = mark_bits(offsetof(FrameHeader, own_mark));
+        b_.CreateAlignedStore(own, claimed, llvm::Align(sizeof(LineMarks::Cell)))->setAtomic(llvm::AtomicOrdering::Release);
     }
     b_.CreateBr(done);
     auto* hit_end = b_.GetInsertBlock();

@@ -58,6 +58,7 @@ Result<std::unique_ptr<VcpuTranslator>> Core::create_vcpu(void* owner) {
 void Core::attach(Vcpu& vcpu) {
     std::lock_guard guard(vcpus_lock_);
     vcpus_.push_back(&vcpu);
+    line_marks_.give(vcpu.header());
     if (!hot_) return;
     set_hot_counter(vcpu.header(), 0, kNeverHot);
     for (u32 slot = 1; slot < hot_slots_.used(); ++slot) set_hot_counter(vcpu.header(), slot, hot_threshold(options_));
@@ -66,6 +67,7 @@ void Core::attach(Vcpu& vcpu) {
 void Core::detach(Vcpu& vcpu) {
     std::lock_guard guard(vcpus_lock_);
     std::erase(vcpus_, &vcpu);
+    line_marks_.take(vcpu.header());
     const VcpuCounters& c = vcpu.counters();
     const std::array<const Counter*, 4> from{&c.tlb_misses, &c.tlb_flushes, &c.dispatches, &c.interpreted};
     for (std::size_t i = 0; i < from.size(); ++i) counters_.departed[i].add(from[i]->get());

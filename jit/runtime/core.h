@@ -17,6 +17,7 @@
 #include "jit/runtime/block_table.h"
 #include "jit/runtime/hot_counters.h"
 #include "jit/runtime/hot_regions.h"
+#include "jit/runtime/line_marks.h"
 #include "jit/runtime/physical_memory.h"
 
 namespace tandem::jit {
@@ -128,6 +129,7 @@ private:
     std::mutex atomics_lock_;
     BlockTable table_;
     HotSlots hot_slots_;
+    LineMarks line_marks_;
     std::vector<Vcpu*> vcpus_;
     std::vector<std::unique_ptr<BlockNode>> retired_;
     std::vector<RetiredIr> retired_ir_;

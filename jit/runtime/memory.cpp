@@ -12,6 +12,7 @@
 #include "jit/guest/strict.h"
 #include "jit/guest/worlds.h"
 #include "jit/ir/strict.h"
+#include "jit/runtime/line_marks.h"
 #include "jit/runtime/slow_paths.h"
 #include "jit/runtime/vcpu.h"
 
@@ -94,6 +95,34 @@ void host_compare_and_swap_16(u8* host, std::array<u64, 2>& expected, const std:
 #endif
 }
 
+bool is_exclusive(u32 flags) { return (flags & MemFlags::kExclusive) != 0; }
+
+bool mark_line(Vcpu& v, u64 va, unsigned mmu, bool misaligned) {
+    Vcpu::Place place;
+    if (!v.resolve(va, mmu, Access::Read, place, misaligned)) return false;
+    if (place.host != nullptr) LineMarks::mark(v.header(), place.host);
+    return true;
+}
+
+// The atomic of a place in host memory, with what its flags say of marks.
+u64 marked_atomic(const FrameHeader& header, u8* host, const Spec& s, u64 a, u64 b) {
+    const u64 expected = a & mask(s.size * 8);
+    if (is_exclusive(s.flags)) {
+        if (!LineMarks::claim(header, host)) return ~expected & mask(s.size * 8);
+        const u64 old = host_atomic(host, s.size, s.op, a, b);
+        LineMarks::release(header, host);
+        return old;
+    }
+    if ((s.flags & MemFlags::kClearsMarks) == 0) return host_atomic(host, s.size, s.op, a, b);
+    // What stores nothing takes no marks away, so that who waits for a value in a loop of these hinders nobody.
+    if (s.op == Op::AtomicCas) {
+        const u64 old = host_atomic(host, s.size, Op::AtomicAdd, 0, 0);
+        if (old != expected) return old;
+    }
+    LineMarks::clear_others(header, host);
+    return host_atomic(host, s.size, s.op, a, b);
+}
+
 // Page crossings and the bus: not atomic against plain accesses, only against each other.
 bool locked_atomic(Vcpu& v, u64 va, const Spec& s, u64 a, u64 b, u64& old) {
     std::lock_guard guard(v.core().atomics_lock());
@@ -112,7 +141,7 @@ bool atomic(Vcpu& v, u64 va, const Spec& s, u64 a, u64 b, u64& old) {
     if (place.host == nullptr) return locked_atomic(v, va, s, a, b, old);
     const Vcpu::WriteVerdict verdict = v.judge_write(place, s.size);
     if (verdict == Vcpu::WriteVerdict::Defer) return v.fail(LeaveReason::Interpret);
-    old = host_atomic(place.host, s.size, s.op, a, b);
+    old = marked_atomic(v.header(), place.host, s, a, b);
     if (verdict == Vcpu::WriteVerdict::Code) v.core().written(place.phys, s.size);
     return true;
 }
@@ -174,6 +203,7 @@ u32 tandem_slow_load(void* state, u64 va, u32 spec) {
     const Access access = (s.flags & MemFlags::kForWrite) != 0 ? Access::Write : Access::Read;
     u64 value[4] = {};
     const bool done = v.check_alignment(va, s.flags, s.size, access) &&
+                      (!is_exclusive(s.flags) || mark_line(v, va, s.mmu(), (va & (s.alignment() - 1)) != 0)) &&
                       (s.element != 0 ? masked_load(v, va, s, reinterpret_cast<u8*>(value))
                                       : v.read(va, s.mmu(), access, value, s.size, s.alignment()));
     std::memcpy(v.header().scratch, value, std::max(s.size, 16u));
@@ -217,10 +247,15 @@ bool probe(void* state, u64 va, unsigned mmu, Access access, unsigned size) {
     return size <= room || v.resolve(va + room, mmu, access, place);
 }
 
-bool compare_and_swap_16(void* state, u64 va, unsigned mmu, const std::array<u64, 2>& expected,
+bool mark_line(void* state, u64 va, unsigned mmu) { return mark_line(Vcpu::of(state), va, mmu, false); }
+
+void clear_line_marks(void* state, const void* host) { LineMarks::clear_others(header_of(state), host); }
+
+bool compare_and_swap_16(void* state, u64 va, u32 flags, const std::array<u64, 2>& expected,
                          const std::array<u64, 2>& desired, std::array<u64, 2>& seen) {
     Vcpu& v = Vcpu::of(state);
     constexpr unsigned kSize = 16;
+    const unsigned mmu = flags & MemFlags::kMmuMask;
     Vcpu::Place place;
     if (!v.resolve(va, mmu, Access::Write, place)) return false;
     if (place.host == nullptr) {
@@ -231,7 +266,13 @@ bool compare_and_swap_16(void* state, u64 va, unsigned mmu, const std::array<u64
     const Vcpu::WriteVerdict verdict = v.judge_write(place, kSize);
     if (verdict == Vcpu::WriteVerdict::Defer) return v.fail(LeaveReason::Interpret);
     seen = expected;
+    if (is_exclusive(flags) && !LineMarks::claim(v.header(), place.host)) {
+        seen[0] = ~expected[0];
+        return true;
+    }
+    if ((flags & MemFlags::kClearsMarks) != 0) LineMarks::clear_others(v.header(), place.host);
     host_compare_and_swap_16(place.host, seen, desired);
+    if (is_exclusive(flags)) LineMarks::release(v.header(), place.host);
     if (verdict == Vcpu::WriteVerdict::Code) v.core().written(place.phys, kSize);
     return true;
 }

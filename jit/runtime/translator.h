@@ -86,6 +86,9 @@ public:
     [[nodiscard]] virtual bool running() const = 0;
     // Drops cached translations of virtual addresses after the owner replaced the state from outside.
     virtual void state_replaced() = 0;
+    // Takes away all marks that the vCPU's exclusive loads have left (jit/runtime/line_marks.h): what it claims to have
+    // marked it did not mark here. Like state().
+    virtual void drop_line_marks() = 0;
 };
 
 class Translator {

@@ -30,6 +30,7 @@ public:
     void request_attention() override { header_->attention.store(1, std::memory_order_seq_cst); }
     [[nodiscard]] bool running() const override { return seen_.load(std::memory_order_seq_cst) != Core::kOffline; }
     void state_replaced() override;
+    void drop_line_marks() override { LineMarks::drop(*header_); }
 
     Core& core() { return core_; }
     FrameHeader& header() { return *header_; }

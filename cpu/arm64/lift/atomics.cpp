@@ -26,6 +26,10 @@ void check_alignment(Lifter& l, Value address, unsigned bytes, WatchedAccess acc
               {address, l.imm32(l.mode.data_mmu() | bytes << 8 | ordered), l.imm32(access == kWatchLoad ? 0 : 1)});
 }
 
+// Flags of an exclusive access, and of an atomic.
+u32 exclusive_flags(Lifter& l) { return l.mode.data_mmu() | (l.mode.has(ModeBits::kShared) ? MemFlags::kExclusive : 0); }
+u32 atomic_flags(Lifter& l) { return l.mode.data_mmu() | (l.mode.has(ModeBits::kShared) ? MemFlags::kClearsMarks : 0); }
+
 void open_monitor(Lifter& l) { l.set(kAddressSlot, l.imm64(kOpen)); }
 
 void mark_exclusive(Lifter& l, Value address, Value value, unsigned bytes) {
@@ -44,7 +48,7 @@ Value store_if_marked(Lifter& l, Value address, Value desired) {
     const Value other_size = l.b.icmpi(Cond::Ne, l.get(Type::I32, kSizeSlot), bytes);
     l.call_if(l.b.or_(elsewhere, other_size), HelperId::exclusive_failed, {l.imm32(l.rs()), l.imm64(l.next)});
     const Value expected = l.b.trunc(t, l.get(Type::I64, kValueSlot));
-    const Value old = l.b.atomic_cas(address, expected, desired, l.mode.data_mmu());
+    const Value old = l.b.atomic_cas(address, expected, desired, exclusive_flags(l));
     open_monitor(l);
     return l.b.icmp(Cond::Ne, old, expected);
 }
@@ -73,7 +77,7 @@ void lift_load_exclusive(Lifter& l) {
     const Type t = access_type(l);
     const Value address = l.base_register(l.rn());
     check_alignment(l, address, jit::ir::size_of(t), kWatchLoad);
-    const Value value = l.b.load(t, address, l.mode.data_mmu());
+    const Value value = l.b.load(t, address, exclusive_flags(l));
     mark_exclusive(l, address, value, jit::ir::size_of(t));
     l.set_x(l.rt(), value);
 }
@@ -87,13 +91,13 @@ void lift_load_exclusive_pair(Lifter& l) {
     const Value address = l.base_register(l.rn());
     if (!l.is(30)) {
         check_alignment(l, address, 8, kWatchLoad);
-        const Value both = l.b.load(Type::I64, address, l.mode.data_mmu());
+        const Value both = l.b.load(Type::I64, address, exclusive_flags(l));
         mark_exclusive(l, address, both, 8);
         l.set_x(l.rt(), l.b.trunc(Type::I32, both));
         return l.set_x(l.rt2(), l.b.shri(both, 32));
     }
     check_alignment(l, address, 16, kWatchLoad);
-    l.call(HelperId::load_exclusive_pair, {address, l.imm32(l.mode.data_mmu())});
+    l.call(HelperId::load_exclusive_pair, {address, l.imm32(exclusive_flags(l))});
     l.set_x(l.rt(), l.scratch(0));
     l.set_x(l.rt2(), l.scratch(1));
 }
@@ -102,7 +106,7 @@ void lift_store_exclusive_pair(Lifter& l) {
     const Value address = l.base_register(l.rn());
     if (!l.is(30)) return l.set_x(l.rs(), store_if_marked(l, address, combine32(l, l.rt(), l.rt2())));
     check_alignment(l, address, 16, kWatchStore);
-    l.call(HelperId::store_exclusive_pair, {address, l.x(l.rt()), l.x(l.rt2()), l.imm32(l.mode.data_mmu())});
+    l.call(HelperId::store_exclusive_pair, {address, l.x(l.rt()), l.x(l.rt2()), l.imm32(exclusive_flags(l))});
     l.set_x(l.rs(), l.scratch(0));
 }
 
@@ -122,7 +126,7 @@ void lift_compare_swap(Lifter& l) {
     const Type t = access_type(l);
     const Value address = l.base_register(l.rn());
     check_alignment(l, address, jit::ir::size_of(t), kWatchUpdate);
-    l.set_x(l.rs(), l.b.atomic_cas(address, l.x(l.rs(), t), l.x(l.rt(), t), l.mode.data_mmu()));
+    l.set_x(l.rs(), l.b.atomic_cas(address, l.x(l.rs(), t), l.x(l.rt(), t), atomic_flags(l)));
 }
 
 void lift_compare_swap_pair(Lifter& l) {
@@ -131,12 +135,12 @@ void lift_compare_swap_pair(Lifter& l) {
     const unsigned rt = l.rt();
     if (!l.is(30)) {
         check_alignment(l, address, 8, kWatchUpdate);
-        const Value old = l.b.atomic_cas(address, combine32(l, rs, rs + 1), combine32(l, rt, rt + 1), l.mode.data_mmu());
+        const Value old = l.b.atomic_cas(address, combine32(l, rs, rs + 1), combine32(l, rt, rt + 1), atomic_flags(l));
         l.set_x(rs, l.b.trunc(Type::I32, old));
         return l.set_x(rs + 1, l.b.shri(old, 32));
     }
     check_alignment(l, address, 16, kWatchUpdate);
-    l.call(HelperId::compare_swap_pair, {address, l.imm32(rs | rt << 8), l.imm32(l.mode.data_mmu())});
+    l.call(HelperId::compare_swap_pair, {address, l.imm32(rs | rt << 8), l.imm32(atomic_flags(l))});
     l.set_x(rs, l.scratch(0));
     l.set_x(rs + 1, l.scratch(1));
 }
@@ -144,7 +148,7 @@ void lift_compare_swap_pair(Lifter& l) {
 void lift_atomic(Lifter& l) {
     const Type t = access_type(l);
     const Value address = l.base_register(l.rn());
-    const u32 flags = l.mode.data_mmu();
+    const u32 flags = atomic_flags(l);
     check_alignment(l, address, jit::ir::size_of(t), kWatchUpdate);
     Value operand = l.x(l.rs(), t);
     const unsigned opc = l.field(14, 12);

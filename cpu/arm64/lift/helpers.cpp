@@ -83,8 +83,10 @@ LeaveReason exclusive_failed(TranslateState* t, u32 rs, u64 next) {
     return leave_at(*t, next);
 }
 
-LeaveReason load_exclusive_pair(TranslateState* t, u64 va, u32 mmu) {
+LeaveReason load_exclusive_pair(TranslateState* t, u64 va, u32 flags) {
+    const u32 mmu = flags & jit::ir::MemFlags::kMmuMask;
     std::array<u64, 2> pair{};
+    if ((flags & jit::ir::MemFlags::kExclusive) != 0 && !jit::mark_line(t, va, mmu)) return jit::leave_status(t);
     if (!jit::load(t, va, mmu, pair)) return jit::leave_status(t);
     t->s.exclusive = {va, pair[0], pair[1], 16};
     t->scratch[0] = pair[0];
@@ -92,24 +94,24 @@ LeaveReason load_exclusive_pair(TranslateState* t, u64 va, u32 mmu) {
     return LeaveReason::None;
 }
 
-LeaveReason store_exclusive_pair(TranslateState* t, u64 va, u64 low, u64 high, u32 mmu) {
+LeaveReason store_exclusive_pair(TranslateState* t, u64 va, u64 low, u64 high, u32 flags) {
     ExclusiveMonitor& monitor = t->s.exclusive;
     t->scratch[0] = 1;
     if (monitor.address == va && monitor.size == 16) {
         const std::array<u64, 2> expected{monitor.value, monitor.high};
         std::array<u64, 2> seen{};
-        if (!jit::compare_and_swap_16(t, va, mmu, expected, {low, high}, seen)) return jit::leave_status(t);
+        if (!jit::compare_and_swap_16(t, va, flags, expected, {low, high}, seen)) return jit::leave_status(t);
         if (seen == expected) t->scratch[0] = 0;
     }
     monitor.address = ~u64{0};
     return LeaveReason::None;
 }
 
-LeaveReason compare_swap_pair(TranslateState* t, u64 va, u32 registers, u32 mmu) {
+LeaveReason compare_swap_pair(TranslateState* t, u64 va, u32 registers, u32 flags) {
     const auto x = [t](unsigned reg) { return reg == 31 ? u64{0} : t->s.x[reg]; };
     const unsigned rs = registers & 0xff, rt = registers >> 8;
     std::array<u64, 2> seen{};
-    if (!jit::compare_and_swap_16(t, va, mmu, {x(rs), x(rs + 1)}, {x(rt), x(rt + 1)}, seen)) return jit::leave_status(t);
+    if (!jit::compare_and_swap_16(t, va, flags, {x(rs), x(rs + 1)}, {x(rt), x(rt + 1)}, seen)) return jit::leave_status(t);
     t->scratch[0] = seen[0];
     t->scratch[1] = seen[1];
     return LeaveReason::None;
@@ -129,13 +131,15 @@ T picked(MinMax kind, T old, T operand) {
 }
 
 template <class T>
-LeaveReason min_max(TranslateState* t, u64 va, T operand, MinMax kind, u32 mmu) {
+LeaveReason min_max(TranslateState* t, u64 va, T operand, MinMax kind, u32 flags) {
+    const u32 mmu = flags & jit::ir::MemFlags::kMmuMask;
     T old = 0;
     u64 length = 0;
     if (!jit::probe(t, va, mmu, jit::Access::Write, sizeof(T))) return jit::leave_status(t);
     u8* host = jit::direct_span(t, va, mmu, jit::Access::Write, sizeof(T), length);
     if (host != nullptr && length == sizeof(T)) {
         T* at = reinterpret_cast<T*>(host);
+        if ((flags & jit::ir::MemFlags::kClearsMarks) != 0) jit::clear_line_marks(t, host);
         old = __atomic_load_n(at, __ATOMIC_RELAXED);
         while (
             !__atomic_compare_exchange_n(at, &old, picked(kind, old, operand), false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
@@ -151,13 +155,13 @@ LeaveReason min_max(TranslateState* t, u64 va, T operand, MinMax kind, u32 mmu) 
 }  // namespace
 
 LeaveReason atomic_min_max(TranslateState* t, u64 va, u64 operand, u32 spec) {
-    const u32 mmu = spec & 0xff;
+    const u32 flags = spec & 0xff;
     const auto kind = static_cast<MinMax>(spec >> 12 & 3);
     switch (spec >> 8 & 3) {
-        case 0: return min_max(t, va, static_cast<u8>(operand), kind, mmu);
-        case 1: return min_max(t, va, static_cast<u16>(operand), kind, mmu);
-        case 2: return min_max(t, va, static_cast<u32>(operand), kind, mmu);
-        default: return min_max(t, va, operand, kind, mmu);
+        case 0: return min_max(t, va, static_cast<u8>(operand), kind, flags);
+        case 1: return min_max(t, va, static_cast<u16>(operand), kind, flags);
+        case 2: return min_max(t, va, static_cast<u32>(operand), kind, flags);
+        default: return min_max(t, va, operand, kind, flags);
     }
 }
 

@@ -27,16 +27,17 @@ u64 pointer_authenticate(TranslateState* t, u64 pointer, u64 modifier, u32 key);
 u64 pointer_strip(TranslateState* t, u64 pointer, u32 data);
 u64 pointer_generic(TranslateState* t, u64 value, u64 modifier);
 
+// `flags` of these: the MMU index, MemFlags::kExclusive and kClearsMarks.
 // LDXP and LDAXP of doublewords -> scratch[0..1], the monitor set. `va` must be 16-byte aligned.
-LeaveReason load_exclusive_pair(TranslateState* t, u64 va, u32 mmu);
+LeaveReason load_exclusive_pair(TranslateState* t, u64 va, u32 flags);
 // STXP and STLXP of doublewords -> scratch[0]: the status.
-LeaveReason store_exclusive_pair(TranslateState* t, u64 va, u64 low, u64 high, u32 mmu);
+LeaveReason store_exclusive_pair(TranslateState* t, u64 va, u64 low, u64 high, u32 flags);
 // A Store-Exclusive that the local monitor refuses: status 1 into register `rs`, and on at `next`.
 LeaveReason exclusive_failed(TranslateState* t, u32 rs, u64 next);
 // CASP of doublewords: the expected pair is in registers rs, rs + 1 and the new one in rt, rt + 1 -> scratch[0..1] old
 // value. registers: rs | rt << 8.
-LeaveReason compare_swap_pair(TranslateState* t, u64 va, u32 registers, u32 mmu);
-// LDSMAX, LDSMIN, LDUMAX, LDUMIN. spec: mmu | log2(bytes) << 8 | MinMax << 12 -> scratch[0] old value.
+LeaveReason compare_swap_pair(TranslateState* t, u64 va, u32 registers, u32 flags);
+// LDSMAX, LDSMIN, LDUMAX, LDUMIN. spec: flags | log2(bytes) << 8 | MinMax << 12 -> scratch[0] old value.
 enum class MinMax : u32 { SMax, SMin, UMax, UMin };
 LeaveReason atomic_min_max(TranslateState* t, u64 va, u64 operand, u32 spec);
 // AArch64.UnalignedAccessFaults: a misaligned exclusive, atomic or (kOrderedAccess) acquire or release access. spec: mmu |

@@ -59,13 +59,16 @@ bool probe(void* state, u64 va, unsigned mmu, Access access, unsigned size) {
     return for_pages(state, va, mmu, access, size, [](const u8*, unsigned, unsigned) {});
 }
 
-bool compare_and_swap_16(void* state, u64 va, unsigned mmu, const std::array<u64, 2>& expected,
-                         const std::array<u64, 2>& desired, std::array<u64, 2>& seen) {
+bool compare_and_swap_16(void* state, u64 va, u32 mmu, const std::array<u64, 2>& expected, const std::array<u64, 2>& desired,
+                         std::array<u64, 2>& seen) {
     return for_pages(state, va, mmu, Access::Write, 16, [&](u8* host, unsigned, unsigned) {
         std::memcpy(seen.data(), host, 16);
         if (seen == expected) std::memcpy(host, desired.data(), 16);
     });
 }
+
+bool mark_line(void* state, u64 va, unsigned mmu) { return probe(state, va, mmu, Access::Read, 1); }
+void clear_line_marks(void*, const void*) {}
 
 ir::LeaveReason leave_status(const void*) { return ir::LeaveReason::Exception; }
 
