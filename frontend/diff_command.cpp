@@ -27,12 +27,13 @@ constexpr std::string_view kHelp = R"(usage: tandem diff --engines A,B[,...] [op
 Runs seeded random instruction streams in random machine states on several engines and compares registers, flags, memory
 and exceptions. What differs is reduced to a minimal stream.
 
-  --engines LIST   two or more of interp, baseline, llvm, kvm, host
+  --arch NAME      x86 (default) or arm64: whose instructions
+  --engines LIST   two or more of interp, baseline, llvm, kvm, host; arm64: interp, baseline, llvm, exact
   --seed N         which streams (default 1)
   --count N        how many, of all shards together (default 100000; K, M, G)
   --shard I/N      only the I-th of N parts, I from 0
   --states LIST    machine states, as user64,kernel32-pae (default: all that every engine runs)
-  --only LIST      mnemonics, as ADC,MOVSX (default: all)
+  --only LIST      mnemonics as the manual spells them, as ADC,MOVSX (default: all)
   --out FILE       JSON lines go here instead of to standard output; FILE.part holds what an interrupted campaign has done,
                    and the same command goes on from there
   --save DIR       one reduced stream of each kind goes to DIR/STREAM-ENGINE, for tandem replay
@@ -75,7 +76,10 @@ Result<void> set(Options& o, const std::string& name, const std::string& value) 
         to = *parsed;
         return {};
     };
-    if (name == "--engines") {
+    if (name == "--arch") {
+        if (value != "x86" && value != "arm64") return invalid(fmt::format("--arch: '{}' is neither x86 nor arm64", value));
+        o.campaign.architecture = value == "x86" ? diff::Architecture::X86 : diff::Architecture::Arm64;
+    } else if (name == "--engines") {
         o.campaign.engines = split(value);
     } else if (name == "--seed") {
         return number(o.campaign.seed);

@@ -4,6 +4,7 @@
 
 #include <sstream>
 
+#include "accel/diff/arm64/replay.h"
 #include "accel/kvm/kvm_accelerator.h"
 #include "accel/lockstep/reproducer.h"
 #include "base/log.h"
@@ -19,7 +20,8 @@ constexpr const char* kHelp = R"(usage: tandem replay DIRECTORY [--engines A[,B]
 Runs what -accel lockstep or tandem diff --save has saved where two engines differed: a processor's state, memory, and the
 instructions that follow. The exit status is 2 where they differ.
 
-  --engines LIST   interp, baseline, llvm, jit, kvm: one shows what it does, two are compared (default: the two that differed)
+  --engines LIST   interp, baseline, llvm, jit, kvm: one shows what it does, two are compared (default: the two that differed);
+                   for A64 streams interp, baseline, llvm, exact
 )";
 
 std::string show(const cpu::x86::State& state) {
@@ -61,6 +63,11 @@ Result<Arguments> parse(std::span<const char* const> arguments) {
 }
 
 Result<int> replay(Arguments a) {
+    if (accel::diff::arm64::is_stream(a.directory)) {
+        TANDEM_TRY_ASSIGN(const auto replayed, accel::diff::arm64::replay_stream(a.directory, a.engines));
+        fmt::print("{}", replayed.text);
+        return replayed.differs ? 2 : 0;
+    }
     devices::GuestMemory memory;
     TANDEM_TRY_ASSIGN(const lockstep::Case c, lockstep::load_case(a.directory, memory));
     const auto in_file = [&](Error error) { return std::move(error).context(fmt::format("'{}/case.json'", a.directory)); };

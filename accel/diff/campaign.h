@@ -1,26 +1,25 @@
-// A differential campaign: seeded random instruction streams in random machine states on several processors, compared.
+// A differential campaign: seeded random instruction streams in random machine states on several engines, compared. What
+// streams, engines and comparisons are is the architecture's; groups, shards, going on and results are the same for all.
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "accel/diff/compare.h"
-#include "accel/diff/generator.h"
-#include "accel/diff/processor.h"
-#include "accel/diff/reduce.h"
 #include "accel/diff/results.h"
 
 namespace tandem::accel::diff {
 
+enum class Architecture : u8 { X86, Arm64 };
+
 struct CampaignOptions {
+    Architecture architecture = Architecture::X86;
     std::vector<std::string> engines;  // two or more; the first is what the others are compared with, unless one is hardware
     u64 seed = 1;
     u64 count = 100'000;  // streams of all shards together
     u64 shard = 0, shards = 1;
-    std::vector<std::string> states;  // names of worlds(); empty: all that every engine runs
+    std::vector<std::string> states;  // names of worlds(); empty: all that every engine runs. A64 streams have one state
     std::vector<std::string> only;    // mnemonics; empty: all
     std::string reproducers;          // a directory for one of each reduced stream, which `tandem replay` runs; empty: none
 };
@@ -33,11 +32,14 @@ struct CampaignProgress {
 
 class Campaign {
 public:
-    // Streams are run in groups that share memory and machine state; shards are made of whole groups.
+    // Streams are run in groups; shards are made of whole groups.
     static constexpr u64 kGroup = 256;
 
     // InvalidArgument, NotFound: an option, named. Unsupported: an engine that this machine lacks.
     static Result<std::unique_ptr<Campaign>> create(CampaignOptions options);
+    virtual ~Campaign() = default;
+    Campaign(const Campaign&) = delete;
+    Campaign& operator=(const Campaign&) = delete;
 
     // What the results begin with; a campaign with the same one can be gone on with.
     [[nodiscard]] Json describe() const;
@@ -51,34 +53,21 @@ public:
     // group that is running is given up, of which `step` sees nothing. Whether `results` has come to the end.
     Result<bool> run(Results& results, const Step& step, Stopped stopped = {});
 
-private:
-    struct Group {
-        std::vector<TestCase> cases;
-        std::vector<u64> streams;
-        std::vector<u8> memory;
-    };
-
+protected:
     explicit Campaign(CampaignOptions options) : options_(std::move(options)) {}
-    Result<void> choose_states();
-    [[nodiscard]] Group make_group(u64 group) const;
+    // Adds what the architecture's streams depend on.
+    virtual void describe(Json& campaign) const = 0;
+    // Runs the streams from number * kGroup on, group_streams(number) of them: what differs goes to `results` and `lines`.
+    // False: it was stopped.
+    virtual Result<bool> run_group(u64 number, Results& results, std::string& lines) = 0;
+
     [[nodiscard]] bool stop() const { return stopped_ && stopped_(); }
-    // One engine's outcomes; false: it was stopped.
-    Result<bool> run_on(Processor& processor, const Group& group, std::span<Outcome> outcomes) const;
-    Result<bool> run_group(const Group& group, Results& results, std::string& lines);
-    Result<void> note(const Group& group, size_t at, const std::vector<std::string>& found, Processor& other,
-                      Results& results, std::string& lines);
-    Json describe_finding(const Difference& difference, const TestCase& original, const Experiment& reduced,
-                          Processor& other);
-    [[nodiscard]] Result<void> save(const Json& finding, const Experiment& reduced, const Processor& other) const;
-    std::vector<std::string> compare(const Experiment& experiment, Processor& other);
-    [[nodiscard]] Sides sides(const Processor& other) const;
     [[nodiscard]] u64 group_streams(u64 group) const;
 
     CampaignOptions options_;
-    std::vector<std::unique_ptr<Processor>> processors_;  // the reference first
-    std::vector<unsigned> worlds_;
-    std::vector<Generator> generators_;  // one for each of worlds_
     std::vector<std::string> skipped_;
+
+private:
     Stopped stopped_;
 };
 

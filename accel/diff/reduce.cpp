@@ -15,7 +15,11 @@ public:
     Experiment run() {
         drop_instructions();
         clear_registers();
-        clear_memory(0, best_.memory.size());
+        Experiment cleared = best_;
+        reduce_memory(best_.memory, [&](const std::vector<u8>& memory) {
+            cleared.memory = memory;
+            return differs_(cleared);
+        });
         return std::move(best_);
     }
 
@@ -62,23 +66,30 @@ private:
         for (unsigned i = 0; i < 8; ++i) attempt([i](Experiment& e) { e.test.in.fx.st[i] = {}; });
     }
 
-    // Halves that matter are looked at more closely.
-    void clear_memory(size_t from, size_t size) {
-        constexpr size_t kSmallest = 8;
-        const auto begin = best_.memory.begin() + static_cast<std::ptrdiff_t>(from);
-        if (std::all_of(begin, begin + static_cast<std::ptrdiff_t>(size), [](u8 b) { return b == 0; })) return;
-        const bool cleared =
-            attempt([&](Experiment& e) { std::fill_n(e.memory.begin() + static_cast<std::ptrdiff_t>(from), size, u8{0}); });
-        if (cleared || size <= kSmallest) return;
-        clear_memory(from, size / 2);
-        clear_memory(from + size / 2, size - size / 2);
-    }
-
     Experiment best_;
     const std::function<bool(const Experiment&)>& differs_;
 };
 
+// Halves that matter are looked at more closely.
+void clear(std::vector<u8>& memory, size_t from, size_t size, const std::function<bool(const std::vector<u8>&)>& differs) {
+    constexpr size_t kSmallest = 8;
+    const auto begin = memory.begin() + static_cast<std::ptrdiff_t>(from);
+    if (std::all_of(begin, begin + static_cast<std::ptrdiff_t>(size), [](u8 b) { return b == 0; })) return;
+    std::vector<u8> cleared = memory;
+    std::fill_n(cleared.begin() + static_cast<std::ptrdiff_t>(from), size, u8{0});
+    if (differs(cleared)) {
+        memory = std::move(cleared);
+    } else if (size > kSmallest) {
+        clear(memory, from, size / 2, differs);
+        clear(memory, from + size / 2, size - size / 2, differs);
+    }
+}
+
 }  // namespace
+
+void reduce_memory(std::vector<u8>& memory, const std::function<bool(const std::vector<u8>&)>& differs) {
+    clear(memory, 0, memory.size(), differs);
+}
 
 Experiment reduce(Experiment experiment, const std::function<bool(const Experiment&)>& differs) {
     return Reducer(std::move(experiment), differs).run();

@@ -17,4 +17,7 @@ struct Experiment {
 // `experiment` itself. Calls it some hundred times.
 Experiment reduce(Experiment experiment, const std::function<bool(const Experiment&)>& differs);
 
+// Clears what of `memory` is not needed for `differs` to hold.
+void reduce_memory(std::vector<u8>& memory, const std::function<bool(const std::vector<u8>&)>& differs);
+
 }  // namespace tandem::accel::diff

@@ -7,10 +7,10 @@
 #include <new>
 #include <vector>
 
+#include "accel/diff/arm64/no_machine.h"
 #include "base/bits.h"
 #include "cpu/arm64/guest.h"
 #include "jit/runtime/translator.h"
-#include "tests/no_arm64_machine.h"
 
 namespace tandem::cpu::arm64 {
 namespace {
@@ -151,7 +151,7 @@ private:
     const CpuModel model_;
     std::unique_ptr<jit::Guest> guest_;
     NoBus bus_;
-    tests::NoArm64Machine machine_;
+    accel::diff::arm64::NoMachine machine_;
     std::vector<u8> storage_;
     u8* memory_ = nullptr;
     std::unique_ptr<jit::Translator> translator_;

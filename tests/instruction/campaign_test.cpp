@@ -3,8 +3,11 @@
 
 #include <cstdio>
 
-#include "accel/diff/campaign.h"
 #include "accel/diff/catcher.h"
+#include "accel/diff/compare.h"
+#include "accel/diff/processor.h"
+#include "accel/diff/reduce.h"
+#include "accel/diff/x86_campaign.h"
 
 namespace tandem::accel::diff {
 namespace {

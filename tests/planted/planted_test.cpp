@@ -1,6 +1,12 @@
 // Every planted fault is found and named.
+#include <fmt/format.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 
+#include <filesystem>
+
+#include "accel/diff/arm64/replay.h"
 #include "accel/diff/campaign.h"
 #include "base/plant.h"
 
@@ -64,6 +70,41 @@ TEST_CASE("A campaign finds and names every planted fault", "[diff][planted]") {
         CHECK_FALSE(results.differences.empty());
         CHECK(names_any(results, planted));
     }
+}
+
+// The code generator's fault is one for A64 too.
+TEST_CASE("A campaign of A64 streams finds, reduces and saves a planted fault", "[diff][planted][arm64]") {
+    const std::string directory = std::filesystem::temp_directory_path() / fmt::format("tandem-planted-{}", ::getpid());
+    CampaignOptions options;
+    options.architecture = Architecture::Arm64;
+    options.engines = {"interp", "baseline"};
+    options.count = 5'000;
+    options.reproducers = directory;
+    plant::select(Fault::SarShiftsZeroes);
+    auto made = Campaign::create(options);
+    REQUIRE(made.ok());
+    const Planted planted{Fault::SarShiftsZeroes, {"ASRV"}};
+    Results results;
+    results.campaign = (*made)->describe();
+    REQUIRE((*made)->run(results, [&](const auto&, const auto&) { return !names_any(results, planted); }).ok());
+    INFO(results.summary());
+    CHECK(names_any(results, planted));
+    u64 replayed = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+        REQUIRE(arm64::is_stream(entry.path()));
+        const auto with = arm64::replay_stream(entry.path(), {});
+        REQUIRE(with.ok());
+        CHECK(with->differs);
+        plant::select(Fault::None);
+        const auto without = arm64::replay_stream(entry.path(), {});
+        plant::select(Fault::SarShiftsZeroes);
+        REQUIRE(without.ok());
+        CHECK_FALSE(without->differs);
+        ++replayed;
+    }
+    CHECK(replayed == results.findings.size());
+    plant::select(Fault::None);
+    std::filesystem::remove_all(directory);
 }
 
 TEST_CASE("Without a planted fault nothing differs", "[diff][planted]") { CHECK(campaign(3'000).differences.empty()); }

@@ -4,9 +4,9 @@
 #include <cstdio>
 #include <cstring>
 
+#include "accel/diff/arm64/programs.h"
 #include "cpu/arm64/fpu/control.h"
 #include "tests/reference/compare.h"
-#include "tests/reference/programs.h"
 
 namespace tandem::reference_test {
 namespace {

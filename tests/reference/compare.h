@@ -7,10 +7,12 @@
 #include <string>
 #include <string_view>
 
+#include "accel/diff/arm64/subject.h"
 #include "cpu/arm64/decode/rows.h"
-#include "tests/reference/subject.h"
 
 namespace tandem::reference_test {
+
+using namespace accel::diff::arm64;
 
 // The rounds of each row: 40 times as many with TANDEM_FULL, TANDEM_ROUNDS times as many with that.
 unsigned rounds(unsigned few);

@@ -2,9 +2,9 @@
 #include <catch2/catch.hpp>
 #include <string_view>
 
+#include "accel/diff/arm64/streams.h"
 #include "tests/reference/compare.h"
 #include "tests/reference/reference.h"
-#include "tests/reference/streams.h"
 
 namespace tandem::reference_test {
 namespace {

@@ -4,9 +4,11 @@
 #include <memory>
 #include <span>
 
-#include "tests/reference/machine_state.h"
+#include "accel/diff/arm64/machine_state.h"
 
 namespace tandem::reference_test {
+
+using namespace accel::diff::arm64;
 
 class Reference {
 public:

@@ -5,10 +5,10 @@
 #include <string>
 #include <string_view>
 
+#include "accel/diff/arm64/streams.h"
 #include "cpu/arm64/simd/kernels.h"
 #include "tests/reference/compare.h"
 #include "tests/reference/reference.h"
-#include "tests/reference/streams.h"
 
 namespace tandem::reference_test {
 namespace {

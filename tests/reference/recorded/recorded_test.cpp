@@ -15,10 +15,10 @@
 #include <string>
 #include <vector>
 
+#include "accel/diff/arm64/streams.h"
 #include "base/bits.h"
 #include "tests/reference/compare.h"
 #include "tests/reference/recorded/state.h"
-#include "tests/reference/streams.h"
 
 namespace tandem::reference_test {
 namespace {

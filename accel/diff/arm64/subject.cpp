@@ -1,8 +1,9 @@
-#include "tests/reference/subject.h"
+#include "accel/diff/arm64/subject.h"
 
 #include <cstring>
 #include <new>
 
+#include "accel/diff/arm64/no_machine.h"
 #include "base/bits.h"
 #include "cpu/arm64/fpu/status.h"
 #include "cpu/arm64/helpers.h"
@@ -11,9 +12,8 @@
 #include "cpu/arm64/translate_state.h"
 #include "jit/ir/builder.h"
 #include "jit/ir/verifier.h"
-#include "tests/no_arm64_machine.h"
 
-namespace tandem::reference_test {
+namespace tandem::accel::diff::arm64 {
 
 using namespace cpu::arm64;
 
@@ -21,7 +21,7 @@ namespace {
 
 constexpr u32 kStop = 0;  // UDF
 constexpr u64 kPage = 0x1000;
-constexpr u64 kCodeSize = 0x10000;
+constexpr u64 kCodeAddress = 0x1000'0000, kCodeSize = 0x10000;
 
 class StreamGuest final : public jit::Guest {
 public:
@@ -89,7 +89,7 @@ struct Subject::Impl {
     CpuModel model;
     StreamGuest guest;
     NoBus bus;
-    tests::NoArm64Machine machine;
+    NoMachine machine;
     std::vector<u8> storage = std::vector<u8>(kCodeSize + kPage);
     u8* code = nullptr;
     u64 used = 0;
@@ -103,7 +103,7 @@ struct Subject::Impl {
 Subject::Subject(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Subject::~Subject() = default;
 
-Result<std::unique_ptr<Subject>> Subject::create(jit::Tier tier, bool exact, u8* data) {
+Result<std::unique_ptr<Subject>> Subject::create(jit::Tier tier, bool exact, u8* data, u64 data_address) {
     TANDEM_TRY_ASSIGN(CpuModel model, CpuModel::named("max"));
     auto impl = std::make_unique<Impl>(std::move(model), exact);
     impl->code = reinterpret_cast<u8*>(align_up(reinterpret_cast<u64>(impl->storage.data()), kPage));
@@ -113,8 +113,9 @@ Result<std::unique_ptr<Subject>> Subject::create(jit::Tier tier, bool exact, u8*
     options.llvm_threshold = kLlvmThreshold;
     options.code_cache_bytes = 16 << 20;
     TANDEM_TRY_ASSIGN(impl->translator, jit::create_translator(impl->guest, impl->bus, options));
-    TANDEM_TRY(impl->translator->add_slot({reinterpret_cast<u64>(impl->code), kCodeSize, impl->code, false}));
-    TANDEM_TRY(impl->translator->add_slot({reinterpret_cast<u64>(data), kDataSize, data, false}));
+    TANDEM_TRY(impl->translator->add_slot({kCodeAddress, kCodeSize, impl->code, false}));
+    if (data_address == 0) data_address = reinterpret_cast<u64>(data);
+    TANDEM_TRY(impl->translator->add_slot({data_address, kDataSize, data, false}));
     TANDEM_TRY_ASSIGN(impl->vcpu, impl->translator->create_vcpu(nullptr));
     impl->state = new (impl->vcpu->state()) TranslateState();
     impl->state->model = &impl->model;
@@ -129,19 +130,19 @@ void Subject::Impl::place(std::span<const u32> words) {
     const u64 bytes = (words.size() + 1) * 4;
     if (used + bytes > kCodeSize) {
         std::memset(code, 0, kCodeSize);
-        translator->memory_written(reinterpret_cast<u64>(code), kCodeSize);
+        translator->memory_written(kCodeAddress, kCodeSize);
         used = 0;
     }
     start = used;
     std::memcpy(code + start, words.data(), words.size_bytes());
-    translator->memory_written(reinterpret_cast<u64>(code) + start, words.size_bytes());
+    translator->memory_written(kCodeAddress + start, words.size_bytes());
     used = align_up(used + bytes, 64);
     placed.assign(words.begin(), words.end());
 }
 
 u64 Subject::place(std::span<const u32> words) {
     impl_->place(words);
-    return reinterpret_cast<u64>(impl_->code) + impl_->start;
+    return kCodeAddress + impl_->start;
 }
 
 u64 Subject::stopped_at() const { return impl_->state->s.pc; }
@@ -156,7 +157,7 @@ bool Subject::run(std::span<const u32> words, MachineState& state) {
     s.pstate = (s.pstate & ~pstate::kNzcv) | state.nzcv;
     s.fpcr = state.fpcr;
     s.fpsr = state.fpsr;
-    s.pc = reinterpret_cast<u64>(impl_->code) + impl_->start;
+    s.pc = kCodeAddress + impl_->start;
     s.pending = {};
     s.exclusive = {};
     import_flags(t);
@@ -185,4 +186,4 @@ std::string Subject::verify(std::span<const u32> words) {
 
 u64 Subject::regions_compiled() const { return impl_->translator->statistics().regions_compiled_llvm; }
 
-}  // namespace tandem::reference_test
+}  // namespace tandem::accel::diff::arm64

@@ -5,7 +5,7 @@
 
 #include "base/types.h"
 
-namespace tandem::reference_test {
+namespace tandem::accel::diff::arm64 {
 
 struct MachineState {
     std::array<u64, 31> x{};
@@ -17,4 +17,4 @@ struct MachineState {
     bool operator==(const MachineState&) const = default;
 };
 
-}  // namespace tandem::reference_test
+}  // namespace tandem::accel::diff::arm64

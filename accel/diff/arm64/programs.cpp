@@ -1,6 +1,9 @@
-#include "tests/reference/programs.h"
+#include "accel/diff/arm64/programs.h"
 
-namespace tandem::reference_test {
+#include <algorithm>
+#include <optional>
+
+namespace tandem::accel::diff::arm64 {
 
 using cpu::arm64::Feature;
 using cpu::arm64::Row;
@@ -29,6 +32,7 @@ bool has_register_offset(const Row& row, u32 word) {
     return row.name.find("(register)") != std::string_view::npos || (word & 0x3b200c00) == 0x38200800;
 }
 
+constexpr u32 kNop = 0xd503201f;
 constexpr u32 add_immediate(unsigned rd, unsigned rn, u32 imm12) { return 0x91000000 | imm12 << 10 | rn << 5 | rd; }
 constexpr u32 keep_low_five_bits(unsigned rd) { return 0x92401000 | rd << 5 | rd; }  // AND Xd, Xd, #31
 
@@ -37,6 +41,11 @@ bool is_branch(const Row& row) {
         if (row.name == name) return true;
     }
     return false;
+}
+
+bool is_wanted(const Row& row, std::span<const std::string> only) {
+    const std::string_view name = row.name.substr(0, row.name.find(' '));
+    return only.empty() || std::find(only.begin(), only.end(), name) != only.end();
 }
 
 // The branch `word` with an offset in words.
@@ -61,22 +70,25 @@ struct Programs::Maker {
             return;
         }
     }
-    // A word of one of the rows that may stand in this program.
-    u32 access(const Rows& list) {
-        for (;;) {
+    // A word of one of the rows that may stand in this program; nothing where their fixed bits name its base.
+    std::optional<u32> access(const Rows& list) {
+        for (unsigned tries = 0; tries < 2'000; ++tries) {
             const Row& row = any(list, random);
             const u32 word = within_data(row, random_word(row, random));
             const bool allowed = cpu::arm64::decode(word) == &row && predictable(row, word) && !mentions(word, program.base);
             const bool by_itself = has_register_offset(row, word) && (word >> 16 & 31) == (word >> 5 & 31);
             if (allowed && !by_itself) return word;
         }
+        return {};
     }
     void set_base(u32 word) {
         const u32 offset = static_cast<u32>(random()) & (must_be_aligned(word) ? 0xf0 : 0xff);
         program.words.push_back(add_immediate(word >> 5 & 31, program.base, offset));
     }
     void memory() {
-        const u32 word = access(rows.memory_);
+        const std::optional<u32> found = access(rows.memory_);
+        if (!found) return program.words.push_back(kNop);
+        const u32 word = *found;
         const unsigned index = word >> 16 & 31;
         if (has_register_offset(*cpu::arm64::decode(word), word) && index != 31) {
             program.words.push_back(keep_low_five_bits(index));
@@ -86,11 +98,15 @@ struct Programs::Maker {
     }
     // A load and a store of the same address and usually size.
     void exclusives() {
-        const u32 load = access(rows.load_exclusive_);
+        const std::optional<u32> found = access(rows.load_exclusive_);
+        if (!found) return program.words.push_back(kNop);
+        const u32 load = *found;
         set_base(load);
         program.words.push_back(load);
         for (unsigned n = 0; n < 100; ++n) {
-            const u32 store = (access(rows.store_exclusive_) & ~(31u << 5)) | (load & 31u << 5);
+            const std::optional<u32> any_base = access(rows.store_exclusive_);
+            if (!any_base) return;
+            const u32 store = (*any_base & ~(31u << 5)) | (load & 31u << 5);
             if (!predictable(*cpu::arm64::decode(store), store) || ((store ^ load) >> 30 != 0 && n < 90)) continue;
             program.words.push_back(store);
             return;
@@ -115,8 +131,11 @@ struct Programs::Maker {
     }
 };
 
-Programs::Programs() {
-    const GroupRows simd = simd_rows(), general = general_rows();
+Programs::Programs(std::span<const std::string> only) {
+    GroupRows simd = simd_rows(), general = general_rows();
+    for (Rows* list : {&simd.data, &simd.memory, &general.data, &general.memory}) {
+        std::erase_if(*list, [&](const Row* row) { return !is_wanted(*row, only); });
+    }
     for (const auto* list : {&simd.data, &general.data}) data_.insert(data_.end(), list->begin(), list->end());
     // Half of the data words are general ones, of which there are fewer rows.
     while (!general.data.empty() && data_.size() < 2 * simd.data.size()) {
@@ -133,7 +152,7 @@ Programs::Programs() {
         if (row->name.starts_with("STX") || row->name.starts_with("STLX")) store_exclusive_.push_back(row);
     }
     for (const Row& row : cpu::arm64::rows()) {
-        if (is_branch(row)) branches_.push_back(&row);
+        if (is_branch(row) && is_wanted(row, only)) branches_.push_back(&row);
     }
 }
 
@@ -142,16 +161,19 @@ Program Programs::make(Random& random, unsigned length, bool branches) const {
     maker.program.base = static_cast<unsigned>(random() % 31);
     std::vector<bool> starts;
     const auto& words = maker.program.words;
+    const bool exclusives = !load_exclusive_.empty() && !store_exclusive_.empty();
+    branches = branches && !branches_.empty();
     while (words.size() < length) {
         const std::size_t before = words.size();
-        switch (random() % 16) {
-            case 0:
-            case 1:
-            case 2: maker.memory(); break;
-            case 3: maker.exclusives(); break;
-            case 4:
-            case 5: branches ? maker.branch() : maker.data(); break;
-            default: maker.data(); break;
+        const u64 kind = random() % 16;
+        if ((kind < 3 || data_.empty()) && !memory_.empty()) {
+            maker.memory();
+        } else if (kind == 3 && exclusives) {
+            maker.exclusives();
+        } else if ((kind == 4 || kind == 5) && branches) {
+            maker.branch();
+        } else {
+            maker.data();
         }
         starts.resize(words.size(), false);
         starts[before] = true;
@@ -160,4 +182,4 @@ Program Programs::make(Random& random, unsigned length, bool branches) const {
     return std::move(maker.program);
 }
 
-}  // namespace tandem::reference_test
+}  // namespace tandem::accel::diff::arm64

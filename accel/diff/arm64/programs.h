@@ -1,11 +1,13 @@
 // Streams of all kinds of instructions, accesses to the data among them, and branches ahead.
 #pragma once
 
+#include <span>
+#include <string>
 #include <vector>
 
-#include "tests/reference/streams.h"
+#include "accel/diff/arm64/streams.h"
 
-namespace tandem::reference_test {
+namespace tandem::accel::diff::arm64 {
 
 struct Program {
     std::vector<u32> words;
@@ -14,7 +16,10 @@ struct Program {
 
 class Programs {
 public:
-    Programs();
+    // `only`: mnemonics, the words that names of rows begin with; empty: all.
+    explicit Programs(std::span<const std::string> only = {});
+    // Whether there is any instruction to make programs of.
+    [[nodiscard]] bool empty() const { return data_.empty() && memory_.empty(); }
     // About `length` words; those that access memory come with words that set their base registers. With `branches` some
     // jump over a few of those that follow, all of them forwards.
     Program make(Random& random, unsigned length, bool branches) const;
@@ -28,4 +33,4 @@ private:
     std::vector<const cpu::arm64::Row*> branches_;
 };
 
-}  // namespace tandem::reference_test
+}  // namespace tandem::accel::diff::arm64

@@ -1,15 +1,14 @@
-// One AArch64 vCPU of the translator without a board: EL1, the identity mapping, memory at its host address. A run ends at
-// the word behind the stream.
+// One AArch64 vCPU of the translator without a board: EL1, the identity mapping. A run ends at the word behind the stream.
 #pragma once
 
 #include <memory>
 #include <span>
 
+#include "accel/diff/arm64/machine_state.h"
 #include "base/result.h"
 #include "jit/runtime/translator.h"
-#include "tests/reference/machine_state.h"
 
-namespace tandem::reference_test {
+namespace tandem::accel::diff::arm64 {
 
 class Subject {
 public:
@@ -18,8 +17,8 @@ public:
     static constexpr u64 kDataSize = 0x2000;
 
     // `exact`: floating point by the exact kernels whatever FPCR says. `data`: kDataSize bytes, page aligned, that the code
-    // may access.
-    static Result<std::unique_ptr<Subject>> create(jit::Tier tier, bool exact, u8* data);
+    // may access, at that address of the guest's or, when it is 0, at their own.
+    static Result<std::unique_ptr<Subject>> create(jit::Tier tier, bool exact, u8* data, u64 data_address = 0);
     ~Subject();
     Subject(const Subject&) = delete;
     Subject& operator=(const Subject&) = delete;
@@ -40,4 +39,4 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace tandem::reference_test
+}  // namespace tandem::accel::diff::arm64

@@ -1,8 +1,8 @@
-#include "tests/reference/streams.h"
+#include "accel/diff/arm64/streams.h"
 
 #include "cpu/arm64/fpu/control.h"
 
-namespace tandem::reference_test {
+namespace tandem::accel::diff::arm64 {
 
 using namespace cpu::arm64;
 
@@ -133,4 +133,4 @@ u32 within_data(const Row& row, u32 word) {
     return word;
 }
 
-}  // namespace tandem::reference_test
+}  // namespace tandem::accel::diff::arm64

@@ -4,10 +4,10 @@
 #include <random>
 #include <vector>
 
+#include "accel/diff/arm64/machine_state.h"
 #include "cpu/arm64/decode/rows.h"
-#include "tests/reference/machine_state.h"
 
-namespace tandem::reference_test {
+namespace tandem::accel::diff::arm64 {
 
 using Random = std::mt19937_64;
 
@@ -34,4 +34,4 @@ bool predictable(const cpu::arm64::Row& row, u32 word);
 // The word with an offset that keeps the access within the data, and ordered accesses aligned.
 u32 within_data(const cpu::arm64::Row& row, u32 word);
 
-}  // namespace tandem::reference_test
+}  // namespace tandem::accel::diff::arm64

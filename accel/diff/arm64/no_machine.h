@@ -5,9 +5,9 @@
 
 #include "cpu/arm64/system/platform.h"
 
-namespace tandem::tests {
+namespace tandem::accel::diff::arm64 {
 
-class NoArm64Machine final : public cpu::arm64::Platform {
+class NoMachine final : public cpu::arm64::Platform {
 public:
     cpu::arm64::SysregResult gic_register(const cpu::arm64::SysregAccess&, u64&) override {
         return cpu::arm64::SysregResult::Undefined;
@@ -24,4 +24,4 @@ public:
     unsigned cpu_count() const override { return 1; }
 };
 
-}  // namespace tandem::tests
+}  // namespace tandem::accel::diff::arm64
