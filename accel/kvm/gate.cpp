@@ -82,19 +82,10 @@ void Gate::begin(const RunPage& page) {
     immediate_exit_ = &page->immediate_exit;
 }
 
-// The kernel looks at it when KVM_RUN begins, and at signals from then on.
-void Gate::leave_at_once(bool leave) { std::atomic_ref(*immediate_exit_).store(leave); }
-
-// Who knocks first asks for an immediate exit, for a vCPU that is on its way in, and then signals, for one that is inside.
-// The vCPU waits for that: none is lost, and none arrives when it has gone on to other work.
-void Gate::close() {
-    int was = own_thread_;
-    if (!state_.compare_exchange_strong(was, kOutside)) {
-        while (state_.load() != kKnocked) ::sched_yield();
-        ::sched_yield();  // a signal that has been sent is delivered by the end of a system call
-        state_.store(kOutside);
-    }
-    if (std::atomic_ref(*immediate_exit_).load(std::memory_order_relaxed) != 0) leave_at_once(false);
+void Gate::await_knock() {
+    while (state_.load() != kKnocked) ::sched_yield();
+    ::sched_yield();  // a signal that has been sent is delivered by the end of a system call
+    state_.store(kOutside);
 }
 
 bool Gate::knock() {
@@ -105,8 +96,6 @@ bool Gate::knock() {
     state_.store(kKnocked);
     return true;
 }
-
-int Gate::run(const Fd& vcpu) { return ::ioctl(vcpu.get(), KVM_RUN, 0) < 0 ? errno : 0; }
 
 namespace {
 

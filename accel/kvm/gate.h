@@ -1,7 +1,10 @@
 // How a vCPU's thread enters KVM_RUN, and how other threads make it come back (contracts U1 to U6).
 #pragma once
 
+#include <sys/ioctl.h>
+
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 
 #include "accel/accelerator.h"
@@ -70,9 +73,17 @@ public:
     bool knock();
 
 private:
-    void close();
-    void leave_at_once(bool leave);
-    static int run(const Fd& vcpu);
+    // Who knocks first asks for an immediate exit, for a vCPU that is on its way in, and then signals, for one that is
+    // inside. The vCPU waits for that: none is lost, and none arrives when it has gone on to other work.
+    void close() {
+        int was = own_thread_;
+        if (!state_.compare_exchange_strong(was, kOutside)) await_knock();
+        if (std::atomic_ref(*immediate_exit_).load(std::memory_order_relaxed) != 0) leave_at_once(false);
+    }
+    void await_knock();
+    // The kernel looks at it when KVM_RUN begins, and at signals from then on.
+    void leave_at_once(bool leave) { std::atomic_ref(*immediate_exit_).store(leave); }
+    static int run(const Fd& vcpu) { return ::ioctl(vcpu.get(), KVM_RUN, 0) < 0 ? errno : 0; }
 
     static constexpr int kOutside = 0, kKnocking = -1, kKnocked = -2;
     u8* immediate_exit_ = nullptr;

@@ -16,8 +16,8 @@ std::optional<Exit> KvmVcpu::take_exit() {
         case KVM_EXIT_INTR:
         case KVM_EXIT_IRQ_WINDOW_OPEN:
         case KVM_EXIT_SET_TPR: return {};
-        case KVM_EXIT_IO: return take_io();
-        case KVM_EXIT_MMIO: return take_mmio();
+        case KVM_EXIT_IO: take_io(); return {};
+        case KVM_EXIT_MMIO: take_mmio(); return {};
         case KVM_EXIT_X86_RDMSR: return take_msr(false);
         case KVM_EXIT_X86_WRMSR: return take_msr(true);
         case KVM_EXIT_HYPERCALL: return take_hypercall();
@@ -47,7 +47,7 @@ Exit KvmVcpu::take_halt() {
 }
 
 // A REP string access arrives with all its elements.
-std::optional<Exit> KvmVcpu::take_io() {
+void KvmVcpu::take_io() {
     const auto& io = page_->io;
     u8* data = page_.at(io.data_offset);
     const bool write = io.direction == KVM_EXIT_IO_OUT;
@@ -60,10 +60,9 @@ std::optional<Exit> KvmVcpu::take_io() {
         dispatch(*this, handler_, exit);
         if (!write) std::memcpy(data, &std::get<PortExit>(exit).data, io.size);
     }
-    return {};
 }
 
-std::optional<Exit> KvmVcpu::take_mmio() {
+void KvmVcpu::take_mmio() {
     auto& m = page_->mmio;
     MmioExit access{m.phys_addr, static_cast<u8>(m.len), m.is_write != 0, 0};
     if (access.write) std::memcpy(&access.data, m.data, m.len);
@@ -71,7 +70,6 @@ std::optional<Exit> KvmVcpu::take_mmio() {
     Exit exit = access;
     dispatch(*this, handler_, exit);
     if (!access.write) std::memcpy(m.data, &std::get<MmioExit>(exit).data, m.len);
-    return {};
 }
 
 std::optional<Exit> KvmVcpu::take_msr(bool write) {

@@ -75,7 +75,13 @@ Result<std::optional<Exit>> KvmVcpu::enter(bool stepping) {
     std::optional<Exit> exit;
     do {
         TANDEM_TRY(enter_kernel(stepping));
-        exit = take_exit();
+        if (page_->exit_reason == KVM_EXIT_IO) {  // most exits, without the detour of the others
+            take_io();
+        } else if (page_->exit_reason == KVM_EXIT_MMIO) {
+            take_mmio();
+        } else {
+            exit = take_exit();
+        }
     } while (!stepping && !exit && signals().peek() == 0);
     // KVM's emulator does not report the step of an instruction that it has left for an access.
     while (stepping && !exit && access_open_) {
@@ -86,22 +92,26 @@ Result<std::optional<Exit>> KvmVcpu::enter(bool stepping) {
     return exit;
 }
 
+// Costs the guest at every exit, and under an emulator by the branch: what only events and debuggers need is asked for
+// first.
 Result<void> KvmVcpu::enter_kernel(bool stepping) {
     if (!debug_known_) TANDEM_TRY(set_debug(stepping));
-    page_->cr8 = controller_.cr8();
-    if (!stepping) TANDEM_TRY(inject());
+    const u8 cr8 = controller_.cr8();
+    page_->cr8 = cr8;
+    if (!stepping && !nothing_waits()) TANDEM_TRY(inject());
     known_.reset();
     failed_ = false;
-    if (!stepping && plants()) plant_breakpoints();
+    if (!breakpoints_.empty() && !stepping && plants()) plant_breakpoints();
     const int error = gate_.enter(fd_, [&] {
+        const u32 now = signals().peek();
         const bool leave =
-            !stepping && ((signals().peek() & (SignalWord::ExitRequest | SignalWord::Init)) != 0 || event_came());
+            now != 0 && !stepping && ((now & (SignalWord::ExitRequest | SignalWord::Init)) != 0 || event_came());
         if (!leave) ++entries_;
         return leave;
     });
-    lift_breakpoints();
+    if (!planted_.empty()) lift_breakpoints();
     access_open_ = false;
-    sync_cr8();
+    if ((page_->cr8 & 15) != cr8) sync_cr8();
     ready_for_interrupt_ = page_->ready_for_interrupt_injection != 0;
     if (ready_for_interrupt_) vector_given_ = false;
     if (error == EINTR || error == EAGAIN) {
@@ -113,7 +123,13 @@ Result<void> KvmVcpu::enter_kernel(bool stepping) {
         return io_error("KVM_RUN");
     }
     ++returns_;
-    return watch_debug_registers();
+    return debugger_.empty() ? Result<void>() : watch_debug_registers();
+}
+
+// Neither an event, nor a window that was asked for.
+bool KvmVcpu::nothing_waits() const {
+    return (signals().peek() & SignalWord::Nmi) == 0 && untaken_vector_ < 0 && page_->request_interrupt_window == 0 &&
+           !controller_.interrupt_pending();
 }
 
 // NMI and external interrupt, as far as the vCPU takes them now; else asks for the window.

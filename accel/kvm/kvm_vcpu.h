@@ -91,8 +91,8 @@ private:
     Result<void> enter_kernel(bool stepping);
     std::optional<Exit> take_exit();
     Exit take_halt();
-    std::optional<Exit> take_io();
-    std::optional<Exit> take_mmio();
+    void take_io();
+    void take_mmio();
     std::optional<Exit> take_msr(bool write);
     std::optional<Exit> take_hypercall();
     // What run() needs for itself answers no request to leave.
@@ -102,6 +102,7 @@ private:
     Exit take_internal_error();
     Exit take_system_event();
 
+    [[nodiscard]] bool nothing_waits() const;
     Result<void> inject();
     [[nodiscard]] bool event_came() const;
     Result<void> inject_vector(int vector);

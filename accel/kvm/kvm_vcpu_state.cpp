@@ -48,8 +48,8 @@ Result<void> KvmVcpu::complete_access() {
             return io_error("KVM_RUN, to complete an access");
         }
         ready_for_interrupt_ = page_->ready_for_interrupt_injection != 0;
-        if (page_->exit_reason == KVM_EXIT_IO) (void)take_io();
-        if (page_->exit_reason == KVM_EXIT_MMIO) (void)take_mmio();
+        if (page_->exit_reason == KVM_EXIT_IO) take_io();
+        if (page_->exit_reason == KVM_EXIT_MMIO) take_mmio();
     }
     return {};
 }
