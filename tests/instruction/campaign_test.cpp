@@ -8,6 +8,7 @@
 #include "accel/diff/processor.h"
 #include "accel/diff/reduce.h"
 #include "accel/diff/x86_campaign.h"
+#include "tests/run_campaign.h"
 
 namespace tandem::accel::diff {
 namespace {
@@ -17,21 +18,6 @@ CampaignOptions options(u64 count) {
     o.engines = {"interp", "baseline"};
     o.count = count;
     return o;
-}
-
-Results run(const CampaignOptions& o, Results results = {}, u64 stop_after = ~u64{0}) {
-    auto campaign = Campaign::create(o);
-    REQUIRE(campaign.ok());
-    results.campaign = (*campaign)->describe();
-    const auto ran =
-        (*campaign)->run(results, [&](const CampaignProgress& p, const std::string&) { return p.done < stop_after; });
-    REQUIRE(ran.ok());
-    return results;
-}
-
-std::string error_of(const CampaignOptions& o) {
-    auto campaign = Campaign::create(o);
-    return campaign ? "" : campaign.error().message;
 }
 
 // Results of shard `shard` of two: streams 0 to 511 differ where they are a multiple of 100.

@@ -4,6 +4,7 @@
 
 #include "accel/diff/arm64/experiment.h"
 #include "accel/diff/campaign.h"
+#include "tests/run_campaign.h"
 
 namespace tandem::accel::diff {
 namespace {
@@ -14,21 +15,6 @@ CampaignOptions options(std::vector<std::string> engines, u64 count) {
     o.engines = std::move(engines);
     o.count = count;
     return o;
-}
-
-Results run(const CampaignOptions& o, Results results = {}, u64 stop_after = ~u64{0}) {
-    auto campaign = Campaign::create(o);
-    REQUIRE(campaign.ok());
-    results.campaign = (*campaign)->describe();
-    const auto ran =
-        (*campaign)->run(results, [&](const CampaignProgress& p, const std::string&) { return p.done < stop_after; });
-    REQUIRE(ran.ok());
-    return results;
-}
-
-std::string error_of(const CampaignOptions& o) {
-    auto campaign = Campaign::create(o);
-    return campaign ? "" : campaign.error().message;
 }
 
 }  // namespace
