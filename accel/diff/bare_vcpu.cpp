@@ -3,6 +3,7 @@
 #include <cstring>
 #include <new>
 
+#include "accel/diff/no_bus.h"
 #include "base/bits.h"
 #include "cpu/x86/guest.h"
 
@@ -41,15 +42,6 @@ public:
 
 private:
     std::unique_ptr<jit::Guest> guest_;
-};
-
-class NoBus final : public jit::Bus {
-public:
-    bool mmio_read(void*, u64, unsigned, u64& value) override {
-        value = ~u64{0};
-        return true;
-    }
-    bool mmio_write(void*, u64, u64, unsigned) override { return true; }
 };
 
 class NoPlatform final : public Platform {

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "accel/diff/arm64/no_machine.h"
+#include "accel/diff/no_bus.h"
 #include "base/bits.h"
 #include "cpu/arm64/fpu/status.h"
 #include "cpu/arm64/helpers.h"
@@ -69,15 +70,6 @@ private:
     const CpuModel& model_;
     bool exact_;
     jit::StateLayout layout_;
-};
-
-class NoBus final : public jit::Bus {
-public:
-    bool mmio_read(void*, u64, unsigned, u64& value) override {
-        value = ~u64{0};
-        return true;
-    }
-    bool mmio_write(void*, u64, u64, unsigned) override { return true; }
 };
 
 }  // namespace
