@@ -39,9 +39,14 @@ struct TranslateState {
     std::array<u64, 2> stream_events{};  // of the event streams, those that WFE has seen
     u64 first_wait = 0, last_wait = 0;   // WFE: host nanoseconds
     bool multiprocessor = false;         // other PEs share memory (ModeBits::kShared)
-    bool tagged_addresses = false;       // the TLB may hold addresses with a non-canonical top byte
-    u32 stepped = 0;                     // software step: Stepped bits of the instruction that was stepped last
-    bool pmu_interrupt = false;          // the level of the performance monitors' interrupt
+    // Where other PEs share memory: whether one may know of the Load-Exclusive that was last, since this PE has stored or
+    // sent an event; where it was; and the places at which Store-Exclusive was found behind such a thing (lift/atomics.cpp).
+    u8 exclusive_told = 0;
+    u8 exclusive_site = 0;
+    std::array<u8, 64> told_sites{};
+    bool tagged_addresses = false;  // the TLB may hold addresses with a non-canonical top byte
+    u32 stepped = 0;                // software step: Stepped bits of the instruction that was stepped last
+    bool pmu_interrupt = false;     // the level of the performance monitors' interrupt
     std::array<u64, static_cast<std::size_t>(Counted::Count_)> counted{};  // since the last pmu_sync()
     u64 count_limit = ~u64{0};                                             // instructions until a counter may overflow
     const CpuModel* model = nullptr;

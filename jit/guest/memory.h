@@ -42,6 +42,9 @@ bool compare_and_swap_16(void* state, u64 va, u32 flags, const std::array<u64, 2
 // marks the line of va, which is about to be read (false as load_bytes()), or takes other vCPUs' marks from that of a host
 // address that is about to be written.
 bool mark_line(void* state, u64 va, unsigned mmu);
+// Before a line is marked: from now on ordinary stores of other vCPUs take its mark as well, as do those to the rest of its
+// page. False as load_bytes().
+bool watch_line(void* state, u64 va, unsigned mmu);
 void clear_line_marks(void* state, const void* host);
 
 // The longest run from va, up to `want` bytes and never past its page, that is plain host memory and allows `access`:

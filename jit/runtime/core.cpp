@@ -187,8 +187,23 @@ void Core::give_ir(std::unique_ptr<ir::Block> block) {
 
 void Core::protect(const PhysicalMemory::Range& range, CodePage& page) {
     page.granules.store(~u64{0}, std::memory_order_seq_cst);
-    if (range.page(page.phys).write_cached.exchange(0, std::memory_order_seq_cst) == 0) return;
-    for (Vcpu* v : vcpus_) v->worlds().protect(page.host);
+    flag_stores(range.page(page.phys), page.host);
+}
+
+// After what Vcpu::publish_writable() looks at.
+void Core::flag_stores(PageInfo& info, const u8* host_page) {
+    if (info.write_cached.exchange(0, std::memory_order_seq_cst) == 0) return;
+    for (Vcpu* v : vcpus_) v->worlds().protect(host_page);
+}
+
+void Core::watch(u64 phys) {
+    const PhysicalMemory::Range& range = *memory_.find(phys);
+    PageInfo& info = range.page(phys);
+    if (info.watched.load(std::memory_order_acquire) == 2) return;
+    const std::lock_guard guard(lock_);
+    info.watched.store(1, std::memory_order_seq_cst);
+    flag_stores(info, range.host(phys & kPageMask));
+    info.watched.store(2, std::memory_order_release);
 }
 
 BlockNode* Core::translate(const ir::BlockKey& key, u64 phys, u64 second_phys, Vcpu& caller) {

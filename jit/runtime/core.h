@@ -93,6 +93,9 @@ public:
     // --- Without the lock
     // A write from outside generated code, e.g. by a page walk: drops translations of the bytes. They may cross pages.
     void written(u64 gpa, u64 size);
+    // From now on ordinary stores to the page of `phys`, which is memory, look at the marks of lines (line_marks.h). One
+    // that another vCPU has begun before may still miss them. vCPU threads.
+    void watch(u64 phys);
     [[nodiscard]] bool logs(const ir::BlockKey& key, u32 bytes) const;
     // Verifies when asked to; a defect is reported, not hidden.
     void check(const ir::Block& block, const char* stage) const;
@@ -104,6 +107,7 @@ private:
     };
 
     void protect(const PhysicalMemory::Range& range, CodePage& page);
+    void flag_stores(PageInfo& info, const u8* host_page);
     std::unique_ptr<ir::Block> take_ir();
     void give_ir(std::unique_ptr<ir::Block> block);
     void optimise(BlockNode& block);

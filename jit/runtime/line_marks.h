@@ -1,7 +1,7 @@
 // Which vCPUs have marked which lines of memory by Load-Exclusive, so that Store-Exclusive sees stores by other vCPUs that
 // put back the value that was loaded. A table of cells, one for all the lines that share a hash; a cell has a bit for each
-// vCPU, and one that is set while a Store-Exclusive stores. Only exclusive stores and atomics look here; ordinary stores do
-// not.
+// vCPU, and one that is set while a Store-Exclusive stores. Exclusive stores and atomics look here, ordinary stores only on
+// pages that are watched (Core::watch).
 //
 // A mark (own bit set) says: no other vCPU has stored there by either since it was set.
 //   Load-Exclusive    sees that the own bit is set, or sets it; then loads

@@ -249,6 +249,14 @@ bool probe(void* state, u64 va, unsigned mmu, Access access, unsigned size) {
 
 bool mark_line(void* state, u64 va, unsigned mmu) { return mark_line(Vcpu::of(state), va, mmu, false); }
 
+bool watch_line(void* state, u64 va, unsigned mmu) {
+    Vcpu& v = Vcpu::of(state);
+    Vcpu::Place place;
+    if (!v.resolve(va, mmu, Access::Read, place)) return false;
+    if (place.host != nullptr) v.core().watch(place.phys);
+    return true;
+}
+
 void clear_line_marks(void* state, const void* host) { LineMarks::clear_others(header_of(state), host); }
 
 bool compare_and_swap_16(void* state, u64 va, u32 flags, const std::array<u64, 2>& expected,
@@ -287,6 +295,7 @@ u8* direct_span(void* state, u64 va, unsigned mmu, Access access, u64 want, u64&
     if (access == Access::Write && v.judge_write(place, static_cast<unsigned>(length)) != Vcpu::WriteVerdict::Plain) {
         return nullptr;
     }
+    if (access == Access::Write) v.take_marks(place, length);
     return place.host;
 }
 

@@ -38,6 +38,7 @@ struct CodePage {
 struct PageInfo {
     std::atomic<CodePage*> code{nullptr};
     std::atomic<u32> write_cached{0};  // some vCPU's soft TLB may hold the page with an unflagged write tag
+    std::atomic<u32> watched{0};       // stores take other vCPUs' marks of lines away (Core::watch): 1 soon, 2 from now on
 };
 
 class PhysicalMemory {

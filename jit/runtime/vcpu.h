@@ -76,6 +76,8 @@ public:
     // What `size` bytes at `place` (all in one page) must do to be written while translated code may be there.
     enum class WriteVerdict : u8 { Plain, Code, Defer };
     WriteVerdict judge_write(const Place& place, unsigned size);
+    // Before an ordinary store, which may be one of a watched page (Core::watch).
+    void take_marks(const Place& place, u64 size);
     // False: nothing answers there and the guest calls that an exception, which is pending.
     bool read_place(const Place& place, Access access, void* out, unsigned size);
     bool write_place(const Place& place, WriteVerdict verdict, const void* in, unsigned size);

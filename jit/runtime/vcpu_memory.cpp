@@ -46,7 +46,8 @@ void Vcpu::publish_writable(TlbEntry& entry, u64 page, PageInfo& info) {
     // Either protect() finds the tag, or this finds that the page has been marked (see Core::protect).
     tag.exchange(page, std::memory_order_seq_cst);
     const CodePage* code = info.code.load(std::memory_order_acquire);
-    if (code != nullptr && code->granules.load(std::memory_order_seq_cst) != 0) {
+    if ((code != nullptr && code->granules.load(std::memory_order_seq_cst) != 0) ||
+        info.watched.load(std::memory_order_seq_cst) != 0) {
         tag.store(page | TlbEntry::kCode, std::memory_order_relaxed);
     }
 }
@@ -185,6 +186,7 @@ Vcpu::WriteVerdict Vcpu::judge_write(const Place& place, unsigned size) {
     PageInfo& info = range.page(place.phys);
     const CodePage* page = info.code.load(std::memory_order_acquire);
     const u64 granules = page != nullptr ? page->granules.load(std::memory_order_acquire) : 0;
+    if (granules == 0 && info.watched.load(std::memory_order_acquire) != 0) return WriteVerdict::Plain;
     if (granules == 0) {
         TlbEntry& entry = tlb().entry(place.mmu, place.va);
         if (entry.write_tag == place.tag && !place.strict()) publish_writable(entry, place.va & kPageMask, info);
@@ -195,6 +197,14 @@ Vcpu::WriteVerdict Vcpu::judge_write(const Place& place, unsigned size) {
     std::lock_guard guard(core_.lock());
     if (!Core::overlaps_code(*page, offset, size)) return WriteVerdict::Plain;
     return stepping_ ? WriteVerdict::Code : WriteVerdict::Defer;
+}
+
+void Vcpu::take_marks(const Place& place, u64 size) {
+    if (!place.code() || place.host == nullptr) return;
+    if (core_.memory().find(place.phys)->page(place.phys).watched.load(std::memory_order_acquire) == 0) return;
+    constexpr u64 kLine = u64{1} << LineMarks::kStrideBits;
+    const u64 first = reinterpret_cast<u64>(place.host) & (kLine - 1);
+    for (u64 at = 0; at < first + size; at += kLine) LineMarks::clear_others(*header_, place.host - first + at);
 }
 
 bool Vcpu::write_place(const Place& place, WriteVerdict verdict, const void* in, unsigned size) {
@@ -256,6 +266,7 @@ bool Vcpu::write(u64 va, unsigned mmu, const void* in, unsigned size, unsigned a
     const WriteVerdict verdict = judge_write(first, head);
     if (verdict == WriteVerdict::Defer || held(first)) return fail(LeaveReason::Interpret);
     if (head == size) {
+        take_marks(first, size);
         return write_place(first, verdict, in, size);
     }
     Place second;
@@ -263,6 +274,8 @@ bool Vcpu::write(u64 va, unsigned mmu, const void* in, unsigned size, unsigned a
     if (!strictly_aligned(second, va, alignment, Access::Write)) return false;
     const WriteVerdict second_verdict = judge_write(second, size - head);
     if (second_verdict == WriteVerdict::Defer || held(second)) return fail(LeaveReason::Interpret);
+    take_marks(first, head);
+    take_marks(second, size - head);
     return write_place(first, verdict, in, head) &&
            write_place(second, second_verdict, static_cast<const u8*>(in) + head, size - head);
 }

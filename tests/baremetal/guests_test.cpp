@@ -121,7 +121,9 @@ TEST_CASE("A64 bare-metal guests pass on every tier", "[I2][I3]") {
             CHECK(run.output.find("FAIL") == std::string::npos);
         }
     }
-    CHECK(log.lines() == std::vector<std::string>{});
+    const auto lines = log.lines();
+    CAPTURE(lines);
+    CHECK(lines.empty());
 }
 
 TEST_CASE("an A64 processor in WFE leaves the host's processor to others") {

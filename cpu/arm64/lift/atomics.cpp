@@ -1,5 +1,7 @@
 // Exclusive, acquire, release and atomic accesses: decode/loads_stores.inc. Acquire and release come with the host's memory
 // model (x86 TSO) but for a release that a later acquire must not overtake (DDI 0487, B2.3.11), which takes a fence.
+#include <tuple>
+
 #include "cpu/arm64/lift/helpers.h"
 #include "cpu/arm64/lift/lifter.h"
 
@@ -28,7 +30,31 @@ void check_alignment(Lifter& l, Value address, unsigned bytes, WatchedAccess acc
 
 // Flags of an exclusive access, and of an atomic.
 u32 exclusive_flags(Lifter& l) { return l.mode.data_mmu() | (l.mode.has(ModeBits::kShared) ? MemFlags::kExclusive : 0); }
-u32 atomic_flags(Lifter& l) { return l.mode.data_mmu() | (l.mode.has(ModeBits::kShared) ? MemFlags::kClearsMarks : 0); }
+u32 atomic_flags(Lifter& l) {
+    l.tells_others();
+    return l.mode.data_mmu() | (l.mode.has(ModeBits::kShared) ? MemFlags::kClearsMarks : 0);
+}
+
+// The value that was loaded stands for what other PEs store meanwhile, but for stores of the same value. No instruction can
+// tell those from earlier ones unless they follow from the Load-Exclusive: its PE must have stored something behind it, or
+// sent an event, of which the other one knows. Store-Exclusive behind such a thing fails once, as it may for any reason, and
+// the Load-Exclusive at that place has its page watched from then on, where ordinary stores take marks as well.
+constexpr unsigned kSites = std::tuple_size_v<decltype(TranslateState::told_sites)>;
+
+void begin_exclusive(Lifter& l, Value address) {
+    if (!l.mode.has(ModeBits::kShared)) return;
+    const u32 site = static_cast<u32>(l.pc >> 2 ^ l.pc >> 8 ^ l.pc >> 14) % kSites;
+    const Value known = l.get(Type::I8, static_cast<u32>(offsetof(TranslateState, told_sites)) + site);
+    l.call_if(l.b.icmpi(Cond::Ne, known, 0), HelperId::watch_line, {address, l.imm32(l.mode.data_mmu())});
+    l.tells_nothing_yet();
+    l.set(offsetof(TranslateState, exclusive_site), l.imm(Type::I8, site));
+}
+
+void check_told(Lifter& l) {
+    if (!l.mode.has(ModeBits::kShared)) return;
+    const Value told = l.get(Type::I8, offsetof(TranslateState, exclusive_told));
+    l.call_if(l.b.icmpi(Cond::Ne, told, 0), HelperId::exclusive_told, {l.imm32(l.rs()), l.imm64(l.next)});
+}
 
 void open_monitor(Lifter& l) { l.set(kAddressSlot, l.imm64(kOpen)); }
 
@@ -47,6 +73,7 @@ Value store_if_marked(Lifter& l, Value address, Value desired) {
     const Value elsewhere = l.b.icmp(Cond::Ne, l.get(Type::I64, kAddressSlot), address);
     const Value other_size = l.b.icmpi(Cond::Ne, l.get(Type::I32, kSizeSlot), bytes);
     l.call_if(l.b.or_(elsewhere, other_size), HelperId::exclusive_failed, {l.imm32(l.rs()), l.imm64(l.next)});
+    check_told(l);
     const Value expected = l.b.trunc(t, l.get(Type::I64, kValueSlot));
     const Value old = l.b.atomic_cas(address, expected, desired, exclusive_flags(l));
     open_monitor(l);
@@ -67,6 +94,7 @@ void load_acquire(Lifter& l, const Address& a, Type t, Type extend) {
 void store_release(Lifter& l, const Address& a) {
     const Type t = access_type(l);
     check_alignment(l, l.flat(a), jit::ir::size_of(t), kWatchStore, kOrderedAccess);
+    l.tells_others();
     l.b.store(a.base, l.x(l.rt(), t), l.mode.data_mmu(), a.disp);
     l.b.fence();
 }
@@ -77,6 +105,7 @@ void lift_load_exclusive(Lifter& l) {
     const Type t = access_type(l);
     const Value address = l.base_register(l.rn());
     check_alignment(l, address, jit::ir::size_of(t), kWatchLoad);
+    begin_exclusive(l, address);
     const Value value = l.b.load(t, address, exclusive_flags(l));
     mark_exclusive(l, address, value, jit::ir::size_of(t));
     l.set_x(l.rt(), value);
@@ -91,12 +120,14 @@ void lift_load_exclusive_pair(Lifter& l) {
     const Value address = l.base_register(l.rn());
     if (!l.is(30)) {
         check_alignment(l, address, 8, kWatchLoad);
+        begin_exclusive(l, address);
         const Value both = l.b.load(Type::I64, address, exclusive_flags(l));
         mark_exclusive(l, address, both, 8);
         l.set_x(l.rt(), l.b.trunc(Type::I32, both));
         return l.set_x(l.rt2(), l.b.shri(both, 32));
     }
     check_alignment(l, address, 16, kWatchLoad);
+    begin_exclusive(l, address);
     l.call(HelperId::load_exclusive_pair, {address, l.imm32(exclusive_flags(l))});
     l.set_x(l.rt(), l.scratch(0));
     l.set_x(l.rt2(), l.scratch(1));
@@ -106,6 +137,7 @@ void lift_store_exclusive_pair(Lifter& l) {
     const Value address = l.base_register(l.rn());
     if (!l.is(30)) return l.set_x(l.rs(), store_if_marked(l, address, combine32(l, l.rt(), l.rt2())));
     check_alignment(l, address, 16, kWatchStore);
+    check_told(l);
     l.call(HelperId::store_exclusive_pair, {address, l.x(l.rt()), l.x(l.rt2()), l.imm32(exclusive_flags(l))});
     l.set_x(l.rs(), l.scratch(0));
 }

@@ -83,6 +83,17 @@ LeaveReason exclusive_failed(TranslateState* t, u32 rs, u64 next) {
     return leave_at(*t, next);
 }
 
+LeaveReason exclusive_told(TranslateState* t, u32 rs, u64 next) {
+    u8& known = t->told_sites[t->exclusive_site];
+    if (known != 0) return LeaveReason::None;
+    known = 1;
+    return exclusive_failed(t, rs, next);
+}
+
+LeaveReason watch_line(TranslateState* t, u64 va, u32 mmu) {
+    return jit::watch_line(t, va, mmu) ? LeaveReason::None : jit::leave_status(t);
+}
+
 LeaveReason load_exclusive_pair(TranslateState* t, u64 va, u32 flags) {
     const u32 mmu = flags & jit::ir::MemFlags::kMmuMask;
     std::array<u64, 2> pair{};

@@ -34,6 +34,10 @@ LeaveReason load_exclusive_pair(TranslateState* t, u64 va, u32 flags);
 LeaveReason store_exclusive_pair(TranslateState* t, u64 va, u64 low, u64 high, u32 flags);
 // A Store-Exclusive that the local monitor refuses: status 1 into register `rs`, and on at `next`.
 LeaveReason exclusive_failed(TranslateState* t, u32 rs, u64 next);
+// A Store-Exclusive whose PE has told others of its Load-Exclusive, which did not know that it would: likewise, for once.
+LeaveReason exclusive_told(TranslateState* t, u32 rs, u64 next);
+// Before a Load-Exclusive of which others will be told: jit::watch_line().
+LeaveReason watch_line(TranslateState* t, u64 va, u32 mmu);
 // CASP of doublewords: the expected pair is in registers rs, rs + 1 and the new one in rt, rt + 1 -> scratch[0..1] old
 // value. registers: rs | rt << 8.
 LeaveReason compare_swap_pair(TranslateState* t, u64 va, u32 registers, u32 flags);

@@ -67,6 +67,7 @@ Value Lifter::load(Type t, const Address& a, u32 flags) {
 
 void Lifter::store(const Address& a, Value value, u32 flags) {
     watch(a, jit::ir::size_of(b.type_of(value)), kWatchStore, flags);
+    tells_others();
     b.store(a.base, value, flags, a.disp);
     count(Counted::Store);
 }
@@ -164,6 +165,16 @@ void Lifter::count(Counted what, unsigned many) {
     if (!mode.has(ModeBits::kCount)) return;
     const u32 slot = counted_slot(what);
     set(slot, b.addi(get(Type::I64, slot), many));
+}
+
+void Lifter::tells_others() {
+    if (!mode.has(ModeBits::kShared) || std::exchange(told_, true)) return;
+    set(offsetof(TranslateState, exclusive_told), imm(Type::I8, 1));
+}
+
+void Lifter::tells_nothing_yet() {
+    told_ = false;
+    set(offsetof(TranslateState, exclusive_told), imm(Type::I8, 0));
 }
 
 void Lifter::retire() {

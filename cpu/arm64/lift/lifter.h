@@ -161,6 +161,10 @@ public:
     void retire();
     // One more of these, where they are counted.
     void count(Counted what, unsigned many = 1);
+    // Where other PEs share memory: another one may know from now on of what this one has loaded (lift/atomics.cpp), or
+    // knows nothing of what comes behind.
+    void tells_others();
+    void tells_nothing_yet();
     // PSTATE.BTYPE after an indirect branch, where it is kept (ModeBits::kBti).
     void set_btype(Value type);
     // AArch64.BranchAddr: drops the tag of an instruction address where the regime ignores it.
@@ -182,6 +186,7 @@ private:
     void clear_btype();
 
     bool ended_ = false;
+    bool told_ = false;        // tells_others() has said so
     bool retired_ = true;      // the current instruction has been counted
     bool btype_open_ = false;  // PSTATE.BTYPE may be set, and the current instruction is to clear it
     KnownFlags flags_;

@@ -66,7 +66,10 @@ void lift_hint(Lifter& l) {
         case kWfe: l.call(HelperId::wait_for_event, {l.imm64(l.next)}); return;
         case kWfi: l.call(HelperId::wait_for_interrupt, {l.imm64(l.next)}); return l.leave_next();
         case kSev:
-        case kSevl: l.call(HelperId::send_event, {l.imm32(number == kSevl ? 1 : 0)}); return;
+        case kSevl:
+            l.tells_others();
+            l.call(HelperId::send_event, {l.imm32(number == kSevl ? 1 : 0)});
+            return;
         case kXpaclri:
             if (l.model.has(Feature::PAuth)) l.set_x(30, l.call(HelperId::pointer_strip, {l.x(30), l.imm32(0)}));
             return;
@@ -142,6 +145,7 @@ void lift_msr_immediate(Lifter& l) {
 void lift_sys(Lifter& l) {
     constexpr SysregName kDcZva = SysregName::of(1, 3, 7, 4, 1);
     if (name_of(l.word) == kDcZva) {
+        l.tells_others();
         l.call(HelperId::zero_block, {l.imm32(l.word), l.x(l.rt())});
         return;
     }
@@ -152,6 +156,7 @@ void lift_sys(Lifter& l) {
 void lift_msr(Lifter& l) {
     const SysregName name = name_of(l.word);
     if (const auto slot = direct_slot(l, name, true)) return l.set(*slot, l.x(l.rt()));
+    l.tells_others();  // some generate interrupts
     if (name == kNzcv) return l.set_nzcv(l.b.andi(l.x(l.rt()), pstate::kNzcv));
     if (name == kDaif && l.mode.el() != 0) {
         const Value rest = l.b.andi(l.get(Type::I64, kPstateSlot), ~pstate::kDaif);

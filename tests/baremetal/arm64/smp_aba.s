@@ -116,6 +116,32 @@ by_maximum:
     mov x3, #A
     ldsmin x3, x4, [x1]
     ret
+by_stores:
+    mov x3, #B
+    str x3, [x1]
+    mov x3, #A
+    str x3, [x1]
+    ret
+by_one_store:                           // of what is there, as are those that follow
+    mov x3, #A
+    str x3, [x1]
+    ret
+by_byte_store:
+    mov x3, #A
+    strb w3, [x1]
+    ret
+by_neighbour:                           // on the same line
+    str x9, [x1, #16]
+    ret
+by_pair_store:
+    mov x3, #A
+    ldr x4, [x1, #8]
+    stp x3, x4, [x1]
+    ret
+by_release:
+    mov x3, #A
+    stlr x3, [x1]
+    ret
 by_exclusive_and_swp:
     EXCLUSIVE B
     mov x3, #A
@@ -282,6 +308,14 @@ main:
     DOUBLEWORD "LDUMAX and LDSMIN", by_maximum
     DOUBLEWORD "exclusive, then SWP", by_exclusive_and_swp
     DOUBLEWORD "SWP, then exclusive", by_swp_and_exclusive
+    DOUBLEWORD "stores", by_stores
+    DOUBLEWORD "one store", by_one_store
+    DOUBLEWORD "a store of a byte", by_byte_store
+    DOUBLEWORD "a store beside it", by_neighbour
+    DOUBLEWORD "a store of a pair", by_pair_store
+    DOUBLEWORD "Store-Release", by_release
+    ROW "a pair is marked, by one store", by_one_store, "ldxp x3, x4, [x1]", "stxp w5, x3, x4, [x1]"
+    ROW "two words are marked, by one store", by_one_store, "ldxp w3, w4, [x1]", "stxp w5, w3, w4, [x1]"
     ROW "a byte is marked", by_exclusives, "ldxrb w3, [x1]", "stxrb w5, w3, [x1]"
     ROW "two words are marked", by_swp, "ldxp w3, w4, [x1]", "stxp w5, w3, w4, [x1]"
     ROW "a pair is marked, by exclusives", by_pairs, "ldaxp x3, x4, [x1]", "stlxp w5, x3, x4, [x1]"
