@@ -9,7 +9,6 @@ namespace tandem::accel {
 namespace {
 
 using cpu::x86::NestedEvent;
-using cpu::x86::SvmExit;
 
 // As arch/x86/include/uapi/asm/svm.h has them, without SVM_EXIT_.
 struct Reason {

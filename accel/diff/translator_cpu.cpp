@@ -104,6 +104,7 @@ void TranslatorCpu::Impl::run_one(const TestCase& test, std::span<const u8> befo
     jit::FrameHeader& header = jit::header_of(&state);
     const u64 limit = header.instructions + kMaxInstructions;
     jit::set_instruction_limit(header, limit);
+    header.repeat_stride = kRepeatStride;
     outcome = {};
     outcome.vector = Outcome::kHang;
     // Anything but an exception or a halt is none of the experiment's business.

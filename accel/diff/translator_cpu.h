@@ -15,6 +15,8 @@ public:
     static constexpr unsigned kLlvmThreshold = 4;
     // An experiment of more instructions than this is cut off.
     static constexpr u64 kMaxInstructions = 20'000;
+    // Elements of a repeated instruction that count as one: little more than a second of the slowest at that number.
+    static constexpr u64 kRepeatStride = 64;
 
     // `times`: how often each experiment is run, so that its code may become hot; the last outcome counts.
     static Result<std::unique_ptr<TranslatorCpu>> create(jit::Tier tier, u32 llvm_threshold = kLlvmThreshold,

@@ -49,6 +49,8 @@ struct TranslateState {
     // With DEBUGCTL.LBR: a branch at branch_from was taken, and its target is where execution goes on (last_branch.h).
     bool branch_taken = false;
     u64 branch_from = 0;
+    // Where debug_begin() has cleared RF last: the instruction there has not been executed as long as rip stands at it.
+    u64 resumed_at = ~u64{0};
     const CpuModel* model = nullptr;
     Platform* platform = nullptr;
 };

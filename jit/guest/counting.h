@@ -15,6 +15,12 @@ inline u64 instruction_limit(const FrameHeader& header) { return ~header.spare[0
 inline void set_instruction_limit(FrameHeader& header, u64 limit) { header.spare[0] = ~limit; }
 inline bool has_instruction_limit(const FrameHeader& header) { return header.spare[0] != 0; }
 
+// Where there is a limit, an instruction that repeats itself (x86's REP) is left after this many of its elements, counts as
+// one, and begins again with what remains: it can be stopped, at the same places by whoever executes it.
+inline u64 repeat_stride(const FrameHeader& header) {
+    return has_instruction_limit(header) ? header.repeat_stride : ~u64{0};
+}
+
 // Where not null, pages that the vCPU begins to write are appended by guest-physical address, each at least once between two
 // calls of state_replaced(). The list is the caller's.
 inline std::vector<u64>* written_pages(const FrameHeader& header) {

@@ -61,6 +61,7 @@ struct alignas(64) FrameHeader {
     std::atomic<u32>* line_marks = nullptr;
     u32 own_mark = 0;
     u32 other_marks = 0;
+    u64 repeat_stride = 4096;  // jit/guest/counting.h
     // Hot: the last 128 bytes
     alignas(64) JumpCacheEntry* jump_cache = nullptr;  // 1 << kJumpCacheBits entries, index by jump_cache_index()
     u64 mode = 0;  // BlockKey::mode and base of the code that runs now; the guest keeps them

@@ -178,6 +178,18 @@ main64:
     EXITS "absent: a write", guest_hole_write, 0x400, guest_hole_write.at
     mov rax, 1 << 32 | 6
     CHECK_EQ "absent: a write: information", V(INFO1), rax
+    ; One at a breakpoint, begun with RF, is as if it had not begun.
+    mov rax, guest_hole_write.at
+    mov dr0, rax
+    mov V(RIP), rax
+    mov V(0x560), 0x402
+    mov V(0x570), 0x10002
+    mov V(RAX_FIELD), HOLE + 0x123
+    mov rax, VMCB
+    vmrun
+    CHECK_EQ "absent: a write at a breakpoint: exit code", V(EXIT_CODE), 0x400
+    CHECK_EQ "absent: a write at a breakpoint: RF", V(0x570), 0x10002
+    mov V(0x560), 0x400
     mov qword [NESTED_PT], HOLE | 5     ; read-only
     EXITS "read-only: a write", guest_hole_write, 0x400, guest_hole_write.at
     mov rax, 1 << 32 | 7

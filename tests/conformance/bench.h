@@ -32,6 +32,10 @@ public:
     std::function<int()> vector;      // as an 8259 that has one; null: nothing is pending
     std::function<bool()> pending;    // null: whether `vector` is set
     std::function<u64()> clock;       // none: time stands still
+    std::function<u64()> sleep;       // answers how long a sleep may last, in nanoseconds; null: for ever
+    std::function<void()> awake;      // the sleep is over
+    std::function<bool()> offer_end;  // whether the guest may end the interrupt by its memory; null: it may not
+    std::function<void()> take_end;
     std::atomic<u64> tsc_offset = 0;  // as a vCPU has told
     accel::HypercallExit hypercall;
 
@@ -55,6 +59,12 @@ public:
     int acknowledge() override { return vector ? std::exchange(vector, nullptr)() : -1; }
     [[nodiscard]] u8 cr8() const override { return 0; }
     void set_cr8(u8) override {}
+    u64 begin_sleep() override { return sleep ? sleep() : ~u64{0}; }
+    void end_sleep() override {
+        if (awake) awake();
+    }
+    bool offer_eoi() override { return offer_end && offer_end(); }
+    void take_eoi() override { take_end(); }
 };
 
 enum class Engine { Interp, Baseline, Kvm };

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "accel/trace.h"
-#include "tests/conformance/bench.h"
+#include "tests/conformance/subjects.h"
 
 using namespace tandem;
 using namespace tandem::tests;
@@ -54,6 +54,32 @@ TEST_CASE("a request from another thread stops an endless loop", "[U1][U2]") {
         other.join();
         CHECK(requested(exit));
         CHECK(b.state().rip == kCode);
+    }
+}
+
+// REP LODSB without a segment's limit: behind RAM each element is an access to a device.
+TEST_CASE("a request stops a repeated instruction of billions of elements between two of them", "[U1][U2]") {
+    constexpr u64 kElements = 0xffff'ffff;
+    for (const Subject& subject : subjects()) {
+        INFO(subject.name);
+        Bench b(subject.create(), {0x67, 0xf3, 0xac, 0xf4});  // rep lodsb (32-bit addresses); hlt
+        cpu::x86::State s = b.state();
+        s.seg[cpu::x86::DS].limit = 0xffff'ffff;
+        s.gpr[cpu::x86::RCX] = kElements;
+        REQUIRE(b.vcpu->import_state(s).ok());
+        std::thread other([&] {
+            std::this_thread::sleep_for(50ms);
+            b.vcpu->request_exit();
+        });
+        const auto start = std::chrono::steady_clock::now();
+        const accel::Exit exit = accel::run_until_event(*b.vcpu, b.handler);
+        other.join();
+        CHECK(requested(exit));
+        CHECK(std::chrono::steady_clock::now() - start < 20s);
+        const cpu::x86::State now = b.state();
+        CHECK(now.rip == kCode);
+        CHECK(now.gpr[cpu::x86::RCX] < kElements);
+        CHECK(now.gpr[cpu::x86::RCX] + now.gpr[cpu::x86::RSI] == kElements);
     }
 }
 
@@ -187,6 +213,47 @@ TEST_CASE("an interrupt that comes with a fault of the access that it came durin
     CHECK(counts == std::array<u8, 2>{1, 1});
 }
 
+TEST_CASE("an end of interrupt that a guest may leave in its memory is taken before anything else is asked", "[I8]") {
+    FOR_EACH_ENGINE;
+    CAPTURE(static_cast<int>(engine));
+    constexpr int kVector = 0x40;
+    constexpr u64 kHandler = 0x2000;
+    Bench b(engine, {0xfb, 0x90, 0xe4, 0x10, 0xeb, 0xfc});  // sti; nop; in al, 0x10; jmp to it
+    const u8 on_interrupt[] = {0xe4, 0x11, 0xcf};           // in al, 0x11; iret
+    const u32 gate = kHandler;
+    REQUIRE(b.memory.write(kHandler, on_interrupt, sizeof on_interrupt));
+    REQUIRE(b.memory.write(kVector * 4, &gate, sizeof gate));
+    unsigned interrupts = 0, offers = 0, early = 0;
+    bool offered = false;
+    b.handler.offer_end = [&] {
+        ++offers;
+        return offered = offers % 4 != 0;
+    };
+    b.handler.take_end = [&] { early += !std::exchange(offered, false); };
+    const auto raise = [&] {
+        b.handler.vector = [&] {
+            early += offered;
+            ++interrupts;
+            b.vcpu->set_line(devices::CpuLine::Interrupt, false);
+            return kVector;
+        };
+        b.vcpu->set_line(devices::CpuLine::Interrupt, true);
+    };
+    b.handler.on_port = [&](accel::Vcpu& v) {
+        early += offered;
+        if (interrupts >= 100) {
+            v.request_exit();
+        } else if (b.handler.vector == nullptr) {
+            raise();
+        }
+    };
+    CHECK(requested(b.vcpu->run()));
+    CHECK_FALSE(offered);
+    CHECK(early == 0);
+    CHECK(interrupts == 100);
+    CHECK(offers == (engine == Engine::Kvm ? interrupts : 0));
+}
+
 // KVM_RUN would not be interrupted for it: the kick is for a vCPU that is inside.
 TEST_CASE("an interrupt or NMI that comes on the way into KVM_RUN does not wait for the guest's next exit", "[U1][U3]") {
     FOR_EACH_ENGINE;
@@ -265,6 +332,32 @@ TEST_CASE("a processor that waits for SIPI sleeps through an NMI and starts wher
     CHECK(s.rip == 0);
 }
 
+TEST_CASE("a sleep ends when the controller's timer is due, or a signal comes before", "[U2]") {
+    FOR_EACH_ENGINE;
+    CAPTURE(static_cast<int>(engine));
+    Bench b(engine, {0xfb, 0xf4});  // sti; hlt
+    REQUIRE(halted(b.vcpu->run()));
+    unsigned ends = 0;
+    auto limit = std::chrono::nanoseconds(5ms);
+    b.handler.sleep = [&] { return static_cast<u64>(limit.count()); };
+    b.handler.awake = [&] { ++ends; };
+    auto start = std::chrono::steady_clock::now();
+    b.vcpu->wait_for_event();
+    CHECK(std::chrono::steady_clock::now() - start >= 5ms);
+    CHECK(ends == 1);
+    CHECK(halted(b.vcpu->run()));  // nothing had come: it still sleeps
+    limit = 1h;
+    start = std::chrono::steady_clock::now();
+    std::thread caller([&] {
+        std::this_thread::sleep_for(10ms);
+        b.vcpu->raise_nmi();
+    });
+    b.vcpu->wait_for_event();
+    CHECK(std::chrono::steady_clock::now() - start < 10min);
+    CHECK(ends == 2);
+    caller.join();
+}
+
 TEST_CASE("signals, masks and timers of the embedding process are left alone", "[U6]") {
     struct Snapshot {
         std::array<struct sigaction, 64> actions{};
@@ -277,13 +370,26 @@ TEST_CASE("signals, masks and timers of the embedding process are left alone", "
         }
     };
     FOR_EACH_ENGINE;
-    CAPTURE(static_cast<int>(engine));
+    const bool blocked = GENERATE(false, true);  // the engine's own signal, by the process
+    CAPTURE(static_cast<int>(engine), blocked);
+    sigset_t kick, outside;
+    sigemptyset(&kick);
+    sigaddset(&kick, SIGUSR1);
+    pthread_sigmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &kick, &outside);
     const Snapshot before;
     {
         Bench b(engine, {0xe4, 0x10, 0xf4, 0xeb, 0xfb});
         std::thread other([&] { b.vcpu->request_exit(); });
         for (int i = 0; i < 100; ++i) (void)b.vcpu->run();
         other.join();
+        b.vcpu->request_exit();
+        CHECK(requested(accel::run_until_event(*b.vcpu, b.handler)));
+        std::thread late([&] {
+            std::this_thread::sleep_for(10ms);
+            b.vcpu->request_exit();
+        });
+        CHECK(requested(accel::run_until_event(*b.vcpu, b.handler)));
+        late.join();
         const Snapshot meanwhile;
         for (std::size_t n = 1; n < 64; ++n) {
             CAPTURE(n);
@@ -300,6 +406,7 @@ TEST_CASE("signals, masks and timers of the embedding process are left alone", "
     for (int n = 1; n < 64; ++n) CHECK(sigismember(&before.mask, n) == sigismember(&after.mask, n));
     CHECK(before.timer.it_value.tv_sec == after.timer.it_value.tv_sec);
     CHECK(before.timer.it_value.tv_usec == after.timer.it_value.tv_usec);
+    pthread_sigmask(SIG_SETMASK, &outside, nullptr);
 }
 
 TEST_CASE("a vCPU is created once", "[I5]") {

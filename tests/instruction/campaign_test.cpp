@@ -1,12 +1,14 @@
 // Differential campaigns: their parts equal the whole, they can be interrupted, and what they find is made small.
 #include <catch2/catch.hpp>
 
+#include <chrono>
 #include <cstdio>
 
 #include "accel/diff/catcher.h"
 #include "accel/diff/compare.h"
 #include "accel/diff/processor.h"
 #include "accel/diff/reduce.h"
+#include "accel/diff/translator_cpu.h"
 #include "accel/diff/x86_campaign.h"
 #include "tests/run_campaign.h"
 
@@ -40,6 +42,34 @@ TEST_CASE("Tiers agree on streams in every machine state", "[diff]") {
     INFO(r.summary());
     CHECK(r.streams == 6'000);
     CHECK(r.differences.empty());
+}
+
+// REP OUTSB with a count of 2^32 - 1: without paging nothing ends it.
+TEST_CASE("A repeated instruction of billions of elements is cut off, at the same element on every tier", "[diff]") {
+    TestCase test;
+    const auto index = world_by_name("kernel32");
+    REQUIRE(index.ok());
+    test.world = static_cast<u8>(*index);
+    test.in.rip = world_of(test).start();
+    test.in.gpr[cpu::x86::RCX] = 0xffff'ffff;
+    test.code[0] = 0xf3;
+    test.code[1] = 0x6e;
+    test.length = 2;
+    const std::vector<u8> memory(kDataSize + kReadOnlySize);
+    std::vector<Outcome> outcomes;
+    const auto start = std::chrono::steady_clock::now();
+    for (const jit::Tier tier : {jit::Tier::Interp, jit::Tier::Baseline}) {
+        auto cpu = TranslatorCpu::create(tier);
+        REQUIRE(cpu.ok());
+        Outcome outcome;
+        REQUIRE((*cpu)->run({&test, 1}, memory, {&outcome, 1}).ok());
+        CHECK(outcome.vector == Outcome::kHang);
+        CHECK(outcome.out.rip == test.in.rip);
+        CHECK(outcome.out.gpr[cpu::x86::RCX] < 0xffff'ffff);
+        outcomes.push_back(outcome);
+    }
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(10));
+    CHECK(differences(test, outcomes[0], outcomes[1], {.exact = true}).empty());
 }
 
 // KVM takes real mode's exceptions by vectors in memory, which a stream without paging in another mode may read.

@@ -30,9 +30,9 @@ TEST_CASE("Campaigns between translators reach every row but those of random num
     const auto rows = cpu::x86::decode_rows::rows();
     const std::set<u16> reached = rows_reached(Rules::Translators, 15'000);
     std::vector<std::string> missing;
-    for (u16 i = 0; i < rows.size(); ++i) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
         const Opcode opcode = rows[i].opcode;
-        if (opcode == Opcode::RDRAND || opcode == Opcode::RDSEED || reached.contains(i)) continue;
+        if (opcode == Opcode::RDRAND || opcode == Opcode::RDSEED || reached.contains(static_cast<u16>(i))) continue;
         missing.push_back(fmt::format("{} (row {}, map {}, byte {:#x})", opcode_name(opcode), i,
                                       static_cast<unsigned>(rows[i].map), rows[i].byte));
     }

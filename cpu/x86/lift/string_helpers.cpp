@@ -56,7 +56,7 @@ private:
     // end and the wanted number is passed.
     u8* span(const Pointer& p, u64& elements);
     [[nodiscard]] u64 room(const Pointer& p) const;
-    u64 chunk();  // elements done at host speed; 0 when one has to go the slow way
+    u64 chunk(u64 most);  // elements done at host speed; 0 when one has to go the slow way
     u64 move_chunk(u64 elements);
     u64 compare_chunk(u64 elements);
     u64 scan_chunk(u64 elements);
@@ -70,6 +70,7 @@ private:
     bool store(const Pointer& p, u64 value) { return jit::store_bytes(&t_, linear(p), mmu_, &value, spec_.size); }
     void compare(u64 first, u64 second);
     [[nodiscard]] bool stops() const { return stop_; }
+    LeaveReason between(LeaveReason why);
 
     TranslateState& t_;
     const StringSpec spec_;
@@ -206,8 +207,8 @@ u64 StringRun::scan_chunk(u64 elements) {
     return done;
 }
 
-u64 StringRun::chunk() {
-    const u64 wanted = std::min<u64>(count(), jit::kPageSize);
+u64 StringRun::chunk(u64 most) {
+    const u64 wanted = std::min({count(), jit::kPageSize, most});
     switch (spec_.op) {
         case StringOp::Movs:
         case StringOp::Stos:
@@ -286,6 +287,13 @@ LeaveReason StringRun::single() {
     }
 }
 
+// RF is set between two iterations, in what an interrupt or trap pushes there too: an instruction breakpoint is met before
+// the first one only (SDM volume 3, 17.3.1.1).
+LeaveReason StringRun::between(LeaveReason why) {
+    if (mode_.has(ModeBits::kDebug)) t_.s.rflags |= eflags::RF;
+    return why;
+}
+
 LeaveReason StringRun::run() {
     if (spec_.op == StringOp::Ins || spec_.op == StringOp::Outs) {
         const LeaveReason why = check_io(&t_, static_cast<u32>(t_.s.gpr[RDX] & 0xffff), spec_.size);
@@ -296,8 +304,10 @@ LeaveReason StringRun::run() {
     const jit::FrameHeader& header = jit::header_of(&t_);
     const LazyFlags before{t_.cc_op, t_.cc_dst, t_.cc_src};
     const bool forward = t_.df_step == 1;
+    const bool counted = jit::has_instruction_limit(header);
+    u64 left = mode_.single() ? 1 : jit::repeat_stride(header);
     while (count() != 0) {
-        u64 done = forward && !mode_.single() ? chunk() : 0;
+        u64 done = forward && !mode_.single() ? chunk(left) : 0;
         if (done == 0) {
             // An element the direct span refused may have left a pending exception; the checked access decides.
             t_.s.pending.valid = false;
@@ -313,10 +323,10 @@ LeaveReason StringRun::run() {
         const bool conditional = spec_.op == StringOp::Cmps || spec_.op == StringOp::Scas;
         if ((conditional && stop_) || count() == 0) break;
         // Between two iterations the instruction can be interrupted or trapped; rip still points at it.
-        if (mode_.single()) return LeaveReason::Lookup;
-        // Where instructions are counted exactly, nothing happens in the middle of one.
-        const bool counted = jit::has_instruction_limit(header);
-        if (!counted && header.attention.load(std::memory_order_relaxed) != 0) return LeaveReason::Attention;
+        left -= done;
+        if (left == 0) return between(LeaveReason::Lookup);
+        // Where instructions are counted exactly, only there.
+        if (!counted && header.attention.load(std::memory_order_relaxed) != 0) return between(LeaveReason::Attention);
     }
     return LeaveReason::None;
 }

@@ -117,6 +117,7 @@ bool stop_for_debugger(State& s, Debugger& d) {
     const u64 va = code_address(s);
     const bool told = d.passed == va;
     if (told) d.passed.reset();
+    if ((s.rflags & eflags::RF) != 0) return false;
     const auto here = [va](const Debugger::Breakpoint& b) {
         return b.kind == Debugger::Breakpoint::Kind::Execute && b.address == va;
     };
@@ -139,10 +140,15 @@ bool debug_before_fetch(TranslateState& t) {
 LeaveReason debug_begin(TranslateState* t) {
     if (debug_before_fetch(*t)) return t->s.pending.valid ? LeaveReason::Exception : LeaveReason::Exit;
     State& s = t->s;
+    t->resumed_at = (s.rflags & eflags::RF) != 0 ? s.rip : ~u64{0};
     s.rflags &= ~eflags::RF;
     const bool branches_only = (s.msr.debugctl & debugctl::BTF) != 0;
     if ((s.rflags & eflags::TF) != 0 && !branches_only) s.debug_trap |= dr6::BS;
     return LeaveReason::None;
+}
+
+void debug_undo(TranslateState& t) {
+    if (debug_active(t) && t.resumed_at == t.s.rip) t.s.rflags |= eflags::RF;
 }
 
 void debug_branch(TranslateState* t, u8 taken) {

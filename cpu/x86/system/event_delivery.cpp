@@ -9,10 +9,10 @@ namespace tandem::cpu::x86 {
 namespace {
 
 u64 flags_image(const State& s, const Event& e) {
-    const u64 flags = s.rflags & ~eflags::RF;
-    if (e.set_rf) return flags | eflags::RF;
-    const bool keeps = e.source == EventSource::External || e.source == EventSource::Nmi;
-    return keeps ? s.rflags : flags;
+    if (e.set_rf) return s.rflags | eflags::RF;
+    const bool software =
+        e.source == EventSource::IntN || e.source == EventSource::Int3OrInto || e.source == EventSource::Int1;
+    return software ? s.rflags & ~eflags::RF : s.rflags;
 }
 
 void clear_flags(State& s, bool interrupt_gate) {

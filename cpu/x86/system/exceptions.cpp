@@ -53,10 +53,6 @@ void record_event(State& s, const Event& e, u64 from) {
     m.last_branch_to = s.rip;
 }
 
-// Faults push RF = 1; #DB never does: as a trap it returns behind its instruction, and an instruction breakpoint's handler
-// sets RF itself (SDM volume 3, 17.3.1.1).
-bool is_fault(u8 vector) { return vector < 32 && exception_info(vector).kind == K::Fault; }
-
 enum class Combined : u8 { Serial, DoubleFault, Shutdown };
 
 // SDM volume 3, table 6-5.
@@ -123,6 +119,7 @@ void trace(const TranslateState& t, const Event& e) {
 }  // namespace
 
 const ExceptionInfo& exception_info(u8 vector) { return vector < kExceptions.size() ? kExceptions[vector] : kInterrupt; }
+bool is_fault(u8 vector) { return vector < 32 && exception_info(vector).kind == K::Fault; }
 
 LeaveReason raise(TranslateState& t, Vector vector, u32 error, u64 payload) {
     PendingEvent& e = t.s.pending;
@@ -186,7 +183,10 @@ LeaveReason deliver_exception(TranslateState& t) {
     s.pending = {};
     export_flags(t);
     switch (e.kind) {
-        case PendingKind::Exit: leave_guest(t, s.svm.exit); return LeaveReason::Lookup;
+        case PendingKind::Exit:
+            debug_undo(t);
+            leave_guest(t, s.svm.exit);
+            return LeaveReason::Lookup;
         case PendingKind::Injection: return deliver_with_nesting(t, injected_event(s));
         case PendingKind::Exception: break;
     }

@@ -19,6 +19,9 @@ struct ExceptionInfo {
     bool has_error = false;
 };
 const ExceptionInfo& exception_info(u8 vector);
+// Faults push RF = 1. #DB pushes what RF is: as a trap it returns behind its instruction, or between two elements of a
+// repeated one, where RF is set; an instruction breakpoint's handler sets RF itself (SDM volume 3, 17.3.1.1).
+bool is_fault(u8 vector);
 
 // Where an event came from: decides DPL checks and the EXT bit of nested faults (SDM volume 3, 6.12.1.2 and 6.13).
 enum class EventSource : u8 { Exception, External, Nmi, IntN, Int3OrInto, Int1 };

@@ -1,4 +1,5 @@
 // Far RET and IRET: SDM volume 2 "RET", "IRET/IRETD/IRETQ".
+#include "cpu/x86/debugger.h"
 #include "cpu/x86/system/internal.h"
 
 namespace tandem::cpu::x86 {
@@ -194,7 +195,7 @@ LeaveReason iret(TranslateState* t, u32 opsize, u64 next) {
     s.nmi_blocked = false;
     if (result != LeaveReason::Lookup) return result;
     // Without an instruction breakpoint RF has no effect, and generated code does not spend time on clearing it.
-    if ((s.dr7 & dr7::Enables) == 0) s.rflags &= ~eflags::RF;
+    if ((s.dr7 & dr7::Enables) == 0 && debugger_of(*t) == nullptr) s.rflags &= ~eflags::RF;
     return result;
 }
 

@@ -196,6 +196,8 @@ bool load_pdptes(TranslateState& t, u64 cr3);
 
 // Raises #DB for a trap that waits or an instruction breakpoint at s.rip, if there is one: true.
 bool debug_before_fetch(TranslateState& t);
+// Gives RF back to the instruction at s.rip, which has begun with it and is left before it was executed.
+void debug_undo(TranslateState& t);
 // Notes I/O breakpoint hits (CR4.DE).
 void debug_port(TranslateState& t, u16 port, unsigned size);
 

@@ -245,6 +245,7 @@ private:
         msr(0x12, "KVM_SYSTEM_TIME", Source::Device, Feature::KVM_CLOCK_OLD);
         msr(0x4b564d00, "KVM_WALL_CLOCK_NEW", Source::Device, Feature::KVM_CLOCK);
         msr(0x4b564d01, "KVM_SYSTEM_TIME_NEW", Source::Device, Feature::KVM_CLOCK);
+        msr(0x4b564d04, "KVM_EOI_EN", Source::Device, Feature::KVM_PV_EOI);
     }
     void memory_types() {
         constexpr RegisterClass kind = RegisterClass::System;

@@ -143,6 +143,7 @@ bool exception_exits(TranslateState& t, const PendingEvent& e, const Event* duri
         s.dr6 = (s.dr6 & ~u64{0xf}) | (e.payload & (0xf | dr6::BD | dr6::BS | dr6::BT));
         s.dr7 &= ~dr7::GD;
     }
+    if (during == nullptr && is_fault(e.vector)) debug_undo(t);
     leave_guest(t, {code, e.has_error ? e.error : 0, e.vector == kPF ? e.payload : 0, 0, executes_in_shadow(t)}, during);
     return true;
 }
