@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,9 @@ public:
     virtual devices::CpuInterruptController& interrupt_controller(unsigned vcpu_index) = 0;
     // What this vCPU's counter is derived from: x86 its time-stamp counter, Arm the physical counter (CNTPCT_EL0).
     virtual u64 tsc(unsigned vcpu_index) = 0;
+    // x86: what the host's own counter (RDTSC) lacks to tsc(), where they run at the same rate and that is exact until the
+    // machine's clock is stopped or started. Nothing: an engine whose guests read the host's counter measures it.
+    virtual std::optional<u64> host_tsc_base() { return {}; }
     // Arm: one of this vCPU's generic timers was programmed. Also called after a state was imported.
     virtual void timer_programmed(unsigned /*vcpu_index*/, devices::ArmTimer, const devices::TimerSetting&) {}
     // Arm, from an engine that has the timers itself and no interrupt controller: a timer's interrupt changed.
@@ -54,6 +58,11 @@ public:
     // Runs guest code until an exit that ExitHandler does not complete: Halt, Shutdown, Debug, Requested, EmulationFailure,
     // InternalError. Engines that do not take the short cut return the others too.
     virtual Exit run() = 0;
+
+    // Around several run() and wait_for_event() of one thread, for what an engine then need not do at each: in between, its
+    // one signal (contract U6) may reach the thread. In pairs, not nested, with no change of the engine. vCPU thread.
+    virtual void begin_runs() {}
+    virtual void end_runs() {}
 
     // Makes run() return Requested as soon as possible; before or between runs, the next run returns at once
     // (contracts U1..U4). Any thread, any time, async-signal-safe.

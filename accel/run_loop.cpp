@@ -11,7 +11,23 @@ void dispatch(Vcpu& vcpu, ExitHandler& handler, Exit& exit) {
     if (tracing) trace_completion(exit);
 }
 
+namespace {
+
+class Runs {
+public:
+    explicit Runs(Vcpu& vcpu) : vcpu_(vcpu) { vcpu_.begin_runs(); }
+    ~Runs() { vcpu_.end_runs(); }
+    Runs(const Runs&) = delete;
+    Runs& operator=(const Runs&) = delete;
+
+private:
+    Vcpu& vcpu_;
+};
+
+}  // namespace
+
 Exit run_until_event(Vcpu& vcpu, ExitHandler& handler) {
+    const Runs runs(vcpu);
     for (;;) {
         if (log::enabled(log::Exits)) trace_entry(vcpu.index(), vcpu.exit_pc());
         Exit exit = vcpu.run();

@@ -9,7 +9,7 @@
 
 namespace tandem::accel {
 
-// Any thread may set; the vCPU's thread takes. All operations are lock-free; wait() sleeps on a futex.
+// Any thread may set; the vCPU's thread takes. All operations are lock-free; wait() sleeps on a futex, one thread at a time.
 class SignalWord {
 public:
     enum Bit : u32 {
@@ -31,7 +31,7 @@ public:
 
     void raise(u32 bits) {
         const u32 old = word_.fetch_or(bits);
-        if ((old & bits) != bits) word_.notify_one();
+        if ((old & bits) != bits) wake();
     }
     void lower(u32 bits) { word_.fetch_and(~bits); }
     // Replaces the SIPI vector and raises Sipi.
@@ -39,13 +39,19 @@ public:
     // Clears and returns those of `bits` that were set, with the SIPI vector when Sipi is among `bits`.
     u32 take(u32 bits);
     [[nodiscard]] u32 peek() const { return word_.load(); }
-    // Sleeps until any of `bits` is set.
-    void wait(u32 bits) const {
-        for (u32 now = word_.load(); (now & bits) == 0; now = word_.load()) word_.wait(now);
-    }
+    // Sleeps until any of `bits` is set, or `limit_ns` nanoseconds of the host's monotonic clock have passed (kNoLimit:
+    // without end).
+    static constexpr u64 kNoLimit = ~u64{0};
+    void wait(u32 bits, u64 limit_ns = kNoLimit) const;
 
 private:
+    void wake() {
+        if (sleeping_.load()) wake_sleeper();
+    }
+    void wake_sleeper();
+
     std::atomic<u32> word_{0};
+    mutable std::atomic<bool> sleeping_{false};
 };
 
 }  // namespace tandem::accel

@@ -18,7 +18,11 @@ Exit VcpuBase::loop(bool stepping) {
 
 void VcpuBase::wait_for_event() {
     const Rest now = rest();
-    if (now.kind == Rest::Kind::Asleep) signals().wait(now.wake | SignalWord::ExitRequest);
+    if (now.kind != Rest::Kind::Asleep) return;
+    devices::CpuInterruptController* const timer = timekeeper();
+    const u64 limit_ns = timer != nullptr ? timer->begin_sleep() : SignalWord::kNoLimit;
+    signals().wait(now.wake | SignalWord::ExitRequest, limit_ns);
+    if (timer != nullptr) timer->end_sleep();
 }
 
 Exit VcpuBase::finish(Exit exit) {

@@ -40,6 +40,9 @@ public:
     // As export_state() and import_state(), but signals that wait stay where they are.
     virtual Result<void> fetch_state(cpu::ArchState& out) { return export_state(out); }
     virtual Result<void> store_state(const cpu::ArchState& in) { return import_state(in); }
+    // Whether the guest could tell that step() did the instruction at hand, or what its exception pushes, while an engine
+    // that steps by no means of the guest's does it unseen (contract D1). vCPU thread.
+    [[nodiscard]] virtual bool step_shows() { return false; }
 
 protected:
     // `handler` must outlive the vCPU.
@@ -56,6 +59,8 @@ protected:
     // --- The architecture. vCPU thread.
 
     [[nodiscard]] virtual Rest rest() const = 0;
+    // x86: of this vCPU, while it sleeps.
+    [[nodiscard]] virtual devices::CpuInterruptController* timekeeper() { return nullptr; }
     // Applies signals that change the processor's state as a whole (x86: INIT and SIPI; Arm: power-on), once they may be
     // taken.
     virtual Result<void> take_events() = 0;

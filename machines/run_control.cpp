@@ -113,6 +113,7 @@ std::optional<Outcome> RunControl::handle(u32 events, const Actions& actions) {
     if (has(events, Event::Resume)) paused_ = false;
     // Before the requests, whose answers say that it is so.
     if (paused_ && (state_ == RunState::Running || has(events, Event::Pause))) state_ = RunState::Paused;
+    if (!paused_ && has(events, Event::Resume)) state_ = RunState::Running;
     serve_requests();
     return {};
 }
@@ -126,6 +127,8 @@ Outcome RunControl::run(std::span<const std::unique_ptr<accel::Vcpu>> vcpus, acc
     std::vector<std::thread> threads;
     for (const auto& vcpu : vcpus) {
         threads.emplace_back([this, &handler, v = vcpu.get()] {
+            // A halted processor sleeps until its timer, and those are microseconds apart; the default slack is 50.
+            ::prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
             ::prctl(PR_SET_NAME, fmt::format("tandem-vcpu{}", v->index()).c_str(), 0UL, 0UL, 0UL);
             run_vcpu(*v, handler);
         });

@@ -66,6 +66,7 @@ public:
 
 private:
     void construct(void* state) override;
+    [[nodiscard]] devices::CpuInterruptController* timekeeper() override { return &controller_; }
     [[nodiscard]] Rest rest() const override;
     Result<void> take_events() override;
     std::optional<DebugExit> take_stop(bool stepping) override;

@@ -75,10 +75,13 @@ KickOpen::KickOpen() {
     ::pthread_sigmask(SIG_UNBLOCK, &kick, &outside_);
 }
 
-KickOpen::~KickOpen() { ::pthread_sigmask(SIG_SETMASK, &outside_, nullptr); }
+KickOpen::~KickOpen() {
+    if (sigismember(&outside_, kKickSignal) == 1) ::pthread_sigmask(SIG_SETMASK, &outside_, nullptr);
+}
 
 void Gate::begin(const RunPage& page) {
-    own_thread_ = static_cast<int>(::syscall(SYS_gettid));
+    static thread_local const auto kThread = static_cast<int>(::syscall(SYS_gettid));
+    own_thread_ = kThread;
     immediate_exit_ = &page->immediate_exit;
 }
 

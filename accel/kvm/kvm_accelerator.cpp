@@ -22,9 +22,9 @@ struct FilterRange {
     bool apic = false;  // of the local APIC
 };
 constexpr u32 kWrites = KVM_MSR_FILTER_WRITE, kBoth = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
-constexpr FilterRange kToUserSpace[] = {{kMsrTsc, 1, kWrites},          {0x11, 2, kBoth},
-                                        {kMsrApicBase, 1, kBoth, true}, {kMsrTscAdjust, 1, kBoth},
-                                        {0x4b564d00, 2, kBoth},         {kMsrTscDeadline, 1, kBoth, true}};
+constexpr FilterRange kToUserSpace[] = {{kMsrTsc, 1, kWrites},     {0x11, 2, kBoth},       {kMsrApicBase, 1, kBoth, true},
+                                        {kMsrTscAdjust, 1, kBoth}, {0x4b564d00, 2, kBoth}, {kMsrTscDeadline, 1, kBoth, true},
+                                        {kMsrEoi, 1, kBoth, true}};
 
 class KvmAccelerator final : public Accelerator {
 public:

@@ -61,7 +61,8 @@ Exit KvmVcpu::run() {
 }
 
 Exit KvmVcpu::run_guest(bool stepping) {
-    const KickOpen open;
+    std::optional<KickOpen> open;
+    if (!open_) open.emplace();
     gate_.begin(page_);
     if (auto set = set_debug(stepping); !set) return failed(set.error());
     if (auto set = sync_tsc(); !set) return failed(set.error());
@@ -109,6 +110,7 @@ Result<void> KvmVcpu::enter_kernel(bool stepping) {
         if (!leave) ++entries_;
         return leave;
     });
+    if (std::exchange(eoi_offered_, false)) controller_.take_eoi();
     if (!planted_.empty()) lift_breakpoints();
     access_open_ = false;
     if ((page_->cr8 & 15) != cr8) sync_cr8();
@@ -144,7 +146,10 @@ Result<void> KvmVcpu::inject() {
     if (ready_for_interrupt_ && untaken_vector_ >= 0) {
         TANDEM_TRY(inject_vector(std::exchange(untaken_vector_, -1)));
     } else if (ready_for_interrupt_ && waits) {
-        if (const int vector = controller_.acknowledge(); vector >= 0) TANDEM_TRY(inject_vector(vector));
+        if (const int vector = controller_.acknowledge(); vector >= 0) {
+            TANDEM_TRY(inject_vector(vector));
+            eoi_offered_ = controller_.offer_eoi();
+        }
     }
     page_->request_interrupt_window = untaken_vector_ >= 0 || controller_.interrupt_pending();
     return {};

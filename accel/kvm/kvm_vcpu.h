@@ -18,6 +18,7 @@
 #include "accel/native.h"
 #include "accel/unhalt.h"
 #include "accel/vcpu_base.h"
+#include "cpu/x86/decode/instruction.h"
 #include "cpu/x86/model.h"
 #include "cpu/x86/state.h"
 
@@ -26,7 +27,7 @@ namespace tandem::accel::kvm {
 // The MSRs that move a guest's TSC: they leave to the engine, for which the machine's clock keeps the time.
 constexpr u32 kMsrTsc = 0x10, kMsrTscAdjust = 0x3b;
 // Registers of the local APIC.
-constexpr u32 kMsrApicBase = 0x1b, kMsrTscDeadline = 0x6e0;
+constexpr u32 kMsrApicBase = 0x1b, kMsrTscDeadline = 0x6e0, kMsrEoi = 0x4b564d04;
 
 // What the vCPUs of a machine share.
 struct Shared {
@@ -53,11 +54,14 @@ public:
     // Vcpu
     Exit run() override;
     Exit step() override;
+    void begin_runs() override { open_.emplace(); }
+    void end_runs() override { open_.reset(); }
     [[nodiscard]] u64 exit_pc() const override;
     Result<void> export_state(cpu::ArchState& out) override;
     Result<void> import_state(const cpu::ArchState& in) override;
     Result<void> fetch_state(cpu::ArchState& out) override;
     Result<void> store_state(const cpu::ArchState& in) override;
+    [[nodiscard]] bool step_shows() override;
 
     // The local APIC in the kernel. While nobody runs the vCPU.
     Result<void> store_apic(const devices::LapicState& apic);
@@ -79,6 +83,7 @@ private:
     // VcpuBase
     Result<std::optional<Exit>> enter(bool stepping) override;
     void prod() override;
+    [[nodiscard]] devices::CpuInterruptController* timekeeper() override { return &controller_; }
     [[nodiscard]] Rest rest() const override;
     Result<void> take_events() override;
 
@@ -86,7 +91,8 @@ private:
     Exit step_guest(bool past_breakpoints);
     // Null where the guest has no memory that can be written, or no translation.
     [[nodiscard]] u8* guest_byte(u64 linear) const;
-    [[nodiscard]] bool stands_before_pushf(const kvm_regs& regs, const kvm_sregs& special) const;
+    [[nodiscard]] cpu::x86::DecodeStatus decode_next(const kvm_regs& regs, const kvm_sregs& special,
+                                                     cpu::x86::Instruction& out) const;
     // One KVM_RUN.
     Result<void> enter_kernel(bool stepping);
     std::optional<Exit> take_exit();
@@ -109,7 +115,13 @@ private:
     Result<void> take_unhalt();
     Result<void> store_activity(cpu::x86::Activity activity);
     Result<void> fetch_activity();
+    [[nodiscard]] bool has_eoi() const { return model_.has(cpu::x86::Feature::KVM_PV_EOI); }
     void sync_cr8();
+    // The machine's clock less the host's counter, in cycles, and by how much that may be wrong.
+    struct TscBase {
+        u64 value, error;
+    };
+    TscBase tsc_base();
     Result<void> sync_tsc();
     Result<void> set_kernel_tsc(u64 offset);
     Result<void> write_kernel_tsc(u64 offset);
@@ -151,6 +163,7 @@ private:
     cpu::x86::Activity activity_ = cpu::x86::Activity::Running;
     bool ready_for_interrupt_ = false;  // KVM would take one now
     int untaken_vector_ = -1;           // of an acknowledged 8259, which KVM did not take yet: it has one
+    bool eoi_offered_ = false;          // of the vector that was injected last: it may end without an access
     bool vector_given_ = false;         // and KVM's own APIC may still hold it
     bool access_open_ = false;          // the last exit's access is completed by the next KVM_RUN
     u64 entries_ = 0;
@@ -176,6 +189,7 @@ private:
     u64 tsc_offset_ = 0, tsc_adjust_ = 0;   // the guest's own
     std::optional<u64> kernel_tsc_;         // guest TSC less host TSC, as KVM has it
     Gate gate_;
+    std::optional<KickOpen> open_;  // from begin_runs() to end_runs()
 };
 
 }  // namespace tandem::accel::kvm

@@ -14,6 +14,9 @@ Result<void> KvmVcpu::store_apic(const devices::LapicState& apic) {
     TANDEM_TRY_ASSIGN([[maybe_unused]] const int got, TANDEM_KVM(fd_, KVM_GET_LAPIC, &page));
     to_kvm(apic, page);
     TANDEM_TRY_ASSIGN([[maybe_unused]] const int set, TANDEM_KVM(fd_, KVM_SET_LAPIC, &page));
+    if (has_eoi()) {
+        TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 eoi, access_kernel_msr(KVM_SET_MSRS, kMsrEoi, apic.eoi_msr));
+    }
     known_.reset();
     untaken_vector_ = -1;
     TANDEM_TRY(sync_tsc());
@@ -28,6 +31,9 @@ Result<void> KvmVcpu::fetch_apic(devices::LapicState& apic) {
     kvm_lapic_state page{};
     TANDEM_TRY_ASSIGN([[maybe_unused]] const int got, TANDEM_KVM(fd_, KVM_GET_LAPIC, &page));
     from_kvm(page, apic);
+    if (has_eoi()) {
+        TANDEM_TRY_ASSIGN(apic.eoi_msr, access_kernel_msr(KVM_GET_MSRS, kMsrEoi, 0));
+    }
     TANDEM_TRY_ASSIGN(apic.tsc_deadline, access_kernel_msr(KVM_GET_MSRS, kMsrTscDeadline, 0));
     apic.tsc_offset = tsc_offset_;
     return {};

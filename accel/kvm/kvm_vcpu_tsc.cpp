@@ -9,32 +9,39 @@
 
 namespace tandem::accel::kvm {
 
-// All vCPUs take the first one's measurement of the clock's distance to the host's counter, made anew when the clock has
-// been stopped in between.
-Result<void> KvmVcpu::sync_tsc() {
-    constexpr u64 kTolerance = 20'000;  // a measurement's error: cycles between two reads of the counter
-    u64 best = 0, width = ~u64{0};
+// A measurement is wrong by half of its width at most, of which a thread that was interrupted between two of the readings
+// has a large one.
+KvmVcpu::TscBase KvmVcpu::tsc_base() {
+    constexpr u64 kTolerance = 20'000;  // cycles: what is not worth moving the guest's counter for
+    if (const auto exact = handler_.host_tsc_base()) return {*exact, 0};
+    TscBase best{0, ~u64{0}};
     for (int i = 0; i < 4; ++i) {
         const u64 before = __rdtsc();
         const u64 guest = handler_.tsc(index_);
-        const u64 after = __rdtsc();
-        if (after - before < width) {
-            width = after - before;
-            best = guest - (before + width / 2);
-        }
+        const u64 half = (__rdtsc() - before) / 2;
+        if (half < best.error) best = {guest - (before + half), half};
     }
+    best.error = std::max(best.error, kTolerance);
+    return best;
+}
+
+// All vCPUs take the first one's measurement of the clock's distance to the host's counter, made anew when the clock has
+// been stopped in between.
+Result<void> KvmVcpu::sync_tsc() {
+    const TscBase base = tsc_base();
+    const auto differs = [&base](u64 other) { return base.value - other + base.error > 2 * base.error; };
     // The guest reads the host's counter: whoever counts in the guest's is told by how much that is off the clock's.
     if (shared_.system.tsc_fixed) {
-        if (tsc_offset_ + best + kTolerance > 2 * kTolerance) {
-            tsc_offset_ = 0 - best;
+        if (differs(0 - tsc_offset_)) {
+            tsc_offset_ = 0 - base.value;
             handler_.tsc_offset_changed(index_, tsc_offset_);
         }
         // So that the kernel's APIC counts in the same time.
         return shared_.apic_in_kernel() ? set_kernel_tsc(0) : Result<void>{};
     }
     u64 shared = shared_.tsc_base.load();
-    while (best - shared + kTolerance > 2 * kTolerance) {
-        if (shared_.tsc_base.compare_exchange_weak(shared, best)) shared = best;
+    while (differs(shared)) {
+        if (shared_.tsc_base.compare_exchange_weak(shared, base.value)) shared = base.value;
     }
     return set_kernel_tsc(shared + tsc_offset_);
 }

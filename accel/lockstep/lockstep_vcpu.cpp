@@ -185,7 +185,7 @@ Result<Exit> CountedLeader::stretch(bool stepping) {
     std::vector<u64> pages = leader_pages_;
     TANDEM_TRY_ASSIGN(const auto found, compare(now, pages));
     if (!found.empty()) return explain({found, count, {}, {}});
-    agree(std::move(now), pages);
+    agree(now, pages);
     exact_->forget_writes();
     return exit;
 }

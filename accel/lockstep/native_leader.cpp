@@ -305,7 +305,7 @@ Result<Exit> NativeLeader::take_open(Exit exit, State now, const std::vector<u64
     taken.rflags = now.rflags;
     TANDEM_TRY(pair_.follower->vcpu().import_state(taken));
     ++pair_.open;
-    agree(std::move(now), pages);
+    agree(now, pages);
     return exit;
 }
 
@@ -318,7 +318,7 @@ Result<Exit> NativeLeader::finish_stretch(Exit exit) {
     std::vector<u64> pages = leader_pages_;
     TANDEM_TRY_ASSIGN(const auto found, compare(now, pages));
     if (found.empty()) {
-        agree(std::move(now), pages);
+        agree(now, pages);
         return exit;
     }
     const auto may_be = [](const std::string& line) { return line.starts_with("rflags:") || line.starts_with("memory at"); };

@@ -1,6 +1,7 @@
 #include "accel/switch/switch_vcpu.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace tandem::accel {
 
@@ -27,7 +28,9 @@ Result<void> set_debugger_of(VcpuBase& vcpu, std::span<const Breakpoint> breakpo
 
 Result<void> SwitchVcpu::set_debugger(std::span<const Breakpoint> breakpoints) {
     TANDEM_TRY(set_debugger_of(*current(), breakpoints));
+    if (helped()) TANDEM_TRY(set_debugger_of(*helper_, breakpoints));
     debugger_.assign(breakpoints.begin(), breakpoints.end());
+    told_.reset();
     return {};
 }
 
@@ -38,7 +41,8 @@ Result<void> SwitchVcpu::change(std::size_t engine) {
     TANDEM_TRY(current()->fetch_state(state_));
     TANDEM_TRY(next->store_state(state_));
     TANDEM_TRY(set_debugger_of(*next, debugger_));
-    TANDEM_TRY(set_debugger_of(*current(), {}));
+    if (current() != helper_) TANDEM_TRY(set_debugger_of(*current(), {}));
+    told_.reset();
     current_.store(next, std::memory_order_release);
     return {};
 }
@@ -59,15 +63,34 @@ void SwitchVcpu::raise_sipi(u8 vector) {
     if (VcpuBase* vcpu = current()) vcpu->prod();
 }
 
+namespace {
+
+bool stopped_for(const Exit& exit, DebugExit::Reason reason) {
+    const auto* const debug = std::get_if<DebugExit>(&exit);
+    return debug != nullptr && debug->reason == reason;
+}
+
+}  // namespace
+
+Exit SwitchVcpu::step_unseen() {
+    if (!helped() || !current()->step_shows()) return current()->step();
+    auto done = hand_off(true);
+    return done ? std::move(**done) : Exit{InternalErrorExit{done.error().message}};
+}
+
+// Where run() has told of a breakpoint it goes on with a step.
 Exit SwitchVcpu::execute(bool stepping) {
     for (;;) {
-        Exit exit = stepping ? current()->step() : current()->run();
+        const bool past = std::exchange(told_, {}) == exit_pc() && helped() && current()->step_shows();
+        Exit exit = stepping || past ? step_unseen() : current()->run();
+        if (past && !stepping && stopped_for(exit, DebugExit::Reason::SingleStep)) continue;
         if (std::holds_alternative<RequestedExit>(exit) || std::holds_alternative<HaltExit>(exit)) return exit;
-        if (std::holds_alternative<EmulationFailureExit>(exit) && helper_ != nullptr && helper_ != current()) {
+        if (std::holds_alternative<EmulationFailureExit>(exit) && helped()) {
             auto done = hand_off(stepping);
             if (done && !*done) continue;
             exit = done ? std::move(**done) : Exit{InternalErrorExit{done.error().message}};
         }
+        if (!stepping && stopped_for(exit, DebugExit::Reason::Breakpoint)) told_ = exit_pc();
         signals_.lower(SignalWord::ExitRequest);  // contract U3: this exit answers it
         return exit;
     }
@@ -84,7 +107,7 @@ unsigned SwitchVcpu::instructions_to_hand_off() {
 }
 
 Result<std::optional<Exit>> SwitchVcpu::hand_off(bool stepping) {
-    const unsigned count = stepping || one_at_a_time_ ? 1 : instructions_to_hand_off();
+    const unsigned count = stepping || one_at_a_time_ || !debugger_.empty() ? 1 : instructions_to_hand_off();
     TANDEM_TRY(current()->fetch_state(state_));
     TANDEM_TRY(helper_->store_state(state_));
     std::optional<Exit> ending;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "accel/debugger.h"
@@ -36,11 +37,16 @@ public:
     [[nodiscard]] unsigned index() const override { return index_; }
     Exit run() override { return execute(false); }
     Exit step() override { return execute(true); }
+    void begin_runs() override { current()->begin_runs(); }
+    void end_runs() override { current()->end_runs(); }
     void request_exit() override { signal(SignalWord::ExitRequest); }
     void wait_for_event() override { current()->wait_for_event(); }
     [[nodiscard]] u64 exit_pc() const override { return current()->exit_pc(); }
     Result<void> export_state(cpu::ArchState& out) override { return current()->export_state(out); }
-    Result<void> import_state(const cpu::ArchState& in) override { return current()->import_state(in); }
+    Result<void> import_state(const cpu::ArchState& in) override {
+        told_.reset();
+        return current()->import_state(in);
+    }
 
     // CpuSignals
     void set_line(devices::CpuLine line, bool level) override;
@@ -57,8 +63,11 @@ public:
 
 private:
     [[nodiscard]] VcpuBase* current() const { return current_.load(std::memory_order_acquire); }
+    [[nodiscard]] bool helped() const { return helper_ != nullptr && helper_ != current(); }
     void signal(u32 bits);
     Exit execute(bool stepping);
+    // One instruction, by the helper where the current engine's own means of stepping would show (contract D1).
+    Exit step_unseen();
     // The helper executes the instruction that the current engine stopped at, and some that follow where that pays. Nothing:
     // go on.
     Result<std::optional<Exit>> hand_off(bool stepping);
@@ -74,6 +83,7 @@ private:
     bool one_at_a_time_ = false;
     cpu::ArchState state_;  // on its way
     std::vector<Breakpoint> debugger_;
+    std::optional<u64> told_;  // pc of the instruction at which run() has told the debugger of a breakpoint
     unsigned burst_ = 1;
     std::chrono::steady_clock::time_point last_hand_off_{};
 };

@@ -108,9 +108,12 @@ public:
     // with one user answer null; that user takes the stream itself.
     virtual std::unique_ptr<CharBackend> share() { return nullptr; }
     [[nodiscard]] virtual bool shared() const { return false; }
-    // Of a shared stream: `f` is called when what is typed turns to this user, at once if it has already, under the stream's
-    // lock; it must neither block nor call back. An empty function removes it.
-    virtual void on_focus(std::function<void()>&&) {}
+    // `f` is called whenever somebody turns to this user: a client that connects, or what is typed on a shared stream. Once
+    // soon if somebody is there already. Called under the stream's lock and before what they type is received; it must
+    // neither block nor call back. An empty function removes it, after a running call has ended.
+    virtual void on_focus(std::function<void()>&& f) {
+        if (f) f();  // a stream without clients: whoever reads it does so from the start
+    }
 };
 
 // What is still to be done to a frame: struct virtio_net_hdr of virtio 1.2, 5.1.6, without num_buffers, which is also what a

@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 #include <sys/prctl.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
 #include <mutex>
 #include <set>
@@ -23,6 +26,38 @@ u64 host_ns(clockid_t id) {
     clock_gettime(id, &t);
     return static_cast<u64>(t.tv_sec) * kSecond + static_cast<u64>(t.tv_nsec);
 }
+
+// What one thread sleeps on and others set, without waking it. A host without such timers (seccomp, no descriptors left) is
+// asked every millisecond.
+class Alarm {
+public:
+    Alarm() : fd_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)) {}
+    ~Alarm() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+    Alarm(const Alarm&) = delete;
+    Alarm& operator=(const Alarm&) = delete;
+    // wait() returns in `ns` nanoseconds, and not before, whatever was set earlier.
+    void set(u64 ns) {
+        itimerspec when{};
+        when.it_value.tv_sec = static_cast<time_t>(ns / kSecond);
+        when.it_value.tv_nsec = std::max(static_cast<long>(ns % kSecond), ns < kSecond ? 1L : 0L);  // zero would disarm
+        if (fd_ >= 0) ::timerfd_settime(fd_, 0, &when, nullptr);
+    }
+    // It does not return until it is set again.
+    void clear() {
+        const itimerspec never{};
+        if (fd_ >= 0) ::timerfd_settime(fd_, 0, &never, nullptr);
+    }
+    void wait() {
+        u64 expirations = 0;
+        if (fd_ >= 0 && ::read(fd_, &expirations, sizeof expirations) >= 0) return;
+        if (fd_ < 0 || errno != EINTR) ::usleep(1000);
+    }
+
+private:
+    int fd_;
+};
 
 class ThreadClock;
 
@@ -50,8 +85,8 @@ public:
         {
             std::lock_guard guard(lock_);
             quit_ = true;
+            alarm_.set(0);
         }
-        wake_.notify_one();
         thread_.join();
     }
     ThreadClock(const ThreadClock&) = delete;
@@ -74,7 +109,7 @@ public:
     }
     u64 tsc_hz() const override { return hz_.load(std::memory_order_acquire); }
     HostTsc host_tsc() const override {
-        return {rate_.hz != 0 && tsc_hz() == host_hz_,
+        return {rate_.hz != 0 && running_ && tsc_hz() == host_hz_,
                 base_.load(std::memory_order_acquire) + offset_.load(std::memory_order_acquire)};
     }
 
@@ -87,7 +122,7 @@ public:
     void start() override {
         std::lock_guard guard(lock_);
         if (!running_) switch_to(true, offset_ - counter());
-        wake_.notify_one();
+        sleep_until_first();
     }
 
     ClockState save() const override { return {tsc(), tsc_hz()}; }
@@ -114,9 +149,9 @@ public:
         std::lock_guard guard(lock_);
         unlink(timer);
         timer.deadline_ = deadline;
-        if (deadline == Timer::kNever) return;
-        const auto at = queue_.emplace(deadline, &timer).first;
-        if (at == queue_.begin()) wake_.notify_one();
+        if (deadline != Timer::kNever) queue_.emplace(deadline, &timer);
+        // One that moves away is not worth a system call: it may move again before the thread would wake for nothing.
+        if (first() < alarm_at_ || (deadline == Timer::kNever && first() > alarm_at_)) sleep_until_first();
     }
     void cancel(ThreadTimer& timer) {
         std::unique_lock guard(lock_);
@@ -140,23 +175,35 @@ private:
         timer.deadline_ = Timer::kNever;
     }
 
+    u64 first() const { return queue_.empty() ? Timer::kNever : queue_.begin()->first; }
+
+    // Has the thread sleep until the first deadline, also when it sleeps already: a guest moves its next tick several times
+    // before it halts, which is to wake nobody. Under the lock.
+    void sleep_until_first() {
+        if (!asleep_ || !running_) return;
+        alarm_at_ = first();
+        if (alarm_at_ == Timer::kNever) return alarm_.clear();
+        // A second at most, so that the rates of TSC and host clock cannot drift apart unnoticed.
+        const u64 now = now_ns();
+        alarm_.set(alarm_at_ > now ? std::min(alarm_at_ - now, kSecond) : 0);
+    }
+
     void serve() {
-        // Timers of guests are microseconds apart; the default slack is 50.
-        prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
         prctl(PR_SET_NAME, "tandem-timer", 0UL, 0UL, 0UL);
         std::unique_lock guard(lock_);
         while (!quit_) {
-            if (!running_ || queue_.empty()) {
-                wake_.wait(guard);
+            const bool due = running_ && !queue_.empty() && queue_.begin()->first <= now_ns();
+            if (!due) {
+                asleep_ = true;
+                sleep_until_first();
+                guard.unlock();
+                alarm_.wait();
+                guard.lock();
+                asleep_ = false;
+                alarm_at_ = Timer::kNever;
                 continue;
             }
-            const auto [deadline, timer] = *queue_.begin();
-            const u64 now = now_ns();
-            if (now < deadline) {
-                // A second at most, so that the rates of TSC and host clock cannot drift apart unnoticed.
-                wake_.wait_for(guard, std::chrono::nanoseconds(std::min(deadline - now, kSecond)));
-                continue;
-            }
+            ThreadTimer* const timer = queue_.begin()->second;
             unlink(*timer);
             running_timer_ = timer;
             guard.unlock();
@@ -177,10 +224,13 @@ private:
     std::atomic<u32> change_{0};
 
     std::mutex lock_;
-    std::condition_variable wake_, idle_;
+    std::condition_variable idle_;
     std::set<std::pair<u64, ThreadTimer*>> queue_;
     ThreadTimer* running_timer_ = nullptr;
     bool quit_ = false;
+    bool asleep_ = false;
+    u64 alarm_at_ = Timer::kNever;  // the deadline that the thread sleeps until
+    Alarm alarm_;
     std::thread thread_;
 };
 

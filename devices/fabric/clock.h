@@ -38,7 +38,7 @@ public:
 
 // How guest TSC ticks follow from the host's counter, for engines that execute RDTSC without a call.
 struct HostTsc {
-    bool usable = false;  // false: ask Clock::tsc()
+    bool usable = false;  // false: ask Clock::tsc(); never while the clock is stopped
     u64 offset = 0;       // tsc() == host RDTSC + offset, until the next stop() or start()
 };
 

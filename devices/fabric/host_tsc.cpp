@@ -62,11 +62,12 @@ bool invariant() {
     return __get_cpuid(0x80000007, &a, &b, &c, &d) != 0 && (d & (1u << 8)) != 0;
 }
 
-// A kernel keeps its own time by the counter only where it found nothing wrong with it, whatever CPUID says.
+// A kernel keeps its own time by the counter only where it found nothing wrong with it, whatever CPUID says; or, in a
+// virtual machine, by the rate and offset at which the hypervisor says that the counter is the time.
 bool kernel_keeps_time_by_it() {
     std::ifstream file("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     std::string name;
-    return std::getline(file, name) && name == "tsc";
+    return std::getline(file, name) && (name == "tsc" || name == "kvm-clock" || name == "hyperv_clocksource_tsc_page");
 }
 
 u64 stated_hz() {

@@ -47,6 +47,15 @@ public:
     // Task priority as CR8 (4 bits; contract I7).
     [[nodiscard]] virtual u8 cr8() const = 0;
     virtual void set_cr8(u8 value) = 0;
+    // Around a sleep of the processor: its thread, which has nothing else to do, waits for the controller's timer in place
+    // of the clock's thread, which need not wake for it. begin_sleep() answers after how many nanoseconds the sleep is
+    // to end at the latest; end_sleep() does what is due by then.
+    [[nodiscard]] virtual u64 begin_sleep() { return ~u64{0}; }
+    virtual void end_sleep() {}
+    // Around guest code that runs where an access to the controller is dear. offer_eoi(), behind acknowledge(): whether the
+    // guest may end that interrupt by a bit in its memory now; take_eoi() comes before anything else asks the controller.
+    [[nodiscard]] virtual bool offer_eoi() { return false; }
+    virtual void take_eoi() {}
 };
 
 // What became of an interrupt request (contract I8).

@@ -12,9 +12,10 @@
 namespace tandem::devices {
 
 struct LapicState {
-    static constexpr u32 kVersion = 1;
+    static constexpr u32 kVersion = 2;
     u32 id = 0;
     u64 base = 0;
+    u64 eoi_msr = 0;  // KVM_EOI_EN
     u32 tpr = 0, ldr = 0, dfr = 0, svr = 0, esr = 0, errors = 0, icr_low = 0, icr_high = 0, divide = 0, initial = 0;
     std::array<u32, 6> lvt{};
     std::array<u32, 8> isr{}, tmr{}, irr{};
@@ -29,6 +30,7 @@ struct LapicState {
     void visit(auto& v) {
         v("id", id);
         v("base", base);
+        v("eoi_msr", eoi_msr);
         v("tpr", tpr);
         v("ldr", ldr);
         v("dfr", dfr);

@@ -1,9 +1,8 @@
 #include "devices/irq/lapic.h"
 
-#include <bit>
-
 #include "base/bits.h"
 #include "devices/irq/trace.h"
+#include "devices/irq/vector_map.h"
 
 namespace tandem::devices {
 namespace {
@@ -20,18 +19,6 @@ constexpr u32 kLvtRemoteIrr = 1u << 14, kLvtLevel = 1u << 15, kLvtMasked = 1u <<
 constexpr u32 kSendIllegalVector = 1u << 5, kReceiveIllegalVector = 1u << 6, kIllegalRegister = 1u << 7;
 
 DeliveryMode lvt_mode(u32 lvt) { return static_cast<DeliveryMode>(bits(lvt, 10, 8)); }
-
-u32 load(const std::atomic<u32>& a) { return a.load(std::memory_order_relaxed); }
-bool test(const std::array<std::atomic<u32>, 8>& map, u8 v) { return (map[v / 32].load() >> (v % 32) & 1) != 0; }
-// Returns whether the bit was set before.
-bool set(std::array<std::atomic<u32>, 8>& map, u8 v) { return (map[v / 32].fetch_or(1u << (v % 32)) >> (v % 32) & 1) != 0; }
-void clear(std::array<std::atomic<u32>, 8>& map, u8 v) { map[v / 32].fetch_and(~(1u << (v % 32))); }
-int highest(const std::array<std::atomic<u32>, 8>& map) {
-    for (int i = 7; i >= 0; --i) {
-        if (const u32 word = map[static_cast<unsigned>(i)].load(); word != 0) return i * 32 + 31 - std::countl_zero(word);
-    }
-    return -1;
-}
 
 }  // namespace
 
@@ -107,6 +94,7 @@ void Lapic::reset_registers() {
     for (auto* r : {&tpr_, &ldr_, &esr_, &errors_, &icr_low_, &icr_high_}) *r = 0;
     dfr_ = ~u32{0};
     svr_ = 0xff;
+    eoi_msr_ = 0;
     for (auto& l : lvt_) l = kLvtMasked;
     for (auto* map : {&isr_, &tmr_, &irr_}) {
         for (auto& word : *map) word = 0;
@@ -239,7 +227,7 @@ int Lapic::highest_deliverable() const {
 // Of a local APIC that runs elsewhere only the 8259's request comes from here: whether it is taken is judged there.
 bool Lapic::interrupt_pending() const {
     if (const HostControllers* host = bus_.host(); host != nullptr) return !host->all() && lint_[0].load();
-    return ext_int_ready() || highest_deliverable() >= 0;
+    return ext_int_ready() || highest_deliverable() >= 0 || (eoi_offered_.load() && highest(irr_) >= 0);
 }
 
 // An 8259 that has the next request at each end of interrupt, as for a timer that makes up for lost ticks, lets the local
@@ -476,6 +464,10 @@ bool Lapic::msr_read(u32 index, u64& value) {
         value = tsc_deadline_;
         return true;
     }
+    if (index == kMsrEoi) {
+        value = eoi_msr_;
+        return memory_ != nullptr;
+    }
     if (!owns_msr(index) || mode() != Mode::X2apic) return false;
     const Row* row = find_row(index - kMsrX2apicFirst);
     if (row == nullptr || (row->access & Row::kX2apicRead) == 0) return false;
@@ -490,6 +482,7 @@ bool Lapic::msr_write(u32 index, u64 value) {
         write_tsc_deadline(value);
         return true;
     }
+    if (index == kMsrEoi) return write_eoi_msr(value);
     if (!owns_msr(index) || mode() != Mode::X2apic) return false;
     const Row* row = find_row(index - kMsrX2apicFirst);
     if (row == nullptr || (row->access & Row::kX2apicWrite) == 0) return false;
@@ -511,6 +504,7 @@ LapicState Lapic::capture() const {
     LapicState s;
     s.id = config_.id;
     s.base = base_;
+    s.eoi_msr = eoi_msr_;
     s.tpr = tpr_, s.ldr = ldr_, s.dfr = dfr_, s.svr = svr_, s.esr = esr_, s.errors = errors_;
     s.icr_low = icr_low_, s.icr_high = icr_high_, s.divide = divide_, s.initial = initial_;
     for (unsigned i = 0; i < kLvtCount; ++i) s.lvt[i] = lvt_[i];
@@ -529,7 +523,9 @@ LapicState Lapic::capture() const {
 Result<void> Lapic::apply(const LapicState& s) {
     if (s.id != config_.id) return corrupt(fmt::format("state of APIC {} for APIC {}", s.id, config_.id));
     if ((s.base & kBaseExtd) != 0 && ((s.base & kBaseEnable) == 0 || !config_.x2apic)) return corrupt("invalid APIC base");
+    if (!eoi_msr_holds(s.eoi_msr)) return corrupt("invalid KVM_EOI_EN");
     base_ = s.base;
+    eoi_msr_ = s.eoi_msr;
     tpr_ = s.tpr & 0xff, ldr_ = s.ldr, dfr_ = s.dfr, svr_ = s.svr, esr_ = s.esr, errors_ = s.errors;
     icr_low_ = s.icr_low, icr_high_ = s.icr_high, divide_ = s.divide & 0xb, initial_ = s.initial;
     for (unsigned i = 0; i < kLvtCount; ++i) lvt_[i] = s.lvt[i];

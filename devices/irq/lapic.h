@@ -11,6 +11,7 @@
 
 #include "devices/fabric/address_space.h"
 #include "devices/fabric/clock.h"
+#include "devices/fabric/guest_memory.h"
 #include "devices/fabric/interrupts.h"
 #include "devices/fabric/pc_controllers.h"
 #include "devices/fabric/state.h"
@@ -33,6 +34,7 @@ class Lapic final : public StatefulDevice<LapicState>, public CpuInterruptContro
 public:
     static constexpr u32 kMsrApicBase = 0x1b;
     static constexpr u32 kMsrTscDeadline = 0x6e0;
+    static constexpr u32 kMsrEoi = 0x4b564d04;  // KVM_EOI_EN
     static constexpr u32 kMsrX2apicFirst = 0x800;
     static constexpr u32 kMsrX2apicLast = 0x8ff;
     static constexpr u64 kRegisterPage = 0x1000;
@@ -44,6 +46,9 @@ public:
     void connect(CpuSignals& signals) { signals_ = &signals; }
     // The 8259's side of an interrupt acknowledge cycle: returns the vector. Before the vCPU runs.
     void connect_ext_int(std::function<int()> acknowledge) { ext_int_acknowledge_ = std::move(acknowledge); }
+
+    // There is KVM's paravirtual end of interrupt, whose bit is in `memory`. Before the vCPU runs.
+    void connect_eoi(GuestMemory& memory) { memory_ = &memory; }
 
     // What firmware leaves behind for a kernel that is started without any: enabled, LINT0 passes the 8259 through, LINT1 is
     // NMI (MultiProcessor Specification 3.6.2.2, virtual wire mode). Only the bootstrap processor takes the 8259.
@@ -68,11 +73,12 @@ public:
     // False: #GP(0): reserved bits or an illegal transition (SDM figure 10-27).
     bool write_apic_base(u64 value);
 
-    // IA32_APIC_BASE, IA32_TSC_DEADLINE and 800H..8FFH. False: #GP(0).
+    // IA32_APIC_BASE, IA32_TSC_DEADLINE, KVM_EOI_EN and 800H..8FFH. False: #GP(0).
     bool msr_read(u32 index, u64& value);
     bool msr_write(u32 index, u64 value);
     [[nodiscard]] static bool owns_msr(u32 index) {
-        return index == kMsrApicBase || index == kMsrTscDeadline || (index >= kMsrX2apicFirst && index <= kMsrX2apicLast);
+        return index == kMsrApicBase || index == kMsrTscDeadline || index == kMsrEoi ||
+               (index >= kMsrX2apicFirst && index <= kMsrX2apicLast);
     }
 
     // The bus has a host from now on, which has this APIC's state, or has none any more: the state was restored.
@@ -89,6 +95,10 @@ public:
     int acknowledge() override;
     [[nodiscard]] u8 cr8() const override;
     void set_cr8(u8 value) override;
+    [[nodiscard]] u64 begin_sleep() override;
+    void end_sleep() override { on_timer(); }
+    [[nodiscard]] bool offer_eoi() override;
+    void take_eoi() override;
 
     // As save() and restore(), for who exchanges state inside the program.
     [[nodiscard]] LapicState save_typed() const { return capture(); }
@@ -135,6 +145,8 @@ private:
     }
     void write_tpr(u32 index, u32 value);
     void write_eoi(u32 index, u32 value);
+    [[nodiscard]] bool eoi_msr_holds(u64 value) const;
+    bool write_eoi_msr(u64 value);
     void write_svr(u32 index, u32 value);
     void write_esr(u32 index, u32 value);
     void write_icr_low(u32 index, u32 value);
@@ -159,7 +171,8 @@ private:
     // Timer; all under timer_lock_ except the callback.
     void on_timer();
     bool expire_locked();
-    void arm_locked();
+    [[nodiscard]] u64 deadline_locked() const;
+    void arm_locked() { timer_->arm(deadline_locked()); }
     void load_locked(u32 count);
     [[nodiscard]] u64 ticks_to_ns(u64 ticks) const;
     [[nodiscard]] u64 timer_elapsed() const;
@@ -175,9 +188,11 @@ private:
     ApicBus& bus_;
     Clock& clock_;
     CpuSignals* signals_ = nullptr;
+    GuestMemory* memory_ = nullptr;  // of KVM_EOI_EN; null: there is none
     std::function<int()> ext_int_acknowledge_;
 
-    std::atomic<u64> base_{0};
+    std::atomic<u64> base_{0}, eoi_msr_{0};
+    std::atomic<bool> eoi_offered_{false};  // the guest may have ended what is in service here
     std::atomic<u32> tpr_{0}, ldr_{0}, dfr_{0}, svr_{0}, esr_{0}, errors_{0}, icr_low_{0}, icr_high_{0}, divide_{0},
         initial_{0};
     std::array<std::atomic<u32>, kLvtCount> lvt_{};

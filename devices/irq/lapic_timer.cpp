@@ -51,23 +51,29 @@ void Lapic::load_locked(u32 count) {
     timer_running_ = count != 0;
 }
 
-void Lapic::arm_locked() {
-    u64 deadline = Timer::kNever;
-    if (bus_.host() != nullptr) {
-        // It runs there.
-    } else if (timer_mode() == kTscDeadline) {
-        if (tsc_deadline_ != 0) {
-            const u64 now = guest_tsc();
-            const u64 left = tsc_deadline_ > now ? tsc_deadline_ - now : 0;
-            // Rounded up, and one more for the rounding of now_ns() itself.
-            const u64 ns = div_up(left, kSecond, clock_.tsc_hz());
-            const u64 base = clock_.now_ns();
-            deadline = ns >= Timer::kNever - base ? Timer::kNever : base + ns + (left != 0 ? 1 : 0);
-        }
-    } else if (timer_running_) {
-        deadline = timer_start_ns_ + ticks_to_ns(timer_count_);
+// In the clock's time.
+u64 Lapic::deadline_locked() const {
+    if (bus_.host() != nullptr) return Timer::kNever;  // it runs there
+    if (timer_mode() == kTscDeadline) {
+        if (tsc_deadline_ == 0) return Timer::kNever;
+        const u64 now = guest_tsc();
+        const u64 left = tsc_deadline_ > now ? tsc_deadline_ - now : 0;
+        // Rounded up, and one more for the rounding of now_ns() itself.
+        const u64 ns = div_up(left, kSecond, clock_.tsc_hz());
+        const u64 base = clock_.now_ns();
+        return ns >= Timer::kNever - base ? Timer::kNever : base + ns + (left != 0 ? 1 : 0);
     }
-    timer_->arm(deadline);
+    return timer_running_ ? timer_start_ns_ + ticks_to_ns(timer_count_) : Timer::kNever;
+}
+
+// A second at most, as the clock's own thread: the clock need not keep the time of what the vCPU's thread sleeps by.
+u64 Lapic::begin_sleep() {
+    std::lock_guard guard(timer_lock_);
+    const u64 deadline = deadline_locked();
+    if (deadline == Timer::kNever) return deadline;
+    timer_->arm(Timer::kNever);
+    const u64 now = clock_.now_ns();
+    return deadline > now ? std::min(deadline - now, kSecond) : 0;
 }
 
 // Whether the timer has expired by now. Advances a periodic one to the period that contains now, and disarms the others.

@@ -57,6 +57,9 @@ public:
         acpi_.panic_port = board_->panic_port();
         TANDEM_TRY_ASSIGN(smbios_, build_smbios(config));
         TANDEM_TRY_ASSIGN(const x86::CpuModel processors, model != nullptr ? *model : x86::CpuModel::create("max"));
+        if (processors.has(x86::Feature::KVM_PV_EOI)) {
+            for (const auto& lapic : board_->lapics) lapic->connect_eoi(memory_);
+        }
         hypercall_options_.cpus = config.cpus;
         hypercalls_.emplace(hypercall_options_, processors, board_->apic_bus, memory_, *board_->clock);
         if (hypercall_options_.realtime_priority && !hypercalls_->has_realtime_number()) {
@@ -243,6 +246,10 @@ private:
     }
     devices::CpuInterruptController& interrupt_controller(unsigned vcpu) override { return *board_->lapics[vcpu]; }
     u64 tsc(unsigned) override { return board_->clock->tsc(); }
+    std::optional<u64> host_tsc_base() override {
+        const devices::HostTsc host = board_->clock->host_tsc();
+        return host.usable ? std::optional(host.offset) : std::nullopt;
+    }
     void tsc_offset_changed(unsigned vcpu, u64 offset) override {
         board_->lapics[vcpu]->set_tsc_offset(offset);
         board_->kvmclock->set_tsc_offset(vcpu, offset);

@@ -161,3 +161,28 @@ TEST_CASE("IA32_TSC and IA32_TSC_ADJUST move each other", "[I9][R5]") {
     CHECK(seen.values[2] <= end + kBound);
     CHECK(b.handler.tsc_offset.load() == 0);
 }
+
+// A thread that is interrupted while it compares two counters has measured nothing.
+TEST_CASE("the guest's TSC does not follow a clock that is slow to answer", "[I9]") {
+    const Engine engine = GENERATE(from_range(engines()));
+    CAPTURE(static_cast<int>(engine));
+    if (engine == Engine::Kvm && !moves_tsc()) return;
+    Bench b(engine, READ_FOR_EVER);
+    bool late = false;
+    b.handler.clock = [&] {
+        const u64 now = host_tsc();
+        while (late && host_tsc() < now + 2'000'000) {
+        }
+        return now;
+    };
+    Readings seen;
+    b.handler.on_write = [&](const accel::PortExit& port) {
+        seen.take(port);
+        if (port.port == 0x11 && seen.values.size() % 3 == 0) b.vcpu->request_exit();
+    };
+    for (unsigned i = 0; i < 40; ++i) {
+        late = i % 4 == 1;
+        REQUIRE(std::holds_alternative<accel::RequestedExit>(b.vcpu->run()));
+    }
+    CHECK(std::is_sorted(seen.values.begin(), seen.values.end()));
+}

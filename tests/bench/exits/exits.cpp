@@ -53,7 +53,7 @@ double since(Clock::time_point start, u64 count) {
 }
 
 template <class T>
-T must(Result<T> result) {
+T must(Result<T>&& result) {
     if (!result) {
         std::fprintf(stderr, "exits: %s\n", result.error().message.c_str());
         std::exit(1);

@@ -13,7 +13,7 @@
 
 namespace {
 
-constexpr std::uint64_t kMemory = 4 << 20, kCode = 0x1000, kTables = 0x10000, kDevice = 0x40000000;
+constexpr std::uint64_t kMemory = 4 << 20, kCode = 0x1000, kTables = 0x10000;
 
 // 32-bit protected mode without paging at first. `rounds` times: count in memory, OUT the count's low byte to port 0x77.
 constexpr unsigned char kProgram[] = {
@@ -25,7 +25,7 @@ constexpr unsigned char kProgram[] = {
     0xa1, 0x00, 0x00, 0x20, 0x00,              // mov eax, [0x200000]
     0xe6, 0x77,                                // out 0x77, al
     0xe2, 0xf1,                                // loop again
-    0xb8, 0x00, 0x00, 0x00, 0x40,              // mov eax, kDevice
+    0xb8, 0x00, 0x00, 0x00, 0x40,              // mov eax, 0x40000000: no memory
     0x8b, 0x58, 0x10,                          // mov ebx, [eax + 16]
     0x89, 0x58, 0x14,                          // mov [eax + 20], ebx
     0x31, 0xc0,                                // xor eax, eax

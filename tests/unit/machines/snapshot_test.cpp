@@ -122,7 +122,7 @@ std::string file_bytes(const std::string& path) {
 }
 void write_bytes(const std::string& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
 
-std::string error_of(Result<void> result) { return result.ok() ? "" : result.error().message; }
+std::string error_of(const Result<void>& result) { return result.ok() ? "" : result.error().message; }
 
 }  // namespace
 

@@ -312,6 +312,50 @@ TEST_CASE("lapic: an absurdly short period does not occupy the host") {
     CHECK(f.cpu().intr);
 }
 
+TEST_CASE("lapic: the thread of a sleeping processor waits for its timer in place of the clock") {
+    ApicFixture f;
+    f.enable_all();
+    f.write(LVT_TIMER, 0x40066);
+    CHECK(f.apic().begin_sleep() == Timer::kNever);
+    f.apic().end_sleep();
+    f.clock.fired = 0;
+    // Slept to its end: what is due then happens on the sleeper's thread.
+    f.apic().msr_write(0x6e0, f.clock.tsc() + 20'000);
+    CHECK(f.clock.next_deadline() != Timer::kNever);
+    const u64 limit = f.apic().begin_sleep();
+    CHECK(limit >= 10'000);
+    CHECK(limit <= 10'001);
+    CHECK(f.clock.next_deadline() == Timer::kNever);
+    f.clock.advance(limit);
+    CHECK_FALSE(f.cpu().intr);
+    f.apic().end_sleep();
+    CHECK(f.cpu().intr);
+    CHECK(f.apic().acknowledge() == 0x66);
+    f.write(EOI, 0);
+    CHECK(f.clock.fired == 0);
+    CHECK(f.clock.next_deadline() == Timer::kNever);
+    // Woken early: the clock has the timer again. A long sleep is cut into seconds.
+    f.apic().msr_write(0x6e0, f.clock.tsc() + 20'000'000'000);
+    CHECK(f.apic().begin_sleep() == 1'000'000'000);
+    f.clock.advance(5'000);
+    f.apic().end_sleep();
+    CHECK_FALSE(f.cpu().intr);
+    f.clock.advance(10'000'000'001);
+    CHECK(f.clock.fired == 1);
+    CHECK(f.apic().acknowledge() == 0x66);
+    f.write(EOI, 0);
+    // A periodic one goes on after it.
+    f.write(TDCR, 0xb);
+    f.write(LVT_TIMER, 0x20050);
+    f.write(TMICT, 100'000);
+    f.clock.advance(f.apic().begin_sleep());
+    f.apic().end_sleep();
+    CHECK(f.apic().acknowledge() == 0x50);
+    f.write(EOI, 0);
+    f.clock.advance(100'000);
+    CHECK(f.apic().acknowledge() == 0x50);
+}
+
 TEST_CASE("lapic: TSC deadline") {
     ApicFixture f;
     f.enable_all();
