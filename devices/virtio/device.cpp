@@ -219,7 +219,9 @@ DeviceCoreState VirtioDevice::capture() const {
 Result<void> VirtioDevice::apply(const DeviceCoreState& state) {
     const auto corrupt = [&](std::string_view what) { return Error{Errc::Corrupt, fmt::format("{}: {}", name(), what)}; };
     if (state.queues.size() != queues_.size()) return corrupt("saved state has another number of queues");
-    if ((state.driver_features & ~features_) != 0) return corrupt("saved state uses features this device lacks");
+    // Before FEATURES_OK a driver may have asked for anything.
+    const bool agreed = (state.status & status::kFeaturesOk) != 0;
+    if (agreed && (state.driver_features & ~features_) != 0) return corrupt("saved state uses features this device lacks");
     reset_now();
     {
         std::lock_guard guard(lock_);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdio>
 #include <cstring>
 #include <deque>
 #include <memory>
@@ -277,7 +278,10 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
     bus->device().drain();
     Device& stateful = bus->stateful();
     stateful.machine_stopped();
-    if (!stateful.restore(stateful.save()).ok()) __builtin_trap();
+    if (const auto restored = stateful.restore(stateful.save()); !restored) {
+        std::fprintf(stderr, "its own state is refused: %s\n", restored.error().message.c_str());
+        __builtin_trap();
+    }
     stateful.machine_continues();
     stateful.reset();
     return 0;
