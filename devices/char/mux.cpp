@@ -41,9 +41,13 @@ class Mux::Core {
 public:
     Core(std::unique_ptr<CharBackend> stream, const ConsoleEvents& events, bool person)
         : stream_(std::move(stream)), quit_(events.quit), person_(person) {
+        stream_->on_focus([this] { opened(); });
         stream_->set_receiver([this](std::span<const u8> bytes) { return take(bytes); });
     }
-    ~Core() { stream_->set_receiver({}); }
+    ~Core() {
+        stream_->on_focus({});
+        stream_->set_receiver({});
+    }
     Core(const Core&) = delete;
     Core& operator=(const Core&) = delete;
 
@@ -73,7 +77,7 @@ public:
     void on_focus(unsigned which, std::function<void()> f) {
         std::lock_guard guard(lock_);
         users_[which].on_focus = std::move(f);
-        if (focus_ == which && users_[which].on_focus) users_[which].on_focus();
+        if (opened_ && focus_ == which) turn();
     }
 
 private:
@@ -84,6 +88,14 @@ private:
         bool gone = false;        // what is typed for it is dropped; the keys are still found
     };
 
+    void opened() {
+        std::lock_guard guard(lock_);
+        opened_ = true;
+        turn();
+    }
+    void turn() {
+        if (users_[focus_].on_focus) users_[focus_].on_focus();
+    }
     std::size_t take(std::span<const u8> bytes) {
         std::unique_lock guard(lock_);
         deliver();
@@ -118,7 +130,7 @@ private:
         deliver();
         if (key == Key::Switch) {
             if (count_ > 1) focus_ = (focus_ + 1) % count_;
-            if (users_[focus_].on_focus) users_[focus_].on_focus();
+            turn();
         } else if (key == Key::Break) {
             if (users_[focus_].on_break) users_[focus_].on_break();
         } else {
@@ -137,6 +149,7 @@ private:
     std::array<User, kMaxUsers> users_;
     std::size_t count_ = 0;
     std::size_t focus_ = 0;
+    bool opened_ = false;  // somebody has been there
 };
 
 class Mux::User final : public CharBackend {

@@ -75,11 +75,22 @@ void StreamBackend::set_receiver(Receiver receiver) {
         std::lock_guard guard(receiver_lock_);
         receiver_ = std::move(receiver);
     }
-    resume_input();
+    // Also where an earlier receiver's resume_input() has not been answered: it may have gone before that.
+    resumed_ = true;
+    wake();
 }
 
 void StreamBackend::resume_input() {
     if (!resumed_.exchange(true)) wake();
+}
+
+void StreamBackend::on_focus(std::function<void()>&& f) {
+    {
+        std::lock_guard guard(receiver_lock_);
+        on_focus_ = std::move(f);
+        announced_ = false;
+    }
+    wake();
 }
 
 bool StreamBackend::wants_output() {
@@ -109,9 +120,9 @@ void StreamBackend::serve() {
             (void)!::read(wake_.get(), &count, sizeof count);
         }
         if (fds[1].revents != 0) read_input();
-        offer_input();
         if (fds[2].revents != 0 && streams_.out.valid()) write_output();
         if (fds[3].revents != 0) accept_client();
+        offer_input();
     }
 }
 
@@ -141,6 +152,10 @@ void StreamBackend::read_input() {
 
 void StreamBackend::offer_input() {
     std::lock_guard guard(receiver_lock_);
+    if (!announced_ && on_focus_ && streams_.out.valid()) {
+        announced_ = true;
+        on_focus_();
+    }
     // A receiver that keeps something itself hears of resume_input() also when there is nothing new.
     if (input_.empty() && receiver_ && resumed_.exchange(false)) (void)receiver_({});
     while (!input_.empty() && receiver_) {
@@ -188,8 +203,12 @@ void StreamBackend::accept_client() {
     if (!copy.valid()) return;
     streams_.in = std::move(client);
     streams_.out = std::move(copy);
-    std::lock_guard guard(lock_);
-    connected_ = true;
+    {
+        std::lock_guard guard(lock_);
+        connected_ = true;
+    }
+    std::lock_guard guard(receiver_lock_);
+    announced_ = false;
 }
 
 void StreamBackend::drop_client() {

@@ -52,6 +52,7 @@ public:
     void write(std::span<const u8> bytes) override;
     void set_receiver(Receiver receiver) override;
     void resume_input() override;
+    void on_focus(std::function<void()>&& f) override;
 
     // Runs last, when the thread has ended.
     void set_cleanup(std::function<void()> cleanup) { cleanup_ = std::move(cleanup); }
@@ -73,8 +74,10 @@ private:
     std::function<void()> cleanup_;
     std::deque<u8> input_;
 
-    std::mutex receiver_lock_;  // held while the receiver runs
+    std::mutex receiver_lock_;  // guards what follows; held while one of its functions runs
     Receiver receiver_;
+    std::function<void()> on_focus_;
+    bool announced_ = false;  // the client that is connected, to on_focus_
     std::atomic<bool> resumed_{false};
 
     std::mutex lock_;

@@ -18,6 +18,12 @@ void LineEditor::replace(const std::string& text, std::string& out) {
     line_ = text;
 }
 
+void LineEditor::drop_line() {
+    line_.clear();
+    position_ = history_.size();
+    escape_ = 0;
+}
+
 void LineEditor::complete(std::string& out) {
     const auto names = Monitor::complete(line_);
     if (names.empty()) return;
@@ -96,21 +102,20 @@ MonitorConsole::MonitorConsole(std::unique_ptr<devices::CharBackend> stream, Mon
       monitor_(std::move(context)),
       editor_(interactive),
       interactive_(interactive),
-      greet_(!stream_->shared()),
       thread_([this] {
           ::prctl(PR_SET_NAME, "tandem-monitor", 0UL, 0UL, 0UL);
           serve();
       }) {
+    stream_->on_focus([this] { greet(); });
     stream_->set_receiver([this](std::span<const u8> bytes) -> std::size_t {
         std::lock_guard guard(lock_);
         // A flood is dropped: nobody types that fast, and a script waits for its answers.
         for (const u8 b : bytes) {
-            if (input_.size() < kMaxInput) input_.push_back(static_cast<char>(b));
+            if (input_.size() < kMaxInput) input_.push_back(b);
         }
         wake_.notify_one();
         return bytes.size();
     });
-    stream_->on_focus([this] { greet(); });
 }
 
 MonitorConsole::~MonitorConsole() {
@@ -126,7 +131,7 @@ MonitorConsole::~MonitorConsole() {
 
 void MonitorConsole::greet() {
     std::lock_guard guard(lock_);
-    greet_ = true;
+    input_.push_back(kSomebodyNew);
     wake_.notify_one();
 }
 
@@ -142,16 +147,19 @@ void MonitorConsole::say(std::string_view text) {
 void MonitorConsole::serve() {
     std::unique_lock guard(lock_);
     for (;;) {
-        wake_.wait(guard, [this] { return quit_ || greet_ || !input_.empty(); });
+        wake_.wait(guard, [this] { return quit_ || !input_.empty(); });
         if (quit_) return;
-        const bool greet = std::exchange(greet_, false);
-        std::deque<char> input;
+        std::deque<u16> input;
         input.swap(input_);
         guard.unlock();
-        if (greet) say("Tandem " TANDEM_VERSION " monitor - type 'help' for more information\n" + std::string(kPrompt));
         std::string out, line;
-        for (const char c : input) {
-            if (!editor_.take(c, line, out)) continue;
+        for (const u16 c : input) {
+            if (c == kSomebodyNew) {
+                editor_.drop_line();
+                out += "Tandem " TANDEM_VERSION " monitor - type 'help' for more information\n" + std::string(kPrompt);
+                continue;
+            }
+            if (!editor_.take(static_cast<char>(c), line, out)) continue;
             say(out);
             out.clear();
             say(monitor_.execute(line) + std::string(kPrompt));

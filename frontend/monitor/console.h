@@ -21,6 +21,8 @@ public:
     explicit LineEditor(bool echo) : echo_(echo) {}
     // Takes one byte. True when a line is complete: it is in `line`. What is to be shown is appended to `out`.
     bool take(char c, std::string& line, std::string& out);
+    // Forgets what has been typed of a line, and shows nothing of that.
+    void drop_line();
 
 private:
     void replace(const std::string& text, std::string& out);
@@ -39,7 +41,7 @@ private:
 
 class MonitorConsole {
 public:
-    // Says who is here and prompts: at once, on a shared stream whenever somebody turns to it. `interactive`: a person
+    // Says who is here and prompts whenever somebody turns to the stream (CharBackend::on_focus). `interactive`: a person
     // types, see LineEditor. Owns the stream and a thread.
     MonitorConsole(std::unique_ptr<devices::CharBackend> stream, MonitorContext context, bool interactive);
     ~MonitorConsole();
@@ -47,6 +49,8 @@ public:
     MonitorConsole& operator=(const MonitorConsole&) = delete;
 
 private:
+    static constexpr u16 kSomebodyNew = 0x100;
+
     void greet();
     void serve();
     void say(std::string_view text);
@@ -58,8 +62,7 @@ private:
 
     std::mutex lock_;  // guards what follows; a leaf
     std::condition_variable wake_;
-    std::deque<char> input_;
-    bool greet_ = false;
+    std::deque<u16> input_;  // bytes, and kSomebodyNew between them
     bool quit_ = false;
     std::thread thread_;  // last: uses everything above
 };

@@ -52,6 +52,8 @@ Monitor::Answer Monitor::stop(Arguments&) {
 
 Monitor::Answer Monitor::cont(Arguments&) {
     context_.machine.resume();
+    // As for stop: what is asked next sees it. A machine that has ended meanwhile has gone on, too.
+    (void)context_.machine.while_stopped([] { return Result<void>{}; });
     return std::string{};
 }
 

@@ -73,7 +73,8 @@ TEST_CASE("four processors of Debian's kernel take up KVM's paravirtual spinlock
     REQUIRE(s.wait_for("kvm-guest: setup PV IPIs", 120s));
     REQUIRE(s.wait_for(kPrompt, 240s));
     s.type(
-        "for i in 1 2 3 4 5 6 7 8; do (seq 1 3000 | md5sum; cat /proc/interrupts > /dev/null) & done; wait; echo all-$((3 + "
+        "dmesg -n 1; for i in 1 2 3 4 5 6 7 8; do (seq 1 3000 | md5sum; cat /proc/interrupts > /dev/null) & done; wait; "
+        "echo all-$((3 + "
         "5))\n");
     CHECK(s.wait_for("all-8", 120s));
     s.type("poweroff -f\n");

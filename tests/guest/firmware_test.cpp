@@ -272,7 +272,9 @@ TEST_CASE("a machine that SeaBIOS and GRUB started is saved, and goes on in anot
     s.type("echo kept-$kept\n");
     CHECK(s.wait_for("kept-42"));
     s.type("reboot -f\n");
-    CHECK(s.wait_for("GRUB is here", 120s));
+    const bool rebooted = s.wait_for("GRUB is here", 120s);
+    INFO(s.output());
+    REQUIRE(rebooted);
     CHECK(s.wait_for(kPrompt, 120s));
 }
 

@@ -58,7 +58,7 @@ TEST_CASE("KVM and the translator agree on a guest that two timers interrupt", "
     const bool slow = std::getenv("TANDEM_SLOW_HOST") != nullptr;
     if (slow) argv.insert(argv.end(), {"-append", "slow"});
     Session s(argv);
-    REQUIRE(s.wait_for(std::string(40, '.')));
+    REQUIRE(s.wait_for(std::string(40, '.'), 240s));
     s.signal(SIGTERM);
     (void)s.wait_exit();
     INFO(s.output());

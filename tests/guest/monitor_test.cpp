@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -29,17 +30,19 @@ public:
         a.sun_family = AF_UNIX;
         path.copy(a.sun_path, sizeof a.sun_path - 1);
         REQUIRE(connect(fd_, reinterpret_cast<const sockaddr*>(&a), sizeof a) == 0);
-        const timeval limit{30, 0};
-        setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     }
     ~Socket() { close(fd_); }
     Socket(const Socket&) = delete;
     Socket& operator=(const Socket&) = delete;
+    // What a monitor says to everyone who comes.
+    std::string greeting() const { return talk("", "(tandem) "); }
     // What is said up to the prompt behind it, or until the other end closes.
     std::string operator()(const std::string& line) const { return talk(line + "\n", "(tandem) "); }
     // What is said up to and with `end`, or until nothing comes for a while.
-    std::string talk(const std::string& sent, std::string_view end) const {
+    std::string talk(const std::string& sent, std::string_view end, std::chrono::milliseconds patience = 30s) const {
         if (send(fd_, sent.data(), sent.size(), MSG_NOSIGNAL) < 0) return "closed";
+        const timeval limit{patience / 1s, patience % 1s / 1us};
+        setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
         std::string text;
         char c = 0;
         while (!text.ends_with(end) && recv(fd_, &c, 1, 0) == 1) text += c;
@@ -142,6 +145,19 @@ TEST_CASE("every word of the monitor, on a Debian with two processors, disk and 
     CHECK(s.wait_exit() == 0);
 }
 
+TEST_CASE("the monitor's answers are told from what a guest writes meanwhile") {
+    Session s(debian("quiet"));
+    REQUIRE(s.wait_for(kPrompt, 120s));
+    s.type("for i in $(seq 200); do printf '\\033[66n'; done >/tmp/keys; while :; do cat /tmp/keys; done &\n");
+    REQUIRE(s.wait_for("\x1b[66n\x1b[66n"));
+    // Nothing but the prompt answers these, and the guest stops in the middle of what it writes.
+    for (int i = 0; i < 50; ++i) {
+        REQUIRE(s.command("stop"));
+        REQUIRE(s.command("cont"));
+    }
+    CHECK(s.quit() == 0);
+}
+
 TEST_CASE("the balloon takes memory from the guest and gives it back") {
     Session s(debian("quiet tandem.load=virtio_balloon", {"-device", "virtio-balloon-pci"}));
     REQUIRE(s.wait_for(kPrompt, 120s));
@@ -191,7 +207,13 @@ TEST_CASE("a machine in the background: options from files, process id, monitor 
     const int pid = std::atoi(slurp(dir / "pid").c_str());
     REQUIRE(pid > 1);
     CHECK(kill(pid, 0) == 0);
+    {
+        const Socket gone(dir / "monitor");
+        CHECK(gone.greeting().find(" monitor - type 'help'") != std::string::npos);
+        (void)gone.talk("info na", "(tandem) ", 200ms);  // what it leaves of a line is not the next one's
+    }
     const Socket monitor(dir / "monitor");
+    CHECK(monitor.greeting().find(" monitor - type 'help'") != std::string::npos);
     CHECK(monitor("info name").find("daemon") != std::string::npos);
     CHECK(monitor("info cpus").find("CPU #1") != std::string::npos);
     CHECK(monitor("info mtree").find("HPET") == std::string::npos);
@@ -266,7 +288,7 @@ TEST_CASE("a saved machine goes on only where it fits, and only undamaged") {
     refused({"-m", "128", "-cpu", "x86-64-v2"}, saved, "x86-64-v2");
     refused({"-m", "128", "-device", "virtio-rng-pci"}, saved, "virtio-rng-pci");
     refused({"-m", "128", "-machine", "hpet=off"}, saved, "hpet");
-    const auto variant = [&](const char* name, std::string bytes) {
+    const auto variant = [&](const char* name, const std::string& bytes) {
         std::ofstream(dir / name, std::ios::binary) << bytes;
         return dir / name;
     };

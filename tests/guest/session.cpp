@@ -10,6 +10,7 @@
 #include <array>
 #include <csignal>
 #include <cstdlib>
+#include <iostream>
 #include <stdexcept>
 
 namespace tandem::tests {
@@ -39,6 +40,8 @@ Visible visible(const std::string& output, std::size_t from) {
     enum class In { Text, Escape, Parameters } in = In::Text;
     for (std::size_t i = from; i < output.size(); ++i) {
         const char c = output[i];
+        // GRUB goes to the line's beginning and back in the middle of a word now and then.
+        if (c == '\r' && i + 1 < output.size() && output[i + 1] == '\x1b') continue;
         if (in == In::Text && c != '\x1b') {
             v.text += c;
             v.end.push_back(i + 1);
@@ -103,15 +106,21 @@ bool Session::read_some(std::chrono::milliseconds limit) {
     return true;
 }
 
+// Words may have control sequences in them, and stand in one themselves: the monitor writes at once, the guest in bytes.
+bool Session::find(const std::string& text) {
+    const Visible seen = visible(output_, consumed_);
+    const auto shown = seen.text.find(text);
+    const auto whole = output_.find(text, consumed_);
+    if (shown == std::string::npos && whole == std::string::npos) return false;
+    const std::size_t first = shown == std::string::npos ? shown : seen.end[shown + text.size() - 1];
+    consumed_ = whole == std::string::npos ? first : std::min(first, whole + text.size());
+    return true;
+}
+
 bool Session::wait_for(const std::string& text, std::chrono::seconds limit) {
     const auto end = Clock::now() + limit;
     for (;;) {
-        const Visible seen = visible(output_, consumed_);
-        const auto at = seen.text.find(text);
-        if (at != std::string::npos) {
-            consumed_ = seen.end[at + text.size() - 1];
-            return true;
-        }
+        if (find(text)) return true;
         const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
         if (left.count() <= 0 || !read_some(left)) return false;
     }
@@ -144,10 +153,15 @@ bool Session::command(const std::string& line, std::string* answer) {
     const std::size_t from = consumed_;
     good = wait_for(kMonitor, std::chrono::seconds(120)) && good;
     if (answer != nullptr) {
-        *answer = visible(output_, from).text;
-        answer->resize(std::min(answer->size(), answer->find(kMonitor)));
+        const std::string said = output_.substr(from, consumed_ - from);
+        *answer = visible(said.substr(0, said.find(kMonitor)), 0).text;
     }
     type(kFocus);
+    if (!good) {
+        const std::size_t most = std::min<std::size_t>(output_.size(), 1000);
+        std::cerr << "the monitor did not answer '" << line << "'; output ends with:\n"
+                  << output_.substr(output_.size() - most) << '\n';
+    }
     return good;
 }
 

@@ -19,8 +19,8 @@ public:
     // Waits until `text` appears in output that no earlier wait consumed. False at the time limit or when the program ended.
     bool wait_for(const std::string& text, std::chrono::seconds limit = std::chrono::seconds(60));
     void type(const std::string& text);
-    // A line for the monitor behind Ctrl-A c, from the guest's console and back to it. False when it did not answer; what it
-    // said goes to `answer`.
+    // A line for the monitor behind Ctrl-A c, from the guest's console and back to it. What it said goes to `answer`.
+    // False when it did not answer: the end of the output is printed then.
     bool command(const std::string& line, std::string* answer = nullptr);
     // Quits by the monitor, from the guest's console; as wait_exit(). -1 also when it did not answer.
     int quit();
@@ -32,6 +32,7 @@ public:
     [[nodiscard]] const std::string& output() const { return output_; }
 
 private:
+    bool find(const std::string& text);
     bool read_some(std::chrono::milliseconds limit);
 
     int terminal_ = -1;

@@ -180,6 +180,39 @@ TEST_CASE("char back ends: unix server, clients come and go, back-pressure") {
     CHECK(access(path.c_str(), F_OK) != 0);
 }
 
+TEST_CASE("char back ends: every client is announced once, before what it types") {
+    TempDir dir;
+    const std::string path = dir.path + "/s";
+    auto b = create_char_backend("unix:" + path + ",server,nowait", {});
+    REQUIRE(b.ok());
+    Collector got;
+    const auto listen = [&] {
+        (*b)->on_focus([&] { (void)got(bytes("<")); });
+        (*b)->set_receiver([&](std::span<const u8> in) { return got(in); });
+    };
+    // The first finds a listener; the others come before theirs.
+    std::string expected;
+    for (const bool early : {false, true, true}) {
+        CAPTURE(early);
+        if (!early) listen();
+        const int fd = connect_to(path);
+        REQUIRE(fd >= 0);
+        REQUIRE(write(fd, "ab", 2) == 2);
+        if (early) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+            listen();
+        }
+        expected += "<ab";
+        CHECK(got.wait_for(expected));
+        REQUIRE(write(fd, "c", 1) == 1);
+        expected += "c";
+        CHECK(got.wait_for(expected));
+        close(fd);
+        (*b)->set_receiver({});
+        (*b)->on_focus({});
+    }
+}
+
 TEST_CASE("char back ends: unix client; a reader that stops does not stop the machine") {
     TempDir dir;
     const std::string path = dir.path + "/s";

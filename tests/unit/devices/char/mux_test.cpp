@@ -19,6 +19,8 @@ public:
         kept_.append(text);
         offer();
     }
+    void on_focus(std::function<void()>&& f) override { on_focus_ = std::move(f); }
+    void connect() { on_focus_(); }
     [[nodiscard]] const std::string& kept() const { return kept_; }
 
 private:
@@ -31,6 +33,7 @@ private:
     std::string& shown_;
     std::string kept_;
     Receiver receiver_;
+    std::function<void()> on_focus_;
     bool offering_ = false;
 };
 
@@ -88,7 +91,9 @@ TEST_CASE("mux: one write of a script reaches each user in its turn") {
     Shared s;
     s.serial.listen();
     s.monitor.listen();
-    CHECK(s.serial.turns == 1);  // it listens from the start
+    CHECK(s.serial.turns == 0);
+    s.wire->connect();
+    CHECK(s.serial.turns == 1);
     s.wire->type(
         "ls\n\x01"
         "cinfo\n\x01\x01\x01"
@@ -96,6 +101,15 @@ TEST_CASE("mux: one write of a script reaches each user in its turn") {
     CHECK(s.serial.text == "ls\nexit\n");
     CHECK(s.monitor.text == "info\n\x01");
     CHECK(s.monitor.turns == 1);
+    s.wire->type(
+        "\x01"
+        "c");
+    s.wire->connect();  // a client went, the next one finds the monitor
+    CHECK(s.monitor.turns == 3);
+    CHECK(s.serial.turns == 2);
+    s.wire->type(
+        "\x01"
+        "c");
     s.wire->type("\x01");  // a key in two pieces
     s.wire->type("b");
     CHECK(s.serial.breaks == 1);
