@@ -18,7 +18,7 @@ const std::vector<u64> kReports{kHandled + 5, kAsks, kHandled + kInput, kHandled
 
 devices::HostGicConfig config(unsigned version, unsigned cpus = 1) { return {version, cpus, 32, kGicd, kGicc, kGicr}; }
 
-// Null, with the reason printed: this host's KVM has not got it.
+// Null, with the reason printed, which makes the whole test one that was skipped: this host's KVM has not got it.
 devices::HostGic* create_gic(Board& board, unsigned version, unsigned cpus = 1) {
     const auto made = board.create_gic(config(version, cpus));
     if (made && *made != nullptr) return *made;
@@ -146,15 +146,16 @@ void moves_to_kernel_and_back(Model& model, devices::HostGic& gic, std::span<con
 
 }  // namespace
 
-TEST_CASE("the model's state moves to KVM's controller and back", "[I6]") {
-    {
-        Board board(spin_guest(), 2);
-        if (devices::HostGic* gic = create_gic(board, 2, 2)) {
-            board.start();
-            devices::Gicv2 model({2, 32, kGicd, kGicc, false, 0, 0, 25});
-            moves_to_kernel_and_back(model, *gic, kVersion2);
-        }
+TEST_CASE("the state of the model of GICv2 moves to KVM's controller and back", "[I6]") {
+    Board board(spin_guest(), 2);
+    if (devices::HostGic* gic = create_gic(board, 2, 2)) {
+        board.start();
+        devices::Gicv2 model({2, 32, kGicd, kGicc, false, 0, 0, 25});
+        moves_to_kernel_and_back(model, *gic, kVersion2);
     }
+}
+
+TEST_CASE("the state of the model of GICv3 moves to KVM's controller and back", "[I6]") {
     Board board(spin_guest(), 2);
     if (devices::HostGic* gic = create_gic(board, 3, 2)) {
         board.start();
