@@ -79,7 +79,7 @@ constexpr Explanation kExplained[] = {
     {"unspecified bits of imm5 in DUP (general) and of imm4 in INS (element) are ignored (\"should be set to zero by an "
      "assembler\")",
      [](u32 word, bool ours, std::string_view) {
-         const unsigned size = std::countr_zero(bits(word, 20, 16) | 16);
+         const unsigned size = static_cast<unsigned>(std::countr_zero(bits(word, 20, 16) | 16));
          const bool dup = (word & 0xbfe0fc00) == 0x0e000c00 && bits(word, 20, 16) >> (size + 1) != 0;
          const bool ins = (word & 0xffe08400) == 0x6e000400 && (bits(word, 14, 11) & mask(size)) != 0;
          return ours && (dup || ins);

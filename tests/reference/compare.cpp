@@ -76,6 +76,9 @@ void Report::check(const Row& row, u32 word, const MachineState& start, std::str
     text_ += line + std::string(row.name) + " " + std::string(what) + ":" + text + " of" + operands(start, word) + "\n";
 }
 
-Report::~Report() { CHECK(text_ == ""); }
+Report::~Report() {
+    INFO(text_);
+    CHECK(text_.empty());
+}
 
 }  // namespace tandem::reference_test
