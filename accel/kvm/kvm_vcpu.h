@@ -124,6 +124,12 @@ private:
     TscBase tsc_base();
     Result<void> sync_tsc();
     Result<void> set_kernel_tsc(u64 offset);
+    // By how many cycles KVM's TSC lacks to the host's counter + offset, read in `width` cycles: wrong by half of them at
+    // most.
+    struct TscLag {
+        u64 behind, width;
+    };
+    Result<TscLag> kernel_tsc_lag(u64 offset);
     Result<void> write_kernel_tsc(u64 offset);
     Result<u64> access_kernel_msr(unsigned long request, u32 index, u64 value);
     Result<void> move_kernel_tsc(u64 offset);

@@ -68,37 +68,45 @@ Result<void> KvmVcpu::move_kernel_tsc(u64 offset) {
     return {};
 }
 
+// The narrowest of a few readings: a thread that was interrupted in one of them has read nothing there.
+Result<KvmVcpu::TscLag> KvmVcpu::kernel_tsc_lag(u64 offset) {
+    TscLag best{0, ~u64{0}};
+    for (int i = 0; i < 4; ++i) {
+        const u64 before = __rdtsc();
+        TANDEM_TRY_ASSIGN(const u64 guest, access_kernel_msr(KVM_GET_MSRS, kMsrTsc, 0));
+        const u64 width = __rdtsc() - before;
+        if (width < best.width) best = {before + width / 2 + offset - guest, width};
+    }
+    return best;
+}
+
 // KVM takes a written TSC within a second of what the last one written would be by now for an attempt to have two vCPUs in
 // step, and gives this one the other's offset. That is what the second vCPU with the same offset wants, and what any other
 // write has to avoid by writing something far away first. What passes between the reading of the host's counter here and in
-// the kernel is measured and made up for. A thread that was interrupted in between has measured nothing: what took twice as
-// long as another attempt does not count.
+// the kernel is measured and made up for. The first readings are wide where the host's code is not in its caches, or not
+// yet translated, and where in them the kernel reads the counter is anybody's guess then: they count only where narrower
+// ones do not come.
 Result<void> KvmVcpu::write_kernel_tsc(u64 offset) {
     constexpr u64 kFarAway = u64{1} << 44;  // over an hour at any rate
-    constexpr u64 kGoodEnough = 4'000;
-    constexpr int kAttempts = 32;
+    constexpr u64 kGoodEnough = 4'000, kNarrow = 4 * kGoodEnough;
+    constexpr int kCold = 12, kAttempts = 48;
     const std::lock_guard guard(shared_.tsc_lock);
     if (shared_.tsc_written == offset) {
         TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 in_step, access_kernel_msr(KVM_SET_MSRS, kMsrTsc, __rdtsc() + offset));
         return {};
     }
-    u64 lead = 0, narrowest = ~u64{0};
+    u64 lead = 0, usual = ~u64{0} / 2;
     for (int i = 0; i < kAttempts; ++i) {
         TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 far,
                           access_kernel_msr(KVM_SET_MSRS, kMsrTsc, __rdtsc() + offset + kFarAway));
         TANDEM_TRY_ASSIGN([[maybe_unused]] const u64 set,
                           access_kernel_msr(KVM_SET_MSRS, kMsrTsc, __rdtsc() + offset + lead));
-        const u64 before = __rdtsc();
-        TANDEM_TRY_ASSIGN(const u64 guest, access_kernel_msr(KVM_GET_MSRS, kMsrTsc, 0));
-        const u64 after = __rdtsc();
-        const u64 behind = before + (after - before) / 2 + offset - guest;
-        const u64 width = after - before;
-        narrowest = std::min(narrowest, width);
-        if (width > 2 * narrowest) continue;
-        // On a slow host a reading says no more than this; the first may be an interrupted one.
-        const u64 error = i < 2 ? kGoodEnough : std::max(kGoodEnough, width / 4);
-        if (behind + error <= 2 * error) break;
-        lead += behind;
+        TANDEM_TRY_ASSIGN(const TscLag lag, kernel_tsc_lag(offset));
+        usual = std::min(usual + usual / 8, lag.width);  // a host may become slower, too
+        if (lag.width > kNarrow && (i < kCold || lag.width > 2 * usual)) continue;
+        const u64 error = std::max(kGoodEnough, lag.width / 4);
+        if (lag.behind + error <= 2 * error) break;
+        lead += lag.behind;
     }
     shared_.tsc_written = offset;
     return {};
