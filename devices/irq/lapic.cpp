@@ -2,7 +2,6 @@
 
 #include "base/bits.h"
 #include "devices/irq/trace.h"
-#include "devices/irq/vector_map.h"
 
 namespace tandem::devices {
 namespace {
@@ -18,6 +17,7 @@ constexpr u32 kLvtRemoteIrr = 1u << 14, kLvtLevel = 1u << 15, kLvtMasked = 1u <<
 // ESR (SDM volume 3, figure 10-9).
 constexpr u32 kSendIllegalVector = 1u << 5, kReceiveIllegalVector = 1u << 6, kIllegalRegister = 1u << 7;
 
+u32 load(const std::atomic<u32>& a) { return a.load(std::memory_order_relaxed); }
 DeliveryMode lvt_mode(u32 lvt) { return static_cast<DeliveryMode>(bits(lvt, 10, 8)); }
 
 }  // namespace
@@ -96,9 +96,7 @@ void Lapic::reset_registers() {
     svr_ = 0xff;
     eoi_msr_ = 0;
     for (auto& l : lvt_) l = kLvtMasked;
-    for (auto* map : {&isr_, &tmr_, &irr_}) {
-        for (auto& word : *map) word = 0;
-    }
+    for (auto* map : {&isr_, &tmr_, &irr_}) map->clear();
     ext_int_latched_ = false;
     {
         std::lock_guard guard(timer_lock_);
@@ -188,11 +186,11 @@ Delivery Lapic::post(u8 vector, bool level) {
         return Delivery::Ignored;
     }
     if (level) {
-        set(tmr_, vector);
+        tmr_.set(vector);
     } else {
-        clear(tmr_, vector);
+        tmr_.clear(vector);
     }
-    const bool before = set(irr_, vector);
+    const bool before = irr_.set(vector);
     update_interrupt_line();
     return before ? Delivery::Coalesced : Delivery::Delivered;
 }
@@ -220,14 +218,14 @@ bool Lapic::ext_int_ready() const {
 
 int Lapic::highest_deliverable() const {
     if (mode() == Mode::Disabled) return -1;
-    const int vector = highest(irr_);
+    const int vector = irr_.highest();
     return vector >= 0 && vector >> 4 > processor_priority() >> 4 ? vector : -1;
 }
 
 // Of a local APIC that runs elsewhere only the 8259's request comes from here: whether it is taken is judged there.
 bool Lapic::interrupt_pending() const {
     if (const HostControllers* host = bus_.host(); host != nullptr) return !host->all() && lint_[0].load();
-    return ext_int_ready() || highest_deliverable() >= 0 || (eoi_offered_.load() && highest(irr_) >= 0);
+    return ext_int_ready() || highest_deliverable() >= 0 || (eoi_offered_.load() && irr_.highest() >= 0);
 }
 
 // An 8259 that has the next request at each end of interrupt, as for a timer that makes up for lost ticks, lets the local
@@ -244,8 +242,8 @@ int Lapic::acknowledge() {
     } else if (fixed >= 0) {
         ext_int_was_last_ = false;
         vector = fixed;
-        clear(irr_, static_cast<u8>(vector));
-        set(isr_, static_cast<u8>(vector));
+        irr_.clear(static_cast<u8>(vector));
+        isr_.set(static_cast<u8>(vector));
     }
     update_interrupt_line();
     return vector;
@@ -319,7 +317,7 @@ u32 Lapic::read_irr(u32 index) const { return load(irr_[index & 7]); }
 
 u32 Lapic::read_ppr(u32) const {
     const u32 tpr = tpr_.load();
-    const int in_service = highest(isr_);
+    const int in_service = isr_.highest();
     const u32 isr_class = in_service < 0 ? 0 : static_cast<u32>(in_service) & 0xf0;
     return (tpr & 0xf0) >= isr_class ? tpr : isr_class;
 }
@@ -340,12 +338,12 @@ void Lapic::write_tpr(u32, u32 value) {
 }
 
 void Lapic::write_eoi(u32, u32) {
-    const int in_service = highest(isr_);
+    const int in_service = isr_.highest();
     if (in_service < 0) return;
     const auto vector = static_cast<u8>(in_service);
     log::trace(log::Exits, "kvm_eoi: apicid {:x} vector {}", config_.id, vector);
-    clear(isr_, vector);
-    if (test(tmr_, vector)) {
+    isr_.clear(vector);
+    if (tmr_.test(vector)) {
         for (unsigned pin = 0; pin < 2; ++pin) {
             auto& lvt = lvt_[pin == 0 ? kLvtLint0 : kLvtLint1];
             if ((load(lvt) & 0xff) == vector && (lvt.fetch_and(~kLvtRemoteIrr) & kLvtRemoteIrr) != 0) drive_lint(pin);

@@ -16,6 +16,7 @@
 #include "devices/fabric/pc_controllers.h"
 #include "devices/fabric/state.h"
 #include "devices/irq/apic_bus.h"
+#include "devices/irq/vector_map.h"
 
 namespace tandem::devices {
 
@@ -111,7 +112,6 @@ private:
     LapicState capture() const override;
     Result<void> apply(const LapicState& state) override;
 
-    using Bitmap = std::array<std::atomic<u32>, 8>;
     enum Lvt : u8 { kLvtTimer, kLvtThermal, kLvtPerf, kLvtLint0, kLvtLint1, kLvtError, kLvtCount };
     struct Row;
     static std::span<const Row> rows();
@@ -196,7 +196,7 @@ private:
     std::atomic<u32> tpr_{0}, ldr_{0}, dfr_{0}, svr_{0}, esr_{0}, errors_{0}, icr_low_{0}, icr_high_{0}, divide_{0},
         initial_{0};
     std::array<std::atomic<u32>, kLvtCount> lvt_{};
-    Bitmap isr_{}, tmr_{}, irr_{};
+    VectorMap isr_, tmr_, irr_;
     std::array<std::atomic<bool>, 2> lint_{};
     std::atomic<bool> ext_int_latched_{false};
     bool ext_int_was_last_ = false;  // of what was acknowledged; vCPU thread

@@ -1,6 +1,5 @@
 // KVM's paravirtual end of interrupt (Linux Documentation/virt/kvm/x86/msr.rst, MSR_KVM_EOI_EN).
 #include "devices/irq/lapic.h"
-#include "devices/irq/vector_map.h"
 
 namespace tandem::devices {
 namespace {
@@ -27,10 +26,10 @@ bool Lapic::write_eoi_msr(u64 value) {
 bool Lapic::offer_eoi() {
     const u64 place = eoi_msr_.load(std::memory_order_relaxed);
     if ((place & kEoiEnable) == 0 || bus_.host() != nullptr || ext_int_was_last_) return false;
-    const int in_service = highest(isr_);
-    if (in_service < 0 || test(tmr_, static_cast<u8>(in_service))) return false;
+    const int in_service = isr_.highest();
+    if (in_service < 0 || tmr_.test(static_cast<u8>(in_service))) return false;
     eoi_offered_ = true;
-    if (highest(irr_) >= 0 || !memory_->write(place & ~kEoiEnable, &kEoiPending, sizeof kEoiPending)) {
+    if (irr_.highest() >= 0 || !memory_->write(place & ~kEoiEnable, &kEoiPending, sizeof kEoiPending)) {
         eoi_offered_ = false;
         update_interrupt_line();
         return false;

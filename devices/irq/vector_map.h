@@ -9,19 +9,29 @@
 
 namespace tandem::devices {
 
-using VectorMap = std::array<std::atomic<u32>, 8>;
+class VectorMap {
+public:
+    // The registers, of 32 vectors each; index: 0 to 7.
+    std::atomic<u32>& operator[](unsigned index) { return words_[index]; }
+    const std::atomic<u32>& operator[](unsigned index) const { return words_[index]; }
 
-inline u32 load(const std::atomic<u32>& a) { return a.load(std::memory_order_relaxed); }
-inline bool test(const VectorMap& map, u8 v) { return (map[v / 32].load() >> (v % 32) & 1) != 0; }
-// Returns whether the bit was set before.
-inline bool set(VectorMap& map, u8 v) { return (map[v / 32].fetch_or(1u << (v % 32)) >> (v % 32) & 1) != 0; }
-inline void clear(VectorMap& map, u8 v) { map[v / 32].fetch_and(~(1u << (v % 32))); }
-// -1: none.
-inline int highest(const VectorMap& map) {
-    for (int i = 7; i >= 0; --i) {
-        if (const u32 word = map[static_cast<unsigned>(i)].load(); word != 0) return i * 32 + 31 - std::countl_zero(word);
+    [[nodiscard]] bool test(u8 v) const { return (words_[v / 32].load() >> (v % 32) & 1) != 0; }
+    // Returns whether the bit was set before.
+    bool set(u8 v) { return (words_[v / 32].fetch_or(1u << (v % 32)) >> (v % 32) & 1) != 0; }
+    void clear(u8 v) { words_[v / 32].fetch_and(~(1u << (v % 32))); }
+    void clear() {
+        for (auto& word : words_) word = 0;
     }
-    return -1;
-}
+    // -1: none.
+    [[nodiscard]] int highest() const {
+        for (unsigned i = 8; i-- > 0;) {
+            if (const u32 word = words_[i].load(); word != 0) return static_cast<int>(i * 32 + 31) - std::countl_zero(word);
+        }
+        return -1;
+    }
+
+private:
+    std::array<std::atomic<u32>, 8> words_{};
+};
 
 }  // namespace tandem::devices

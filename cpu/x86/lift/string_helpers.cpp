@@ -69,7 +69,6 @@ private:
     bool load(const Pointer& p, u64& value) { return jit::load_bytes(&t_, linear(p), mmu_, &value, spec_.size); }
     bool store(const Pointer& p, u64 value) { return jit::store_bytes(&t_, linear(p), mmu_, &value, spec_.size); }
     void compare(u64 first, u64 second);
-    [[nodiscard]] bool stops() const { return stop_; }
     LeaveReason between(LeaveReason why);
 
     TranslateState& t_;
