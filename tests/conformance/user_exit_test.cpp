@@ -16,6 +16,7 @@
 
 #include "accel/trace.h"
 #include "tests/conformance/subjects.h"
+#include "tests/patience.h"
 
 using namespace tandem;
 using namespace tandem::tests;
@@ -75,7 +76,7 @@ TEST_CASE("a request stops a repeated instruction of billions of elements betwee
         const accel::Exit exit = accel::run_until_event(*b.vcpu, b.handler);
         other.join();
         CHECK(requested(exit));
-        CHECK(std::chrono::steady_clock::now() - start < 20s);
+        CHECK(std::chrono::steady_clock::now() - start < tests::kAtOnce);
         const cpu::x86::State now = b.state();
         CHECK(now.rip == kCode);
         CHECK(now.gpr[cpu::x86::RCX] < kElements);
@@ -285,7 +286,7 @@ TEST_CASE("an interrupt or NMI that comes on the way into KVM_RUN does not wait 
     };
     std::atomic<bool> over{false};
     std::thread watchdog([&] {
-        for (int i = 0; i < 500 && !over; ++i) std::this_thread::sleep_for(10ms);
+        for (int i = 0; i < 12'000 && !over; ++i) std::this_thread::sleep_for(10ms);
         if (!over) b.vcpu->request_exit();
     });
     CHECK(halted(b.vcpu->run()));

@@ -60,7 +60,7 @@ std::string slurp(const std::string& path) {
 
 template <class F>
 bool becomes_true(F f) {
-    for (int i = 0; i < 300; ++i) {
+    for (int i = 0; i < 1200; ++i) {
         if (f()) return true;
         std::this_thread::sleep_for(100ms);
     }

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pty.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -126,6 +127,16 @@ bool Session::wait_for(const std::string& text, std::chrono::seconds limit) {
     }
 }
 
+bool Session::wait_raw() {
+    const auto end = Clock::now() + kPatience;
+    do {
+        termios now{};
+        if (tcgetattr(terminal_, &now) == 0 && (now.c_lflag & ICANON) == 0) return true;
+        (void)read_some(std::chrono::milliseconds(20));
+    } while (Clock::now() < end);
+    return false;
+}
+
 void Session::type(const std::string& text) {
     std::size_t done = 0;
     while (done < text.size()) {
@@ -151,7 +162,7 @@ bool Session::command(const std::string& line, std::string* answer) {
     type(line + "\n");
     good = wait_for("\n") && good;  // of the echo
     const std::size_t from = consumed_;
-    good = wait_for(kMonitor, std::chrono::seconds(120)) && good;
+    good = wait_for(kMonitor) && good;
     if (answer != nullptr) {
         const std::string said = output_.substr(from, consumed_ - from);
         *answer = visible(said.substr(0, said.find(kMonitor)), 0).text;

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/patience.h"
+
 namespace tandem::tests {
 
 class Session {
@@ -17,8 +19,10 @@ public:
     Session& operator=(const Session&) = delete;
 
     // Waits until `text` appears in output that no earlier wait consumed. False at the time limit or when the program ended.
-    bool wait_for(const std::string& text, std::chrono::seconds limit = std::chrono::seconds(60));
+    bool wait_for(const std::string& text, std::chrono::seconds limit = kPatience);
     void type(const std::string& text);
+    // Waits until the program has made its terminal raw: from then on a return that is typed is no line feed.
+    bool wait_raw();
     // A line for the monitor behind Ctrl-A c, from the guest's console and back to it. What it said goes to `answer`.
     // False when it did not answer: the end of the output is printed then.
     bool command(const std::string& line, std::string* answer = nullptr);
@@ -26,7 +30,7 @@ public:
     int quit();
     void signal(int number) const;
     // Waits for the end; its exit status, 128 + signal, or -1 at the time limit (the program is killed then).
-    int wait_exit(std::chrono::seconds limit = std::chrono::seconds(60));
+    int wait_exit(std::chrono::seconds limit = kPatience);
     [[nodiscard]] int pid() const { return pid_; }
     // All output so far.
     [[nodiscard]] const std::string& output() const { return output_; }
@@ -46,7 +50,7 @@ struct Finished {
     std::string output;  // standard output and error together
 };
 // Runs a program without a terminal (standard input is /dev/null) to its end; status -1 after `limit`.
-Finished run_program(const std::vector<std::string>& argv, std::chrono::seconds limit = std::chrono::seconds(60));
+Finished run_program(const std::vector<std::string>& argv, std::chrono::seconds limit = kPatience);
 
 // The program under test and the directory of guest images, from the environment that ctest sets.
 std::string tandem_program();

@@ -58,8 +58,8 @@ TEST_CASE("Debian's kvm_amd runs a guest to its end") {
         INFO(cpu << "\n" << s.output());
         REQUIRE(s.wait_for(kPrompt, 120s));
         s.type(kLoad + "; hypervisor; hypervisor\n");
-        CHECK(s.wait_for(kResult, 60s));
-        CHECK(s.wait_for(kResult, 60s));
+        CHECK(s.wait_for(kResult));
+        CHECK(s.wait_for(kResult));
         s.type("poweroff -f\n");
         CHECK(s.wait_exit() == 0);
     }
@@ -75,7 +75,7 @@ TEST_CASE("a machine saved while a guest's guest runs goes on in another process
         INFO(s.output());
         REQUIRE(s.wait_for(kPrompt, 120s));
         s.type(kLoad + "; echo loaded-$((1 + 1)); hypervisor 4000000000\n");
-        REQUIRE(s.wait_for("loaded-2", 60s));
+        REQUIRE(s.wait_for("loaded-2"));
         // The guest's guest has nothing but EFER.SVME, and no paging yet.
         std::string registers;
         for (int i = 0; i < 100; ++i) {

@@ -46,7 +46,7 @@ void check_refused(const Case& c) {
     argv.insert(argv.end(), c.arguments.begin(), c.arguments.end());
     std::string line;
     for (const auto& a : c.arguments) line += a + " ";
-    const Finished f = run_program(argv, std::chrono::seconds(20));
+    const Finished f = run_program(argv);
     INFO(line << "\n" << f.output);
     CHECK(f.status == 1);
     CHECK(f.output.find(c.says) != std::string::npos);

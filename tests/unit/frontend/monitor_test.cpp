@@ -268,7 +268,7 @@ TEST_CASE("monitor: a register by its name", "[R1][R2]") {
     CHECK(m.says("register", "0x20300006000000fe     8  system    MTRRCAP (invariant)"));
     CHECK(m.says("help register", "register [NAME [VALUE]]"));
     CHECK(m("cont").empty());
-    for (int i = 0; i < 5000 && m.machine->state() != machines::RunState::Running; ++i) {
+    for (int i = 0; i < 120'000 && m.machine->state() != machines::RunState::Running; ++i) {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     CHECK(m.says("register MTRRCAP 1", "(after the first run nothing changes it)"));
@@ -278,7 +278,7 @@ TEST_CASE("monitor: a register by its name", "[R1][R2]") {
 TEST_CASE("monitor: stop, cont and snapshots of a running machine") {
     const Rig m;
     CHECK(m("cont").empty());
-    for (int i = 0; i < 5000 && m.machine->state() != machines::RunState::Running; ++i) {
+    for (int i = 0; i < 120'000 && m.machine->state() != machines::RunState::Running; ++i) {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     CHECK(m("stop").empty());

@@ -150,8 +150,9 @@ bool ToyGuest::translate(void* state, u64 va, Access access, unsigned, Translati
     State& s = of(state);
     const auto space = tables.find(s.asid);
     if (space != tables.end()) {
-        auto it = space->second.upper_bound(va);
-        if (it != space->second.begin() && va - (--it)->first < it->second.page_size) {
+        const auto after = space->second.upper_bound(va);
+        const auto it = after == space->second.begin() ? space->second.end() : std::prev(after);
+        if (it != space->second.end() && va - it->first < it->second.page_size) {
             const Mapping& m = it->second;
             const bool allowed = access == Access::Read || (access == Access::Write ? m.writable : m.executable);
             if (allowed) {

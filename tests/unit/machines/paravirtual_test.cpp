@@ -15,6 +15,7 @@
 #include "devices/irq/lapic.h"
 #include "machines/pc/hypercalls.h"
 #include "tests/flat_state.h"
+#include "tests/patience.h"
 
 using namespace tandem;
 using namespace tandem::machines::pc;
@@ -187,7 +188,7 @@ public:
     Sleeper& operator=(const Sleeper&) = delete;
     // Whether it has come out of so many halts, after a while.
     [[nodiscard]] bool woken(u32 times) const {
-        const auto end = std::chrono::steady_clock::now() + 10s;
+        const auto end = std::chrono::steady_clock::now() + tests::kPatience;
         while (rig_.count() < times && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(1ms);
         return rig_.count() == times;
     }

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "devices/block/nbd.h"
 #include "devices/fabric/backends.h"
+#include "tests/patience.h"
 
 using namespace tandem;
 using namespace tandem::devices;
@@ -335,7 +336,7 @@ TEST_CASE("drive: an NBD server that goes away makes requests fail") {
         ::execlp("qemu-nbd", "qemu-nbd", "-f", "raw", "-e", "8", "-k", socket.c_str(), image.path().c_str(), nullptr);
         ::_exit(127);
     }
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    const auto limit = std::chrono::steady_clock::now() + tests::kPatience;
     while (!std::filesystem::exists(socket) && std::chrono::steady_clock::now() < limit) ::usleep(20'000);
     {
         auto disk = must_open({"nbd:unix:" + socket});

@@ -20,6 +20,7 @@
 
 #include "devices/char/backends.h"
 #include "devices/char/terminal.h"
+#include "tests/patience.h"
 
 using namespace tandem;
 using namespace tandem::devices;
@@ -49,7 +50,7 @@ struct Collector {
     }
     bool wait_for(std::string_view wanted) {
         std::unique_lock guard(lock);
-        return changed.wait_for(guard, std::chrono::seconds(5), [&] { return text == wanted; });
+        return changed.wait_for(guard, tests::kPatience, [&] { return text == wanted; });
     }
     std::mutex lock;
     std::condition_variable changed;
@@ -58,11 +59,12 @@ struct Collector {
 };
 
 std::string read_until(int fd, std::size_t n) {
+    constexpr int kWait = std::chrono::milliseconds(tests::kPatience).count();
     std::string out;
     char buffer[256];
     while (out.size() < n) {
         pollfd p{fd, POLLIN, 0};
-        if (poll(&p, 1, 5000) <= 0) break;
+        if (poll(&p, 1, kWait) <= 0) break;
         const ssize_t got = read(fd, buffer, sizeof buffer);
         if (got <= 0) break;
         out.append(buffer, static_cast<std::size_t>(got));
@@ -230,7 +232,7 @@ TEST_CASE("char back ends: unix client; a reader that stops does not stop the ma
     const auto start = std::chrono::steady_clock::now();
     const std::string block(4096, 'x');
     for (int i = 0; i < 1000; ++i) (*b)->write(bytes(block));
-    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(3));
+    CHECK(std::chrono::steady_clock::now() - start < tests::kAtOnce);
     close(peer);
     for (int i = 0; i < 100; ++i) (*b)->write(bytes(block));
     close(listener);
@@ -305,7 +307,7 @@ TEST_CASE("char back ends: who keeps input himself and asks for more during the 
     CHECK(write(ends[1], "x", 1) == 1);
     {
         std::unique_lock guard(lock);
-        CHECK(changed.wait_for(guard, std::chrono::seconds(5), [&] { return calls == 4; }));
+        CHECK(changed.wait_for(guard, tests::kPatience, [&] { return calls == 4; }));
     }
     backend.set_receiver({});
     close(ends[1]);
@@ -389,7 +391,7 @@ TEST_CASE("char back ends: a terminal is raw, has escapes, and is restored") {
         if (!got.wait_for("a\x03\x01z")) _exit(3);  // Ctrl-C is the guest's
         {
             std::unique_lock guard(lock);
-            if (!quit.wait_for(guard, std::chrono::seconds(5), [&] { return asked; })) _exit(4);
+            if (!quit.wait_for(guard, tests::kPatience, [&] { return asked; })) _exit(4);
         }
         restore_terminal();
         tcgetattr(0, &after);
@@ -415,5 +417,5 @@ TEST_CASE("char back ends: pty") {
     const auto start = std::chrono::steady_clock::now();
     const std::string block(4096, 'x');
     for (int i = 0; i < 100; ++i) (*b)->write(bytes(block));  // nobody attached: dropped in the end
-    CHECK(std::chrono::steady_clock::now() - start < std::chrono::milliseconds(500));
+    CHECK(std::chrono::steady_clock::now() - start < tests::kAtOnce);
 }

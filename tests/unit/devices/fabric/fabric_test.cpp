@@ -225,19 +225,24 @@ TEST_CASE("fake clock: timers fire in order at their deadlines") {
 TEST_CASE("real clock: advances, stops, fires timers", "[I9]") {
     auto clock = create_real_clock();
     REQUIRE(clock->tsc_hz() > 100'000'000);
-    const u64 t0 = clock->now_ns();
-    const auto host0 = std::chrono::steady_clock::now();
+    // This thread may be interrupted between any two readings: the clock's lies between the host's around it.
+    const auto host_ns = [] {
+        return static_cast<double>(std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count());
+    };
+    const double before_first = host_ns();
+    const u64 first = clock->now_ns();
+    const double after_first = host_ns();
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    const u64 guest = clock->now_ns() - t0;
-    const auto host = std::chrono::steady_clock::now() - host0;
-    const double ratio = static_cast<double>(guest) / static_cast<double>(host.count());
-    CHECK(ratio > 0.98);
-    CHECK(ratio < 1.02);
+    const double before_second = host_ns();
+    const auto guest = static_cast<double>(clock->now_ns() - first);
+    const double after_second = host_ns();
+    CHECK(guest > 0.98 * (before_second - after_first));
+    CHECK(guest < 1.02 * (after_second - before_first));
     if (const HostTsc h = clock->host_tsc(); h.usable) {
         const u64 before = read_host_tsc() + h.offset;
         const u64 tsc = clock->tsc();
         CHECK(tsc >= before);
-        CHECK(tsc - before < clock->tsc_hz() / 10);
+        CHECK(tsc <= read_host_tsc() + h.offset);
     }
 
     clock->stop();
@@ -251,8 +256,8 @@ TEST_CASE("real clock: advances, stops, fires timers", "[I9]") {
     CHECK(fired == 0);
     clock->start();
     CHECK(clock->now_ns() >= frozen);
-    CHECK(clock->now_ns() - frozen < 4'000'000'000);
-    for (int i = 0; i < 2000 && fired == 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    CHECK(clock->now_ns() - frozen < 30'000'000'000);
+    for (int i = 0; i < 30'000 && fired == 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     CHECK(fired == 1);
     timer->arm(clock->now_ns() + 60'000'000'000);
     timer->cancel();

@@ -12,6 +12,7 @@
 
 #include "devices/virtio/bells.h"
 #include "devices/virtio/device.h"
+#include "tests/patience.h"
 
 namespace tandem::devices::virtio::test {
 
@@ -122,7 +123,7 @@ struct Bench {
     }
     template <class F>
     static void wait(F done) {
-        const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+        const auto limit = std::chrono::steady_clock::now() + tests::kPatience;
         while (!done()) {
             REQUIRE(std::chrono::steady_clock::now() < limit);
             std::this_thread::yield();

@@ -13,6 +13,7 @@
 #include "devices/pci/root.h"
 #include "devices/virtio/block.h"
 #include "devices/virtio/pci_transport.h"
+#include "tests/patience.h"
 
 namespace tandem::devices::virtio::test {
 
@@ -196,7 +197,7 @@ struct Machine {
     }
     // Waits for the next used entry; its length.
     u32 wait_used() {
-        const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+        const auto limit = std::chrono::steady_clock::now() + tests::kPatience;
         while (get<u16>(kUsed + 2) == used_seen) {
             REQUIRE(std::chrono::steady_clock::now() < limit);
             std::this_thread::yield();
