@@ -50,11 +50,11 @@ void Bells::run() {
     for (;;) {
         if (::poll(fds.data(), fds.size(), -1) < 0) continue;
         if (fds[0].revents != 0) return;
-        for (u16 queue = 0; queue < events_.size(); ++queue) {
-            if (fds[queue + 1u].revents == 0) continue;
+        for (std::size_t queue = 0; queue < events_.size(); ++queue) {
+            if (fds[queue + 1].revents == 0) continue;
             u64 count = 0;
-            (void)!::read(fds[queue + 1u].fd, &count, sizeof count);
-            device_.notify(queue);
+            (void)!::read(fds[queue + 1].fd, &count, sizeof count);
+            device_.notify(static_cast<u16>(queue));
         }
     }
 }

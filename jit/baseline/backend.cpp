@@ -75,7 +75,7 @@ Result<void> BaselineBackend::compile(TranslatedBlock& block) {
         slot->target_pc = exit.target_pc;
         slot->site = code + exit.rel32;
         slot->stub = code + exit.stub;
-        const LinkSlot* address = slot.get();
+        const auto address = reinterpret_cast<u64>(slot.get());
         std::memcpy(write + exit.detail, &address, sizeof address);
         block.exits.push_back(std::move(slot));
     }
@@ -130,7 +130,8 @@ void BaselineBackend::redirect(TranslatedBlock& block, const void* new_entry) {
         const void* to = new_entry;
         if (!in_reach(code + 5, to)) {
             u8 island[14] = {0xff, 0x25, 0, 0, 0, 0};  // jmp [rip], then the address
-            std::memcpy(island + 6, &new_entry, sizeof new_entry);
+            const auto target = reinterpret_cast<u64>(new_entry);
+            std::memcpy(island + 6, &target, sizeof target);
             u8* at = memory_->allocate(sizeof island);
             if (!at) return;  // the old code stays in use
             std::memcpy(memory_->writable(at), island, sizeof island);

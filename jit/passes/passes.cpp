@@ -67,7 +67,7 @@ public:
     }
 
 private:
-    [[nodiscard]] std::size_t size() const { return insts_.size(); }
+    [[nodiscard]] u16 size() const { return static_cast<u16>(insts_.size()); }
 
     // Program order: replaces state reads by the value known to be there and finds the writes that a later one covers.
     void forward() {
